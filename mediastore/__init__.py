@@ -1,0 +1,70 @@
+"""A media store that every process of a fleet of bots and agents shares.
+
+    from mediastore import MediaStore
+
+    store = MediaStore.from_env()
+    ref = store.store("/srv/media/cat.jpg", scope="chat:42")   # "media://..."
+    path = store.resolve(ref)                                  # in any process
+    store.release_all("chat:42")                               # the refs die at once, the files go
+
+Names are loaded when they are used: importing the package imports neither redis nor asyncio.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from . import errors
+    from .client import AsyncMediaStore, MediaStore
+    from .model import NEVER, Cleanup, Media, MediaMeta, Ref, Released, ReleasePlan, Stats, Swept
+    from .settings import Settings
+
+__version__ = "0.1.0"
+
+_HOME = {
+    "AsyncMediaStore": "client",
+    "MediaStore": "client",
+    "NEVER": "model",
+    "Cleanup": "model",
+    "Media": "model",
+    "MediaMeta": "model",
+    "Ref": "model",
+    "ReleasePlan": "model",
+    "Released": "model",
+    "Stats": "model",
+    "Swept": "model",
+    "Settings": "settings",
+}
+
+__all__ = [
+    "NEVER",
+    "AsyncMediaStore",
+    "Cleanup",
+    "Media",
+    "MediaMeta",
+    "MediaStore",
+    "Ref",
+    "ReleasePlan",
+    "Released",
+    "Settings",
+    "Stats",
+    "Swept",
+    "errors",
+]
+
+
+def __getattr__(name: str) -> Any:  # noqa: ANN401 - any public name
+    """Load a public name from its module."""
+    from importlib import import_module  # noqa: PLC0415
+
+    if name == "errors":
+        return import_module(f"{__name__}.errors")
+    if name in _HOME:
+        return getattr(import_module(f"{__name__}.{_HOME[name]}"), name)
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+
+
+def __dir__() -> list[str]:
+    """List the public names."""
+    return sorted(__all__)

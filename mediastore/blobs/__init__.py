@@ -1,0 +1,144 @@
+"""Steps on bytes: frozen values that say what is to be done to files; `blobs.local` does it on a local or shared directory.
+
+Inside a root, all that is ours lies in `.mediastore/`:
+
+    root                     the marker: root id, namespace, its own inode number
+    new/<blob><ext>          a second name for a file that is being registered
+    held/<blob><ext>         the held link: pins the inode of a registered file, so its identity is exact
+    quarantine/<token>/      what one claim is deleting: <blob>.held and <blob>
+    parked/<blob>            a file that was moved and could not be put back; never deleted by us
+"""
+
+from __future__ import annotations
+
+from collections.abc import Generator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Generic, Self, TypeVar
+
+from mediastore.journal import Claim, Held, Outcome
+
+R = TypeVar("R")
+
+
+@dataclass(frozen=True, slots=True)
+class Step(Generic[R]):
+    """The base of the steps on files; `yield from` one inside a flow to get its answer."""
+
+    def __iter__(self) -> Generator[Self, Any, R]:
+        """Hand the step to the driver and return its answer."""
+        answer: R = yield self
+        return answer
+
+
+@dataclass(frozen=True, slots=True)
+class Hold(Step[Held]):
+    """Find the root of `path` and take a second name for the file, so that nothing can be swapped in from here on.
+
+    Raises:
+        FileMissing, NotARegularFile, OutsideRoots, InvalidPath: nothing was done.
+        StoreFull, BlobsUnavailable: the root cannot take the name now.
+    """
+
+    path: str
+    blob: str
+    borrow: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Keep(Step[None]):
+    """The index made the blob: its held link gets its lasting place."""
+
+    held: Held
+    blob: str
+
+
+@dataclass(frozen=True, slots=True)
+class Drop(Step[None]):
+    """The index did not make the blob: the second name goes."""
+
+    held: Held
+    blob: str
+
+
+@dataclass(frozen=True, slots=True)
+class Check(Step["Path | None"]):
+    """Return the absolute path of a registered file, or None when it is not the registered file any more.
+
+    Raises:
+        KeyError: the root is none of this process's.
+        BlobsUnavailable: the root does not answer.
+    """
+
+    root: str
+    path: str
+    blob: str
+    identity: str
+
+
+@dataclass(frozen=True, slots=True)
+class Prepare(Step[bool]):
+    """Make the directory of a claim, before the claim; False when the root cannot be trusted or written now."""
+
+    root: str
+    token: str
+
+
+@dataclass(frozen=True, slots=True)
+class Destroy(Step[tuple[Outcome, ...]]):
+    """Delete a claimed batch. A blob without an outcome was taken over by another sweeper: not ours to report."""
+
+    root: str
+    token: str
+    claim: Claim
+
+
+@dataclass(frozen=True, slots=True)
+class Dismiss(Step[None]):
+    """Remove the empty directory of a claim."""
+
+    root: str
+    token: str
+
+
+@dataclass(frozen=True, slots=True)
+class Strays(Step[tuple[str, ...]]):
+    """Name what crashed calls left behind in `new/` and `quarantine/`, older than `age_s`: blob ids and tokens."""
+
+    root: str
+    age_s: float
+
+
+@dataclass(frozen=True, slots=True)
+class Tidy(Step[int]):
+    """Finish what crashed calls left: a known blob's second name gets its place, an unknown one's goes, empty directories go.
+
+    Returns how many names were unknown and went.
+    """
+
+    root: str
+    age_s: float
+    known: frozenset[str]
+
+
+@dataclass(frozen=True, slots=True)
+class Roots(Step[dict[str, str]]):
+    """Verify this process's roots; returns root id -> absolute path of those that can be used.
+
+    Raises:
+        InvalidRoot: a root's marker is foreign, copied or missing rights; nothing in it is touched.
+    """
+
+    create: bool = True
+
+
+@dataclass(frozen=True, slots=True)
+class Elapsed(Step[float]):
+    """Seconds on a clock that never steps."""
+
+
+@dataclass(frozen=True, slots=True)
+class Pause(Step[None]):
+    """Wait a moment without holding anything."""
+
+    seconds: float

@@ -1,0 +1,315 @@
+"""How steps reach Redis: one write and its replies on a connection of the user's own client, retried as a whole.
+
+A held connection with packed commands costs two thirds of `redis.get`; retries, TLS, ACL users, Sentinel
+and health checks stay redis-py's. Scripts go by digest and survive a flushed script cache; never inside MULTI.
+"""
+
+from __future__ import annotations
+
+import os
+import socket
+import time
+from collections.abc import Callable
+from typing import Any, Final
+from weakref import WeakKeyDictionary
+
+from redis import exceptions as redis_errors
+
+from .errors import Corrupt, IndexUnavailable, IndexVersion, InvalidSettings, MediaStoreError, StaleCommand, StoreFull
+from .index.changes import Opened
+from .index.steps import FORMAT, REPLAY_WINDOW_MS, Command, Marks, Read, digest, prefix, source
+from .settings import Settings, mask
+
+#: A bot learns within a second that the server is not there; the round trip itself may take `timeout`.
+_CONNECT_S: Final = 0.8
+_HEALTH_CHECK_S: Final = 30
+#: How long the server's clock, once read, is carried forward by this host's: it drifts by milliseconds in that time.
+_TIME_KEPT_S: Final = 60.0
+
+Step = Command[Any] | Read[Any]
+Words = tuple[str | int, ...]
+
+
+class Speech:
+    """What both clients say and how they take the answer; no I/O. One per store."""
+
+    def __init__(self, namespace: str, now: Callable[[], int] | None = None) -> None:
+        """Know the key prefix; `now` (milliseconds) replaces the server's clock in tests."""
+        self.prefix = prefix(namespace)
+        self.now = now
+        self.shebang = True
+        self._marks: WeakKeyDictionary[Any, Marks] = WeakKeyDictionary()
+        self._server_ms = 0.0
+        self._heard = float("-inf")
+
+    def marks_of(self, connection: Any) -> Marks:  # noqa: ANN401 - sync or async
+        """Return what this connection has seen; it starts empty at every (re)connect."""
+        marks = self._marks.get(connection)
+        if marks is None:
+            marks = self._marks[connection] = Marks()
+            connection.register_connect_callback(marks.forget)
+            # fakeredis knows no `#!lua` line.
+            self.shebang = not type(connection).__module__.startswith("fakeredis")
+        return marks
+
+    # --- time
+
+    @property
+    def opened(self) -> bool:
+        """Whether the index was greeted once."""
+        return self._heard > float("-inf")
+
+    def must_open(self, step: Step) -> bool:
+        """Whether the index must be greeted (again) before this step."""
+        if isinstance(step, Command) and step.changes:
+            return time.monotonic() - self._heard > _TIME_KEPT_S
+        return not self.opened
+
+    def heard(self, opened: Opened) -> None:
+        """Take the index's greeting.
+
+        Raises:
+            IndexVersion: it is written in another format.
+        """
+        if opened.format != FORMAT:
+            raise IndexVersion(opened.format, FORMAT)
+        self._server_ms, self._heard = float(opened.now_ms), time.monotonic()
+
+    def distrust_time(self) -> None:
+        """Greet the index again before the next change."""
+        self._heard = min(self._heard, time.monotonic() - 2 * _TIME_KEPT_S)
+
+    def _not_after(self, command: Command[Any]) -> str:
+        if not command.changes or command.script == "open":
+            return ""
+        if self.now is not None:
+            return str(self.now() + REPLAY_WINDOW_MS)
+        server = self._server_ms + (time.monotonic() - self._heard) * 1000
+        return str(int(server) + REPLAY_WINDOW_MS)
+
+    # --- words
+
+    def by_digest(self, command: Command[Any]) -> Words:
+        """Return the command as it is usually sent."""
+        return ("EVALSHA", digest(command.script, shebang=self.shebang), *self._tail(command))
+
+    def by_text(self, command: Command[Any]) -> Words:
+        """Return the command with the whole script, for a server that does not know it."""
+        return ("EVAL", source(command.script, shebang=self.shebang), *self._tail(command))
+
+    def _tail(self, command: Command[Any]) -> Words:
+        now = "" if self.now is None else str(self.now())
+        return (1, self.prefix, self._not_after(command), now, command.op, *command.args)
+
+    def read(self, step: Read[Any], marks: Marks) -> list[Words]:
+        """Return the commands of a read; the time comes first, so that every answer was true at that time."""
+        return [*([("TIME",)] if step.timed else []), *step.build(self.prefix, marks)]
+
+    def understand(self, step: Step, marks: Marks, replies: list[Any]) -> Any:  # noqa: ANN401
+        """Return the step's answer.
+
+        Raises:
+            MediaStoreError: the server refused, or the answer is none that our scripts give.
+        """
+        for reply in replies:
+            if isinstance(reply, redis_errors.ResponseError):
+                raise translate(reply)
+        try:
+            if isinstance(step, Command):
+                return step.parse(replies[0])
+            if not step.timed:
+                return step.parse(marks, replies, 0)
+            server = int(replies[0][0]) * 1000 + int(replies[0][1]) // 1000
+            return step.parse(marks, replies[1:], server if self.now is None else self.now())
+        except MediaStoreError:
+            raise
+        except (KeyError, ValueError, TypeError, IndexError, AttributeError) as error:
+            raise Corrupt(f"the index answered what nobody here writes ({type(error).__name__})") from None
+
+
+def translate(error: Exception) -> MediaStoreError:
+    """Return the error of ours that says what a redis-py error means, without secrets."""
+    words = str(error).splitlines()[0][:300] if str(error) else type(error).__name__
+    if isinstance(error, redis_errors.OutOfMemoryError) or "OOM command not allowed" in words:
+        return StoreFull("Redis has no memory left for a new ref (maxmemory)")
+    if "WRONGTYPE" in words or "BADARG" in words or "WRONGKEY" in words:
+        return Corrupt(words.partition(" script: ")[0])
+    if "STALE" in words:
+        return StaleCommand("the command reached Redis later than a minute after it was made")
+    if isinstance(error, redis_errors.NoPermissionError) or words.startswith("NOPERM"):
+        return IndexUnavailable(f"Redis refuses this user: {words}")
+    if isinstance(error, redis_errors.AuthenticationError):
+        return IndexUnavailable("Redis refuses the user name or password")
+    return IndexUnavailable(f"Redis does not answer as it should: {type(error).__name__}: {words}")
+
+
+class Link:
+    """Steps over a blocking redis-py client."""
+
+    def __init__(self, client: Any, speech: Speech) -> None:  # noqa: ANN401 - any redis-py client
+        """Use the client's pool; no I/O."""
+        self._client = client
+        self._speech = speech
+
+    def perform(self, step: Step) -> Any:  # noqa: ANN401 - each step has its own answer
+        """Do one step in one round trip (two after a script flush).
+
+        Raises:
+            MediaStoreError: never an error of redis-py.
+        """
+        speech = self._speech
+        if isinstance(step, Command):
+            marks, replies = self._exchange(lambda _: [speech.by_digest(step)])
+            if isinstance(replies[0], redis_errors.NoScriptError):
+                marks, replies = self._exchange(lambda _: [speech.by_text(step)])
+        else:
+            marks, replies = self._exchange(lambda marks: speech.read(step, marks))
+        return speech.understand(step, marks, replies)
+
+    def _exchange(self, build: Callable[[Marks], list[Words]]) -> tuple[Marks, list[Any]]:
+        pool = self._client.connection_pool
+        try:
+            connection = pool.get_connection()
+            try:
+                answer: tuple[Marks, list[Any]] = connection.retry.call_with_retry(
+                    lambda: self._once(connection, build), lambda _: connection.disconnect()
+                )
+                return answer
+            finally:
+                pool.release(connection)
+        except (redis_errors.RedisError, OSError) as error:
+            raise translate(error) from None
+
+    def _once(self, connection: Any, build: Callable[[Marks], list[Words]]) -> tuple[Marks, list[Any]]:  # noqa: ANN401
+        marks = self._speech.marks_of(connection)
+        connected = marks.connected
+        commands = build(marks)
+        if not commands:
+            return marks, []
+        connection.send_packed_command(connection.pack_commands(commands))
+        replies = []
+        for _ in commands:
+            try:
+                replies.append(connection.read_response())
+            except redis_errors.ResponseError as error:
+                replies.append(error)
+        if marks.connected != connected:
+            # The marks asked for were newer than what the old connection had seen: ask again from the start.
+            raise redis_errors.ConnectionError("reconnected in the middle of a call")
+        return marks, replies
+
+    def close(self) -> None:
+        """Close the client's connections."""
+        self._client.close()
+
+
+class AsyncLink:
+    """Steps over an asyncio redis-py client. As `Link`, awaited."""
+
+    def __init__(self, client: Any, speech: Speech) -> None:  # noqa: ANN401
+        """Use the client's pool; no I/O."""
+        self._client = client
+        self._speech = speech
+
+    async def perform(self, step: Step) -> Any:  # noqa: ANN401
+        """Do one step. As `Link.perform`."""
+        speech = self._speech
+        if isinstance(step, Command):
+            marks, replies = await self._exchange(lambda _: [speech.by_digest(step)])
+            if isinstance(replies[0], redis_errors.NoScriptError):
+                marks, replies = await self._exchange(lambda _: [speech.by_text(step)])
+        else:
+            marks, replies = await self._exchange(lambda marks: speech.read(step, marks))
+        return speech.understand(step, marks, replies)
+
+    async def _exchange(self, build: Callable[[Marks], list[Words]]) -> tuple[Marks, list[Any]]:
+        pool = self._client.connection_pool
+
+        async def fail(_: Exception) -> None:
+            await connection.disconnect()
+
+        try:
+            connection = await pool.get_connection()
+            try:
+                answer: tuple[Marks, list[Any]] = await connection.retry.call_with_retry(
+                    lambda: self._once(connection, build), fail
+                )
+                return answer
+            except BaseException:
+                # A cancelled call leaves replies unread; the connection must not be used again.
+                await connection.disconnect(nowait=True)
+                raise
+            finally:
+                await pool.release(connection)
+        except (redis_errors.RedisError, OSError) as error:
+            raise translate(error) from None
+
+    async def _once(self, connection: Any, build: Callable[[Marks], list[Words]]) -> tuple[Marks, list[Any]]:  # noqa: ANN401
+        marks = self._speech.marks_of(connection)
+        connected = marks.connected
+        commands = build(marks)
+        if not commands:
+            return marks, []
+        await connection.send_packed_command(connection.pack_commands(commands))
+        replies = []
+        for _ in commands:
+            try:
+                replies.append(await connection.read_response())
+            except redis_errors.ResponseError as error:
+                replies.append(error)
+        if marks.connected != connected:
+            raise redis_errors.ConnectionError("reconnected in the middle of a call")
+        return marks, replies
+
+    async def close(self) -> None:
+        """Close the client's connections."""
+        await self._client.aclose()
+
+
+def connect(settings: Settings) -> Any:  # noqa: ANN401
+    """Return a blocking client for the settings; connects at the first command.
+
+    Raises:
+        InvalidSettings: the URL cannot be read.
+    """
+    import redis  # noqa: PLC0415
+    from redis.backoff import ExponentialBackoff  # noqa: PLC0415
+    from redis.retry import Retry  # noqa: PLC0415
+
+    retry = Retry(ExponentialBackoff(cap=0.5, base=0.02), settings.retries, (redis_errors.ConnectionError,))
+    return _from_url(redis.Redis.from_url, settings, retry=retry)
+
+
+def connect_async(settings: Settings) -> Any:  # noqa: ANN401
+    """Return an asyncio client for the settings. As `connect`; at most 64 connections, further calls wait their turn."""
+    import redis.asyncio as redis  # noqa: PLC0415
+    from redis.asyncio.retry import Retry  # noqa: PLC0415
+    from redis.backoff import ExponentialBackoff  # noqa: PLC0415
+
+    retry = Retry(ExponentialBackoff(cap=0.5, base=0.02), settings.retries, (redis_errors.ConnectionError,))
+
+    def make(url: str, **options: Any) -> Any:  # noqa: ANN401
+        pool = redis.BlockingConnectionPool.from_url(
+            url, max_connections=64, timeout=settings.seconds("timeout"), **options
+        )
+        return redis.Redis.from_pool(pool)
+
+    return _from_url(make, settings, retry=retry)
+
+
+def _from_url(make: Callable[..., Any], settings: Settings, **options: Any) -> Any:  # noqa: ANN401
+    timeout = settings.seconds("timeout")
+    try:
+        return make(
+            settings.redis_url,
+            socket_timeout=timeout,
+            socket_connect_timeout=min(timeout, _CONNECT_S),
+            health_check_interval=_HEALTH_CHECK_S,
+            client_name=f"mediastore:{socket.gethostname()}:{os.getpid()}".replace(" ", "-"),
+            **options,
+        )
+    except (ValueError, TypeError):
+        # The parser's own words could repeat a password.
+        raise InvalidSettings(f"redis_url cannot be read: {mask(settings.redis_url)}") from None
+
+

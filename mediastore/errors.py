@@ -1,0 +1,300 @@
+"""Every error a caller can meet, as one tree.
+
+    MediaStoreError
+    ├── InvalidRequest (ValueError)      fix the call; nothing was changed
+    │   ├── InvalidRef · InvalidScope · InvalidPolicy · InvalidSettings
+    │   ├── InvalidPath · NotARegularFile · OutsideRoots · InvalidRoot
+    │   └── FileMissing (FileNotFoundError)
+    ├── NotThere (KeyError)              skip; the thing asked for is not here
+    │   ├── RefUnknown · RefGone · BlobMissing
+    │   └── WrongHost
+    ├── Unavailable                      call again later
+    │   ├── IndexUnavailable · StoreFull · StaleCommand (IndexUnavailable)
+    │   └── BlobsUnavailable
+    └── Corrupt                          page someone
+        └── IndexVersion
+
+The family says what a caller can do, the class says what happened, `code` is stable for programs, `hint` is for people.
+Messages are built from fields, so that every error survives pickling (Celery pickles them).
+"""
+
+from __future__ import annotations
+
+from typing import Literal
+
+Reason = Literal["released", "expired", "deleted"]
+
+
+class MediaStoreError(Exception):
+    """The base of every error this package raises on purpose."""
+
+    code = "error"
+    hint = ""
+    http_status = 500
+    exit_code = 1
+
+
+class InvalidRequest(MediaStoreError, ValueError):
+    """The call cannot be right as it stands; nothing was changed."""
+
+    code = "invalid_request"
+    hint = "Correct the arguments; calling again unchanged fails again."
+    http_status = 400
+    exit_code = 2
+
+    def __init__(self, detail: str) -> None:
+        """Keep what was wrong, in words."""
+        super().__init__(detail)
+        self.detail = detail
+
+    def __str__(self) -> str:
+        """Say what was wrong."""
+        return self.detail
+
+
+class InvalidSettings(InvalidRequest):
+    """A setting has a value that cannot be used."""
+
+    code = "invalid_settings"
+    hint = "Correct the setting; docs/settings.md names each one, its unit and its default."
+
+
+class InvalidRef(InvalidRequest):
+    """The text is not a ref: `media://` and 16 to 64 characters of `[A-Za-z0-9_-]`."""
+
+    code = "invalid_ref"
+    hint = "Pass the ref that store() returned, as it was."
+
+
+class InvalidScope(InvalidRequest):
+    """The scope is not 1 to 8 non-empty segments joined by `/`, 512 bytes of UTF-8 at most."""
+
+    code = "invalid_scope"
+    hint = 'Use a path such as "telegram:42" or "chat:42/msg:7".'
+
+
+class InvalidPolicy(InvalidRequest):
+    """The cleanup or retention policy is not one we know; it is never guessed."""
+
+    code = "invalid_policy"
+    hint = 'Cleanup is "delete" or "forget"; retention reads "delete-after-10min" or "retain-30days".'
+
+
+class InvalidPath(InvalidRequest):
+    """The path cannot be registered: a NUL, bytes that are not UTF-8, or our own bookkeeping."""
+
+    code = "invalid_path"
+    hint = "Rename the file; paths are kept as UTF-8 text relative to their root."
+
+
+class NotARegularFile(InvalidRequest):
+    """A directory, symlink, FIFO, socket or device stands at the path."""
+
+    code = "not_a_regular_file"
+    hint = "Register the file itself; a final symlink is not followed."
+
+
+class OutsideRoots(InvalidRequest):
+    """The file lies outside every root of this store."""
+
+    code = "outside_roots"
+    hint = (
+        "Add its directory to the roots (roots=[...] or MEDIASTORE_ROOTS), or hand the content over: "
+        "store_media(MediaContent(file_path=...), move=True)."
+    )
+
+
+class InvalidRoot(InvalidRequest):
+    """The directory cannot be a root here, so nothing in it is touched."""
+
+    code = "invalid_root"
+    hint = "Name a directory of its own for media, such as /srv/media."
+
+    def __init__(self, root: str, detail: str) -> None:
+        """Keep the directory and why it was refused."""
+        MediaStoreError.__init__(self, root, detail)
+        self.root = root
+        self.detail = detail
+
+    def __str__(self) -> str:
+        """Name the directory and the reason."""
+        return f"{self.root} cannot be a root: {self.detail}"
+
+
+class FileMissing(InvalidRequest, FileNotFoundError):
+    """There is no file at the path that was to be registered."""
+
+    code = "file_missing"
+    hint = "Store the file before anything else removes it."
+    http_status = 404
+
+    def __str__(self) -> str:
+        """Name the path."""
+        return f"no such file: {self.detail}"
+
+
+class NotThere(MediaStoreError, KeyError):
+    """The ref leads nowhere from here; a bot skips it."""
+
+    code = "not_there"
+    hint = "Skip this media."
+    http_status = 404
+    exit_code = 3
+
+    def __init__(self, ref: str) -> None:
+        """Keep the ref that was asked for."""
+        super().__init__(ref)
+        self.ref = ref
+
+    def __str__(self) -> str:
+        """Name the ref."""
+        return f"{self.ref} is not there"
+
+
+class RefUnknown(NotThere):
+    """The ref is well-formed, and nobody remembers it."""
+
+    code = "ref_unknown"
+    hint = "It was never stored in this namespace, or ended longer ago than tombstones are kept."
+
+    def __str__(self) -> str:
+        """Name the ref."""
+        return f"{self.ref} is unknown"
+
+
+class RefGone(NotThere):
+    """The ref was valid once; its bytes are deleted or about to be.
+
+    Distinct from `RefUnknown`, so that a bot can tell "too late" from "never existed".
+    """
+
+    code = "ref_gone"
+    hint = "Store with a longer ttl, or release later, while the work still needs it."
+    http_status = 410
+
+    def __init__(self, ref: str, reason: Reason) -> None:
+        """Keep the ref and what ended it."""
+        MediaStoreError.__init__(self, ref, reason)
+        self.ref = ref
+        self.reason = reason
+
+    def __str__(self) -> str:
+        """Name the ref and what ended it."""
+        return f"{self.ref} is gone: {self.reason}"
+
+
+class BlobMissing(NotThere):
+    """The ref lives, and the registered file is no longer at its path: somebody removed or replaced it."""
+
+    code = "blob_missing"
+    hint = "Another program moved, removed or replaced the file; store it again."
+
+    def __init__(self, ref: str, path: str) -> None:
+        """Keep the ref and where its file was."""
+        MediaStoreError.__init__(self, ref, path)
+        self.ref = ref
+        self.path = path
+
+    def __str__(self) -> str:
+        """Name the ref and the path."""
+        return f"{self.ref}: {self.path} is not the registered file any more"
+
+
+class WrongHost(NotThere):
+    """The file lies in a root that this process does not have."""
+
+    code = "wrong_host"
+    hint = "Resolve it where the root is, or share the directory and add it to this process's roots."
+    http_status = 421
+
+    def __init__(self, ref: str, root: str, host: str) -> None:
+        """Keep the ref, its root id and where that root was last seen (`host:path`)."""
+        MediaStoreError.__init__(self, ref, root, host)
+        self.ref = ref
+        self.root = root
+        self.host = host
+
+    def __str__(self) -> str:
+        """Name the ref and the root's last known place."""
+        return f"{self.ref} lies in root {self.root}, last seen at {self.host or 'an unknown host'}"
+
+
+class Unavailable(MediaStoreError):
+    """Something the store needs does not answer now; calling again later can succeed."""
+
+    code = "unavailable"
+    hint = "Call again later; what was done stays done."
+    http_status = 503
+    exit_code = 4
+
+    def __init__(self, detail: str) -> None:
+        """Keep what did not answer, in words without secrets."""
+        super().__init__(detail)
+        self.detail = detail
+
+    def __str__(self) -> str:
+        """Say what did not answer."""
+        return self.detail
+
+
+class IndexUnavailable(Unavailable):
+    """Redis does not answer, or refuses this client."""
+
+    code = "index_unavailable"
+    hint = "Check MEDIASTORE_REDIS_URL and the server: `mediastore doctor` says what is wrong."
+
+
+class StaleCommand(IndexUnavailable):
+    """The command reached Redis later than the replay window allows; it was refused and changed nothing."""
+
+    code = "stale_command"
+    hint = "Call again; if it lasts, the clock of this host or of the server is stepping."
+
+
+class StoreFull(Unavailable):
+    """Redis refused memory, or a root has no space left; releasing still works."""
+
+    code = "store_full"
+    hint = "Release what is not needed, or give the server more memory (maxmemory) or the disk more space."
+    http_status = 507
+
+
+class BlobsUnavailable(Unavailable):
+    """A root does not answer, or the file is being deleted by a process that has not finished."""
+
+    code = "blobs_unavailable"
+    hint = "Call again; if it lasts, `mediastore doctor` names the root and the blobs that are stuck."
+
+
+class Corrupt(MediaStoreError):
+    """The index holds what no version of this package writes; nothing was changed."""
+
+    code = "corrupt"
+    hint = "Look at the key that the message names; somebody else wrote into this prefix."
+    exit_code = 5
+
+    def __init__(self, detail: str) -> None:
+        """Keep what was found."""
+        super().__init__(detail)
+        self.detail = detail
+
+    def __str__(self) -> str:
+        """Say what was found."""
+        return self.detail
+
+
+class IndexVersion(Corrupt):
+    """The index was written in a format this version does not speak."""
+
+    code = "index_version"
+    hint = "Run the version of mediastore that the rest of the fleet runs."
+
+    def __init__(self, found: str, supported: str) -> None:
+        """Keep the format found and the one this version speaks."""
+        MediaStoreError.__init__(self, found, supported)
+        self.found = found
+        self.supported = supported
+
+    def __str__(self) -> str:
+        """Name both formats."""
+        return f"the index has format {self.found}, this version speaks {self.supported}"

@@ -1,0 +1,184 @@
+"""Ending refs, by release or by time, and deleting the bytes that nobody holds any more."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from typing import Final
+
+from mediastore import blobs
+from mediastore.index import changes, reads
+from mediastore.index.steps import BATCH, REPLAY_WINDOW_MS
+from mediastore.model import Duration, Released, Swept, check_scope, parse_duration
+
+from .context import LOOK_AGAIN_AT_MOST_S, LOOK_AGAIN_S, Context, Flow
+
+#: What a crashed call left is looked for after ten replay windows: by then no delayed command can still need it.
+STRAY_AGE_S: Final = 10 * REPLAY_WINDOW_MS / 1000
+
+
+@dataclass(slots=True)
+class _Tally:
+    """What one call has done so far."""
+
+    released: int = 0
+    expired: int = 0
+    kept: int = 0
+    doomed: int = 0
+    deleted: int = 0
+    freed: int = 0
+    failed: int = 0
+
+    def ended(self, batch: changes.Ended) -> None:
+        self.released += batch.released
+        self.expired += batch.expired
+        self.kept += batch.kept
+        self.doomed += len(batch.doomed)
+
+    def acknowledged(self, batch: changes.Acknowledged) -> None:
+        self.deleted += batch.deleted
+        self.kept += batch.kept
+        self.freed += batch.freed
+        self.failed += batch.failed
+
+
+def release_all(ctx: Context, scope: str, *, wait: bool) -> Flow[Released]:
+    """Cut first: every ref below is dead to everybody. Then drain and delete what this process can."""
+    check_scope(scope)
+    tally = _Tally()
+    cut = yield from changes.release(scope, ctx.new_id(), ctx.tombstone_ms)
+    tally.ended(cut)
+    still_closed = bool(cut.closed)
+    if wait:
+        roots = yield from blobs.Roots()
+        deadline = (yield from blobs.Elapsed()) + ctx.settings.seconds("release_budget")
+        yield from _delete_named(ctx, roots, cut.doomed, tally)
+        if cut.closed:
+            still_closed = yield from _drain(ctx, scope, deadline, tally, roots)
+        if cut.closed and not still_closed:
+            yield from _see_off(ctx, cut.closed, roots, deadline, tally)
+    pending = max(0, tally.doomed - tally.deleted - tally.failed)
+    return Released(tally.released, tally.deleted, tally.freed, tally.kept, pending, tally.failed, still_closed)
+
+
+def _drain(ctx: Context, scope: str, deadline: float, tally: _Tally, roots: Iterable[str]) -> Flow[bool]:
+    """End the refs of a closed scope batch by batch; True when the time was up before the end."""
+    while True:
+        batch = yield from changes.drain(scope, ctx.new_id(), ctx.tombstone_ms)
+        tally.ended(batch)
+        yield from _delete_named(ctx, roots, batch.doomed, tally)
+        if batch.done:
+            return False
+        if (yield from blobs.Elapsed()) > deadline:
+            return True
+
+
+def _see_off(ctx: Context, mark: str, roots: dict[str, str], deadline: float, tally: _Tally) -> Flow[None]:
+    """Wait for, or finish, what other processes drained of this release: then the caller's own roots are clean."""
+    wait = LOOK_AGAIN_S
+    deadline = min(deadline, (yield from blobs.Elapsed()) + ctx.settings.seconds("timeout"))
+    while True:
+        left = yield from reads.left_of(mark)
+        mine = yield from reads.roots_of(left)
+        before = tally.deleted
+        busy = [(root, blob) for blob, (root, errno) in mine.items() if root in roots and not errno]
+        if not busy or (yield from blobs.Elapsed()) > deadline:
+            return
+        yield from _delete_named(ctx, roots, busy, tally)
+        if tally.deleted == before:
+            yield from blobs.Pause(wait)
+            wait = min(wait * 2, LOOK_AGAIN_AT_MOST_S)
+
+
+def _delete_named(ctx: Context, roots: Iterable[str], doomed: Iterable[tuple[str, str]], tally: _Tally) -> Flow[None]:
+    """Delete these blobs where they lie in roots of this process."""
+    by_root: dict[str, list[str]] = {}
+    for root, blob in doomed:
+        by_root.setdefault(root, []).append(blob)
+    for root in roots:
+        named = by_root.get(root, [])
+        for start in range(0, len(named), BATCH):
+            done = yield from delete_batch(ctx, root, tuple(named[start : start + BATCH]))
+            if done is not None:
+                tally.acknowledged(done)
+
+
+def delete_batch(ctx: Context, root: str, named: tuple[str, ...] = ()) -> Flow[changes.Acknowledged | None]:
+    """Claim a batch, delete its files, acknowledge it; None when there was nothing to claim."""
+    token = ctx.new_id()
+    if not (yield from blobs.Prepare(root, token)):
+        return None
+    claim = yield from changes.claim(root, token, ctx.new_id(), ctx.claim_ms, named)
+    if not claim.blobs:
+        yield from blobs.Dismiss(root, token)
+        return None
+    outcomes = yield from blobs.Destroy(root, token, claim)
+    done = yield from changes.acknowledge(root, token, ctx.new_id(), outcomes)
+    if not done.left:
+        yield from blobs.Dismiss(root, token)
+    return done
+
+
+def expire(ctx: Context) -> Flow[Swept]:
+    """End every ref whose deadline has passed, and delete the files that only they held."""
+    tally = _Tally()
+    roots = yield from blobs.Roots()
+    deadline = (yield from blobs.Elapsed()) + ctx.settings.seconds("sweep_budget")
+    yield from _expire(ctx, deadline, tally, roots)
+    return (yield from _swept(tally, worked=tally.expired + tally.released > 0))
+
+
+def _expire(ctx: Context, deadline: float, tally: _Tally, roots: Iterable[str]) -> Flow[None]:
+    while True:
+        batch = yield from changes.expire(ctx.new_id(), ctx.tombstone_ms)
+        tally.ended(batch)
+        yield from _delete_named(ctx, roots, batch.doomed, tally)
+        if batch.done or (yield from blobs.Elapsed()) > deadline:
+            return
+
+
+def sweep(ctx: Context, *, budget: Duration | None, expiry: bool = True, tidy: bool = True) -> Flow[Swept]:
+    """One pass: expire what is due, drain what was released, delete what is in the trash of this process's roots.
+
+    Nothing due costs one round trip. Any number of sweepers may run at once.
+    """
+    seconds = ctx.settings.seconds("sweep_budget") if budget is None else parse_duration(budget)
+    roots = yield from blobs.Roots()
+    deadline = float("inf") if seconds is None else (yield from blobs.Elapsed()) + seconds
+    tally, worked = _Tally(), False
+    while True:
+        due = yield from reads.due(tuple(roots))
+        expiring = due.expiry and expiry
+        if not (expiring or due.closed or due.roots) or (yield from blobs.Elapsed()) > deadline:
+            break
+        worked = True
+        if expiring:
+            yield from _expire(ctx, deadline, tally, roots)
+        for scope in due.closed:
+            yield from _drain(ctx, scope, deadline, tally, roots)
+        progress = False
+        for root in due.roots:
+            done = yield from delete_batch(ctx, root)
+            if done is not None:
+                tally.acknowledged(done)
+                progress = True
+        if not (expiring or due.closed or progress):
+            break  # a root that cannot be written now must not keep us busy
+    for root in roots if tidy else ():
+        yield from _tidy(root)
+    return (yield from _swept(tally, worked=worked))
+
+
+def _swept(tally: _Tally, *, worked: bool) -> Flow[Swept]:
+    left = (yield from reads.stats()).trash if worked else 0
+    refs = tally.expired + tally.released
+    return Swept(refs, tally.expired, tally.released, tally.deleted, tally.freed, tally.kept, left, tally.failed)
+
+
+def _tidy(root: str) -> Flow[int]:
+    """Finish what crashed calls left behind on the disk."""
+    strays = yield from blobs.Strays(root, STRAY_AGE_S)
+    known: set[str] = set()
+    for start in range(0, len(strays), BATCH):
+        known |= yield from reads.known_ids(strays[start : start + BATCH])
+    return (yield from blobs.Tidy(root, STRAY_AGE_S, frozenset(known)))

@@ -1,0 +1,21 @@
+"""The Redis half, described as data: key names, one typed command per script, and the reads that need none.
+
+Keys of one namespace share the prefix `mediastore:{<namespace>}:` and so one slot of a cluster:
+
+    ref:<id>         hash    scope seq blob root path size identity stored_at expires_at, and the metadata
+    blob:<id>        hash    state refs ever token root path custody identity size tries errno cut
+    scope:<scope>    zset    ref id -> seq, the scope's refs in store order
+    children:<scope> zset    child scope -> lower bound of the seqs below it
+    scopes           zset    every scope that holds refs, by name
+    closed           zset    scope -> seq at which it was released, until drains are done with it
+    seq clock format string  the last seq given; the latest time a script ended a ref; the format number
+    expiry           zset    ref id -> due ms
+    path:<root id>   hash    relative path -> its current blob
+    trash:<root id>  zset    blob id -> due ms: the journal of bytes that must go
+    claim:<token>    hash    root deadline since prev, and a field blob:<id> for each blob of the batch
+    left:<seq>       set     blobs that one closed release doomed and that are not gone yet
+    stuck            hash    blob id -> errno, root and path of a blob that will not go
+    roots stats      hash    root id -> host:path; counters
+    gone:<id>        string  tombstone: cause, ms, scope            (carries a TTL)
+    op:<id>          string  the answer of one call, for its replay  (carries a TTL)
+"""

@@ -1,0 +1,114 @@
+"""One typed command per script that changes the index.
+
+Every change is one script, and every script may run twice: the ids come from the caller.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from mediastore.journal import Claim, Doomed, Held, Outcome
+from mediastore.model import MediaMeta, encode_scope
+
+from .steps import BATCH, FORMAT, Command, from_json
+
+
+@dataclass(frozen=True, slots=True)
+class Opened:
+    """What the index said at the start: its format and its time in milliseconds."""
+
+    now_ms: int
+    format: str
+
+
+def open_index(roots: Mapping[str, str]) -> Command[Opened]:
+    """Agree on the format, learn the time, say where this client's roots are (root id -> "host:path")."""
+    args = [part for root in roots.items() for part in root]
+    return Command("open", (FORMAT, *args), lambda r: (lambda a: Opened(int(a["now"]), str(a["format"])))(from_json(r)))
+
+
+@dataclass(frozen=True, slots=True)
+class Stored:
+    """The verdict on a store: "new", "joined" (an existing blob), "busy" (being deleted) or "refused"."""
+
+    verdict: str
+    blob: str
+
+
+def store(ref: str, blob: str, scope: str, held: Held, ttl_ms: int | None, meta: MediaMeta) -> Command[Stored]:
+    """Register a held file as a new ref."""
+    pairs = [str(part) for item in meta.to_dict().items() for part in item]
+    place = (held.root, held.path, held.size, held.identity, held.stat, held.custody)
+    args = (ref, blob, encode_scope(scope), *place, "" if ttl_ms is None else ttl_ms, *pairs)
+    return Command("store", args, lambda r: Stored(**from_json(r)))
+
+
+def refuse(ref: str, blob: str) -> Command[Stored]:
+    """Burn the id of a store that was refused for lack of memory."""
+    return Command("refuse", (ref, blob), lambda r: Stored(**from_json(r)))
+
+
+@dataclass(frozen=True, slots=True)
+class Ended:
+    """What one release, drain or expiry ended, and the blobs it left without a ref as (root, blob id)."""
+
+    released: int
+    expired: int
+    kept: int
+    doomed: tuple[tuple[str, str], ...]
+    closed: str
+    done: bool
+
+
+def _ended(reply: Any) -> Ended:  # noqa: ANN401
+    a = from_json(reply)
+    doomed = tuple((root, blob) for root, blob in (a["doomed"] or []))
+    return Ended(a["released"], a["expired"], a["kept"], doomed, a.get("closed", ""), bool(a.get("done", 1)))
+
+
+def release(scope: str, op: str, tombstone_ms: int) -> Command[Ended]:
+    """End a scope: at once where it is small, by a mark where it is large or has children."""
+    return Command("release", (encode_scope(scope), BATCH, tombstone_ms), _ended, op)
+
+
+def drain(scope: str, op: str, tombstone_ms: int) -> Command[Ended]:
+    """End the next refs of a closed scope."""
+    return Command("drain", (encode_scope(scope), BATCH, tombstone_ms), _ended, op)
+
+
+def expire(op: str, tombstone_ms: int) -> Command[Ended]:
+    """End the next refs whose deadline has passed."""
+    return Command("expire", (BATCH, tombstone_ms), _ended, op)
+
+
+def _claim(reply: Any) -> Claim:  # noqa: ANN401
+    a = from_json(reply)
+    blobs = (Doomed(b[0], b[1], b[2], b[3], int(b[4]), b[5]) for b in a["blobs"] or [])
+    return Claim(tuple(a["prev"] or []), tuple(blobs))
+
+
+def claim(root: str, token: str, op: str, hold_ms: int, blobs: Sequence[str] = ()) -> Command[Claim]:
+    """Claim the due blobs of a root's trash, or only the named ones."""
+    return Command("claim", (root, token, BATCH, hold_ms, *blobs), _claim, op)
+
+
+@dataclass(frozen=True, slots=True)
+class Acknowledged:
+    """What one acknowledgement counted; `left` blobs still belong to the claim."""
+
+    deleted: int
+    kept: int
+    freed: int
+    failed: int
+    left: int
+
+
+def acknowledge(root: str, token: str, op: str, outcomes: Sequence[Outcome]) -> Command[Acknowledged]:
+    """Say what became of a claim's blobs."""
+    gone = [o for o in outcomes if not o.errno]
+    failed = [o for o in outcomes if o.errno]
+    args = [part for o in gone for part in (o.blob, o.freed, "")]
+    args += [part for o in failed for part in (o.blob, o.errno, "stuck" if o.stuck else "again")]
+    return Command("acknowledge", (root, token, len(gone), *args), lambda r: Acknowledged(**from_json(r)), op)

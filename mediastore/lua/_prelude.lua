@@ -1,0 +1,76 @@
+-- prelude: put in front of every script by index.py; what all scripts share.
+--
+-- KEYS[1] prefix     "mediastore:{bots}:"
+-- ARGV[1] not_after  ms   refused later than this (server time); "" where nothing is changed
+-- ARGV[2] now        ms   tests only; "" reads the server's clock
+-- ARGV[3] op         id   the answer is kept under it and given again; "" where ids in the arguments do that
+
+local P, OP = KEYS[1], ARGV[3]
+local RECORD_MS = 120000 -- 2 W: a command may be sent again for W = 60 s, and its record must outlive that
+
+local function int(text, low, high)
+  local n = tonumber(text)
+  if not n or n ~= math.floor(n) or n < low or n > high then error("BADARG " .. tostring(text)) end
+  return n
+end
+
+-- Microseconds exceed 2^31 and 14 digits: Lua's own number format would round them.
+local function str(n) return string.format("%.0f", n) end
+
+-- Lua never rolls back: a key of a foreign type must be met before the first write.
+local function expect(kind, name)
+  local found = redis.call("TYPE", P .. name)["ok"]
+  if found ~= "none" and found ~= kind then error("WRONGTYPE " .. P .. name .. " is a " .. found) end
+  return P .. name
+end
+
+local time = redis.call("TIME")
+local us = tonumber(time[1]) * 1000000 + tonumber(time[2])
+if ARGV[2] ~= "" then us = int(ARGV[2], 0, 9000000000000) * 1000 end
+us = math.max(us, (tonumber(redis.call("GET", P .. "clock") or "0") or 0) * 1000)
+local now = math.floor(us / 1000)
+
+if ARGV[1] ~= "" and now > tonumber(ARGV[1]) then return redis.error_reply("STALE this command is too old") end
+if OP ~= "" then
+  local kept = redis.call("GET", P .. "op:" .. OP)
+  if kept then return kept end
+end
+
+-- The answer is JSON text, so that RESP2, RESP3 and decoding clients read the same.
+local function finish(answer)
+  local text = cjson.encode(answer)
+  if OP ~= "" then redis.call("SET", P .. "op:" .. OP, text, "PX", RECORD_MS) end
+  return text
+end
+
+-- A clock that steps back must not revive what a script has ended.
+local function keep_time() redis.call("SET", P .. "clock", str(now)) end
+
+local function last_seq() return tonumber(redis.call("GET", P .. "seq") or "0") or 0 end
+
+-- Grows even when a failover lost the last writes: never below the server's clock.
+local function next_seq()
+  local seq = math.max(us, last_seq() + 1)
+  redis.call("SET", P .. "seq", str(seq))
+  return seq
+end
+
+-- The scope, its parent and so on, outermost last.
+local function lineage(scope)
+  local line = { scope }
+  while true do
+    local parent = string.match(line[#line], "^(.*)/[^/]*$")
+    if not parent then return line end
+    line[#line + 1] = parent
+  end
+end
+
+-- The first release that ended a ref of this scope and seq, or nil: one of the scope or of an ancestor.
+local function cut_of(scope, seq)
+  local first
+  for _, mark in ipairs(redis.call("ZMSCORE", P .. "closed", unpack(lineage(scope)))) do
+    mark = mark and tonumber(mark)
+    if mark and mark >= seq and (not first or mark < first) then first = mark end
+  end
+  return first
+end

@@ -1,0 +1,69 @@
+-- acknowledge: say what became of a claim's blobs: gone, or failed and to be tried again.
+--
+-- KEYS[1] prefix   "mediastore:{bots}:"
+-- ARGV[4] root     id   the root of the claim
+-- ARGV[5] token    id   the claim; blobs that another token took over are not touched
+-- ARGV[6] done     int  how many of the outcomes that follow are of gone blobs
+-- ARGV[7..]        text outcomes in threes: blob id, then bytes freed and "" for a gone one,
+--                       or errno name and "stuck" or "again" for one that failed
+--
+-- Returns {deleted, kept, freed, failed, left}: counted once per blob, here and nowhere else.
+-- Twice with one op: the same answer. Cost: O(outcomes * log trash).
+
+local root, token, done = ARGV[4], ARGV[5], int(ARGV[6], 0, 64)
+local FIRST_MS, LONGEST_MS, STUCK_AFTER = 1000, 300000, 10
+local trash, paths = expect("zset", "trash:" .. root), expect("hash", "path:" .. root)
+local stats, stuck, claim = expect("hash", "stats"), expect("hash", "stuck"), expect("hash", "claim:" .. token)
+local answer = { deleted = 0, kept = 0, freed = 0, failed = 0, left = 0 }
+
+local known = {}
+for i = 7, #ARGV, 3 do
+  local b = redis.call("HMGET", P .. "blob:" .. ARGV[i], "token", "path", "custody", "cut", "tries")
+  if b[4] then expect("set", "left:" .. b[4]) end
+  known[i] = b[1] == token and b
+end
+
+local earliest
+for i = 7, #ARGV, 3 do
+  local id, b, key = ARGV[i], known[i], P .. "blob:" .. ARGV[i]
+  if b and i < 7 + 3 * done then
+    local kept = b[3] == "borrowed"
+    answer[kept and "kept" or "deleted"] = answer[kept and "kept" or "deleted"] + 1
+    answer.freed = answer.freed + int(ARGV[i + 1], 0, 9e15)
+    if redis.call("HGET", paths, b[2]) == id then redis.call("HDEL", paths, b[2]) end
+    if b[4] then redis.call("SREM", P .. "left:" .. b[4], id) end
+    redis.call("UNLINK", key)
+    redis.call("ZREM", trash, id)
+    redis.call("HDEL", stuck, id)
+    redis.call("HDEL", claim, "blob:" .. id)
+  elseif b then
+    local tries = (tonumber(b[5] or "0") or 0) + 1
+    local hopeless = ARGV[i + 2] == "stuck"
+    local wait = hopeless and LONGEST_MS or math.min(FIRST_MS * 2 ^ (tries - 1), LONGEST_MS)
+    answer.failed = answer.failed + 1
+    earliest = math.min(earliest or wait, wait)
+    redis.call("HSET", key, "tries", tries, "errno", ARGV[i + 1])
+    if hopeless or tries >= STUCK_AFTER then
+      redis.call("HSET", key, "state", "stuck")
+      redis.call("HSET", stuck, id, ARGV[i + 1] .. " " .. root .. " " .. b[2])
+    end
+  end
+end
+
+redis.call("HINCRBY", stats, "deleted_blobs", answer.deleted)
+redis.call("HINCRBY", stats, "freed_bytes", answer.freed)
+for _, field in ipairs(redis.call("HKEYS", claim)) do
+  local id = string.match(field, "^blob:(.+)$")
+  if id then
+    answer.left = answer.left + 1
+    -- One deadline for the whole claim: it is taken over whole.
+    if earliest then redis.call("ZADD", trash, "XX", str(now + earliest), id) end
+  end
+end
+if answer.left == 0 then
+  redis.call("UNLINK", claim)
+elseif earliest then
+  -- This worker's directory holds what the earlier ones had: the chain starts afresh.
+  redis.call("HSET", claim, "deadline", str(now + earliest), "prev", "")
+end
+return finish(answer)

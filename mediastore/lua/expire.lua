@@ -1,0 +1,25 @@
+-- expire: end the refs whose deadline has passed, soonest first.
+--
+-- KEYS[1] prefix        "mediastore:{bots}:"
+-- ARGV[4] limit         int  most refs to look at, 1..64
+-- ARGV[5] tombstone_ms  ms   how long an ended ref is remembered
+--
+-- Returns {released, expired, kept, doomed = {{root, blob}, ...}, done = 0 or 1}.
+-- A due ref that a release had already ended counts as released.
+-- Twice with one op: the same answer. Cost: O(limit * log refs); nothing due costs one look.
+
+local limit, tombstone_ms = int(ARGV[4], 1, 64), int(ARGV[5], 1, 9e15)
+plan_common()
+local ids = redis.call("ZRANGEBYSCORE", P .. "expiry", "-inf", str(now), "LIMIT", 0, limit)
+tally.done = #ids < limit and 1 or 0
+if #ids == 0 then return finish(tally) end
+
+local later = {}
+for _, id in ipairs(ids) do
+  local due = tonumber(redis.call("HGET", P .. "ref:" .. id, "expires_at") or "")
+  if due and due > now then later[id] = due else plan(id) end
+end
+bury(tombstone_ms)
+-- The hash is the truth: an entry that came too early is put where it belongs.
+for id, due in pairs(later) do redis.call("ZADD", P .. "expiry", str(due), id) end
+return finish(tally)

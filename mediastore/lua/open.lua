@@ -1,0 +1,16 @@
+-- open: a client's first words: agree on the format, learn the time, say where its roots are.
+--
+-- KEYS[1] prefix  "mediastore:{bots}:"
+-- ARGV[4] format  int   the format this client speaks
+-- ARGV[5..]       text  its roots in twos: root id, "host:path"
+--
+-- Returns {now = ms, format}. Another format is answered and nothing is written.
+-- Twice: the same. Cost: O(roots).
+
+local formats, roots = expect("string", "format"), expect("hash", "roots")
+local found = redis.call("GET", formats) or ARGV[4]
+if found == ARGV[4] then
+  redis.call("SET", formats, found)
+  for i = 5, #ARGV, 2 do redis.call("HSET", roots, ARGV[i], ARGV[i + 1]) end
+end
+return finish({ now = str(now), format = found })

@@ -1,0 +1,30 @@
+-- release: end every ref of a scope and of the scopes below it, in one step whatever their number.
+--
+-- KEYS[1] prefix        "mediastore:{bots}:"
+-- ARGV[4] scope         text  percent-encoded, as key names spell it
+-- ARGV[5] limit         int   most refs to end here; a larger scope, or a tree, is closed instead
+-- ARGV[6] tombstone_ms  ms    how long an ended ref is remembered
+--
+-- Returns {released, expired, kept, doomed = {{root, blob}, ...}, closed = mark or ""}.
+-- Twice with one op: the same answer; a new call raises the mark, and drains do the rest.
+-- Cost: O(1) when closing, O(limit) inline.
+
+local scope, limit, tombstone_ms = ARGV[4], int(ARGV[5], 1, 64), int(ARGV[6], 1, 9e15)
+plan_scope(scope)
+plan_common()
+local size = redis.call("ZCARD", P .. "scope:" .. scope)
+local parent_of_some = redis.call("EXISTS", P .. "children:" .. scope) == 1
+tally.closed = ""
+
+if size > limit or parent_of_some then
+  local mark = next_seq()
+  redis.call("ZADD", P .. "closed", str(mark), scope)
+  tally.closed = str(mark)
+  keep_time()
+  return finish(tally)
+end
+
+for _, id in ipairs(redis.call("ZRANGE", P .. "scope:" .. scope, 0, -1)) do plan(id, scope) end
+bury(tombstone_ms)
+redis.call("ZREM", P .. "closed", scope)
+return finish(tally)

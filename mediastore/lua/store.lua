@@ -1,0 +1,86 @@
+-- store: register a file under a scope as a new ref: a new blob, or one more ref of the blob its path already has.
+--
+-- KEYS[1] prefix    "mediastore:{bots}:"
+-- ARGV[4] ref       id    the new ref
+-- ARGV[5] blob      id    the blob to make where the path has none
+-- ARGV[6] scope     text  percent-encoded
+-- ARGV[7] root      id    the root that holds the file
+-- ARGV[8] path      text  relative to the root
+-- ARGV[9] size      int   bytes
+-- ARGV[10] identity text  "link:ino", "inode:ino" or "stat:ino:size:mtime_ns"
+-- ARGV[11] stat     text  "ino:size:mtime_ns" of the caller's own held link
+-- ARGV[12] custody  text  "adopted" or "borrowed"
+-- ARGV[13] ttl      ms    "" = never
+-- ARGV[14..]        text  metadata: name, value, name, value, ...
+--
+-- Returns {verdict = "new" | "joined" | "busy", blob}. "busy": that blob of the path is being deleted;
+-- wait for its end and store again with new ids. A refused ref id is burnt.
+-- Twice with one ref id: the first answer, nothing written. Cost: O(depth of the scope).
+
+local id, blob, scope, root, path = ARGV[4], ARGV[5], ARGV[6], ARGV[7], ARGV[8]
+local size, stat, custody = int(ARGV[9], 0, 9e15), ARGV[11], ARGV[12]
+local ttl = ARGV[13] ~= "" and int(ARGV[13], 1, 9e15)
+
+local known = redis.call("HGET", P .. "ref:" .. id, "blob")
+if known then return finish({ verdict = known == blob and "new" or "joined", blob = known }) end
+local gone = redis.call("GET", P .. "gone:" .. id)
+if gone then
+  if string.sub(gone, 1, 7) == "refused" then return finish({ verdict = "busy", blob = string.sub(gone, 9) }) end
+  return finish({ verdict = redis.call("EXISTS", P .. "blob:" .. blob) == 1 and "new" or "joined", blob = blob })
+end
+
+local line = lineage(scope)
+for i, s in ipairs(line) do
+  expect("zset", "scope:" .. s)
+  if i > 1 then expect("zset", "children:" .. s) end
+end
+local kinds = { expiry = "zset", scopes = "zset", stats = "hash", seq = "string", ["path:" .. root] = "hash", ["trash:" .. root] = "zset" }
+for name, kind in pairs(kinds) do expect(kind, name) end
+
+-- The caller's held link pins its inode, so an equal number is the same file; "stat" pins nothing and must match whole.
+local function same(identity)
+  local kind, rest = string.match(identity, "^(%a+):(.*)$")
+  return rest == (kind == "stat" and stat or string.match(stat, "^%d+"))
+end
+
+local current = redis.call("HGET", P .. "path:" .. root, path)
+local old = current and redis.call("HMGET", P .. "blob:" .. current, "state", "ever", "identity", "custody", "refs", "cut", "size") or {}
+local verdict, identity = "new", ARGV[10]
+if old[1] == "deleting" or old[1] == "stuck" or (old[1] == "doomed" and old[2] == "1") then
+  redis.call("SET", P .. "gone:" .. id, "refused " .. current, "PX", RECORD_MS)
+  return finish({ verdict = "busy", blob = current })
+end
+-- On a shared path borrowed wins over adopted, in any order, for as long as one ref of it lives.
+if old[1] == "live" and old[4] == "borrowed" then custody = "borrowed" end
+
+if (old[1] == "live" or old[1] == "doomed") and same(old[3]) then
+  verdict, blob, identity = "joined", current, old[3]
+  if old[1] == "doomed" then
+    -- Rescued: no sweeper has ever claimed it, so its bytes are whole.
+    redis.call("ZREM", P .. "trash:" .. root, blob)
+    if old[6] then redis.call("SREM", P .. "left:" .. old[6], blob) end
+    redis.call("HDEL", P .. "blob:" .. blob, "cut")
+  end
+  redis.call("HSET", P .. "blob:" .. blob, "state", "live", "refs", tonumber(old[5]) + 1, "custody", custody)
+else
+  redis.call("HSET", P .. "blob:" .. blob, "state", "live", "refs", 1, "ever", 0, "root", root, "path", path,
+    "custody", custody, "identity", identity, "size", size)
+  redis.call("HSET", P .. "path:" .. root, path, blob)
+end
+if verdict == "new" or old[1] == "doomed" then
+  redis.call("HINCRBY", P .. "stats", "blobs", 1)
+  redis.call("HINCRBY", P .. "stats", "size_bytes", verdict == "new" and size or old[7])
+end
+
+local seq = next_seq()
+redis.call("HSET", P .. "ref:" .. id, "scope", scope, "seq", str(seq), "blob", blob, "root", root, "path", path,
+  "size", size, "identity", identity, "stored_at", str(now), unpack(ARGV, 14))
+if ttl then
+  redis.call("HSET", P .. "ref:" .. id, "expires_at", str(now + ttl))
+  redis.call("ZADD", P .. "expiry", str(now + ttl), id)
+end
+redis.call("ZADD", P .. "scope:" .. scope, str(seq), id)
+redis.call("ZADD", P .. "scopes", 0, scope)
+for i = 2, #line do redis.call("ZADD", P .. "children:" .. line[i], "NX", str(seq), line[i - 1]) end
+for name, by in pairs({ refs = 1, stored_refs = 1, stored_bytes = size }) do redis.call("HINCRBY", P .. "stats", name, by) end
+return finish({ verdict = verdict, blob = blob })

@@ -1,0 +1,344 @@
+"""What the store speaks of: refs, scopes, metadata, durations and results, frozen and validated.
+
+Nothing here does I/O. A value that exists is valid: every constructor or `parse` refuses the rest with a typed error.
+"""
+
+from __future__ import annotations
+
+import math
+import re
+from dataclasses import dataclass, field, fields
+from datetime import UTC, datetime, timedelta
+from enum import StrEnum
+from pathlib import Path
+from typing import Any, Final, Self
+from urllib.parse import quote, unquote
+
+from .errors import InvalidPolicy, InvalidRef, InvalidRequest, InvalidScope
+
+SCHEME: Final = "media://"
+_REF = re.compile(r"media://[A-Za-z0-9_-]{16,64}")
+_SCOPE_MAX_BYTES = 512
+_SCOPE_MAX_SEGMENTS = 8
+_CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f]")
+#: Readable in redis-cli as they are; everything else in a scope is percent-encoded in key names.
+_SCOPE_SAFE = "/:@!$&'()+,;=~"
+_META_MAX_BYTES = 1024
+#: A hundred years: longer lifetimes are spelt NEVER, and no deadline overflows.
+_LONGEST_S = 100 * 365 * 86400.0
+_DURATION = re.compile(r"(\d+(?:\.\d+)?)\s*(s|m|h|d)")
+_UNIT_S = {"s": 1, "m": 60, "h": 3600, "d": 86400}
+_RETENTION = re.compile(r"(?:delete-after|retain)-([1-9]\d{0,8})(min|hours|days)")
+_RETENTION_S = {"min": 60, "hours": 3600, "days": 86400}
+
+
+class Ref(str):
+    """The handle `media://<id>`; a plain `str` everywhere, in JSON, Celery messages and databases."""
+
+    __slots__ = ()
+
+    @classmethod
+    def parse(cls, text: str) -> Self:
+        """Return `text` as a ref.
+
+        Raises:
+            InvalidRef: it is not `media://` and 16 to 64 characters of `[A-Za-z0-9_-]`.
+        """
+        if isinstance(text, cls):
+            return text
+        if not isinstance(text, str) or not _REF.fullmatch(text):
+            raise InvalidRef(f"not a ref: {text!r:.100}")
+        return cls(text)
+
+    @property
+    def id(self) -> str:
+        """The part after `media://`."""
+        return self[len(SCHEME) :]
+
+
+def check_scope(scope: str) -> str:
+    """Return `scope` if it is a scope path; it is the same text, never normalised.
+
+    Raises:
+        InvalidScope: not 1 to 512 bytes of UTF-8, not 1 to 8 non-empty segments joined by `/`,
+            a control character, or a segment `.` or `..`.
+    """
+    if not isinstance(scope, str):
+        raise InvalidScope(f"a scope is a str, not {type(scope).__name__}")
+    try:
+        size = len(scope.encode())
+    except UnicodeEncodeError:
+        raise InvalidScope(f"scope {scope!r:.100} holds a lone surrogate") from None
+    segments = scope.split("/")
+    if not 1 <= size <= _SCOPE_MAX_BYTES:
+        raise InvalidScope(f"a scope has 1 to {_SCOPE_MAX_BYTES} bytes, not {size}")
+    if len(segments) > _SCOPE_MAX_SEGMENTS:
+        raise InvalidScope(f"a scope has at most {_SCOPE_MAX_SEGMENTS} segments, not {len(segments)}")
+    if _CONTROL.search(scope):
+        raise InvalidScope(f"scope {scope!r:.100} holds a control character")
+    if any(segment in {"", ".", ".."} for segment in segments):
+        raise InvalidScope(f"scope {scope!r:.100} has an empty segment, `.` or `..`")
+    return scope
+
+
+def encode_scope(scope: str) -> str:
+    """Return the scope as key names spell it: injective, and readable for the usual characters."""
+    return quote(scope, safe=_SCOPE_SAFE)
+
+
+def decode_scope(name: str) -> str:
+    """Return the scope that `encode_scope` spelt as `name`."""
+    return unquote(name)
+
+
+class Never:
+    """The type of `NEVER`: a lifetime without an end."""
+
+    def __repr__(self) -> str:
+        """Read as it is written."""
+        return "NEVER"
+
+
+NEVER: Final = Never()
+Duration = float | int | str | timedelta | Never
+
+
+def parse_duration(value: Duration) -> float | None:
+    """Return a lifetime in seconds; None for `NEVER` or "never".
+
+    Args:
+        value: Seconds, a timedelta, or text such as "90s", "30m", "12h", "7d", "never".
+
+    Raises:
+        InvalidRequest: not a duration, not above zero, or above a hundred years.
+    """
+    if isinstance(value, Never) or value == "never":
+        return None
+    seconds = _seconds(value)
+    if seconds is None or math.isnan(seconds):
+        raise InvalidRequest(f'not a duration: {value!r:.60}; use seconds, "90s", "30m", "12h" or "7d"')
+    if not 0 < seconds <= _LONGEST_S:
+        raise InvalidRequest(f"a duration lies above zero and below a hundred years: {value!r:.60}")
+    return seconds
+
+
+def _seconds(value: object) -> float | None:
+    if isinstance(value, bool):
+        return None
+    if isinstance(value, timedelta):
+        return value.total_seconds()
+    if isinstance(value, int | float):
+        return float(value)
+    if isinstance(value, str):
+        match = _DURATION.fullmatch(value.strip().lower())
+        if match:
+            return float(match[1]) * _UNIT_S[match[2]]
+        try:
+            return float(value)
+        except ValueError:
+            return None
+    return None
+
+
+def parse_retention(policy: str) -> float:
+    """Return the lifetime in seconds that a retention policy names.
+
+    The grammar is PromptKit's (runtime/storage/policy/types.go): `delete-after-<N>min`,
+    `retain-<N>hours`, `retain-<N>days`; zero, signs and overflow, which it accepts, are refused.
+
+    Raises:
+        InvalidPolicy: `policy` is not of that form.
+    """
+    match = _RETENTION.fullmatch(policy)
+    if not match or (policy.startswith("delete") != (match[2] == "min")):
+        raise InvalidPolicy(f"unknown retention policy: {policy!r:.60}")
+    seconds = float(match[1]) * _RETENTION_S[match[2]]
+    if seconds > _LONGEST_S:
+        raise InvalidPolicy(f"retention policy {policy!r:.60} is longer than a hundred years")
+    return seconds
+
+
+class Cleanup(StrEnum):
+    """Whether the file is ours to delete once no ref holds it.
+
+    picoclaw's spellings (`CleanupPolicy` in pkg/media/store.go) are accepted; its silent
+    default for a typo is not, because it deletes the user's file.
+    """
+
+    DELETE = "delete"
+    FORGET = "forget"
+
+    @classmethod
+    def _missing_(cls, value: object) -> Cleanup:
+        known = {"": cls.DELETE, "delete_on_cleanup": cls.DELETE, "forget_only": cls.FORGET}
+        if isinstance(value, str) and value in known:
+            return known[value]
+        raise InvalidPolicy(f"unknown cleanup policy: {value!r:.60}")
+
+
+@dataclass(frozen=True, slots=True)
+class MediaMeta:
+    """What is known about one media file besides its place; kept with the ref, never interpreted.
+
+    `cleanup` and `policy` are the two exceptions: whether the file is ours to delete, and the
+    retention policy that sets the ref's lifetime. Text fields hold at most 1024 bytes.
+    """
+
+    filename: str = ""
+    content_type: str = ""
+    source: str = ""
+    cleanup: Cleanup = Cleanup.DELETE
+    run_id: str = ""
+    conversation_id: str = ""
+    session_id: str = ""
+    message_idx: int | None = None
+    part_idx: int | None = None
+    provider_id: str = ""
+    policy: str = ""
+
+    def __post_init__(self) -> None:
+        """Refuse what could not be kept or read back."""
+        object.__setattr__(self, "cleanup", Cleanup(self.cleanup))
+        for name in _META_TEXT:
+            _check_text(name, getattr(self, name))
+        for name in _META_INTS:
+            value = getattr(self, name)
+            if value is not None and (not isinstance(value, int) or not 0 <= value < 2**53):
+                raise InvalidRequest(f"{name} is a whole number from 0, not {value!r:.60}")
+        if self.policy:
+            parse_retention(self.policy)
+
+    def to_dict(self) -> dict[str, str | int]:
+        """Return the fields that say something, ready for JSON."""
+        said = {f.name: getattr(self, f.name) for f in fields(self)}
+        return {name: value for name, value in said.items() if value not in {"", None}}
+
+    @classmethod
+    def from_dict(cls, values: dict[str, Any]) -> Self:
+        """Return the metadata that `to_dict` wrote; numbers may be text.
+
+        Raises:
+            InvalidRequest: a value cannot be metadata, or a name is none of ours.
+        """
+        unknown = set(values) - {f.name for f in fields(cls)}
+        if unknown:
+            raise InvalidRequest(f"unknown metadata: {', '.join(sorted(unknown))}")
+        numbers = {name: int(values[name]) for name in _META_INTS if values.get(name) is not None}
+        return cls(**{**values, **numbers})
+
+
+_META_INTS = ("message_idx", "part_idx")
+_META_TEXT = tuple(f.name for f in fields(MediaMeta) if f.name not in {"cleanup", *_META_INTS})
+
+
+def _check_text(name: str, value: object) -> None:
+    if not isinstance(value, str):
+        raise InvalidRequest(f"{name} is text, not {type(value).__name__}")
+    try:
+        size = len(value.encode())
+    except UnicodeEncodeError:
+        raise InvalidRequest(f"{name} holds a lone surrogate") from None
+    if size > _META_MAX_BYTES or "\x00" in value:
+        raise InvalidRequest(f"{name} holds at most {_META_MAX_BYTES} bytes and no NUL")
+
+
+@dataclass(frozen=True, slots=True)
+class Media:
+    """One live ref and what it points at.
+
+    Attributes:
+        path: Absolute where this process has the root, otherwise relative to the root.
+        root: The id of the root that holds the file.
+        size_bytes: As registered.
+        expires_at: None means never.
+        seq: The place in store order; grows with every ref of the namespace.
+    """
+
+    ref: Ref
+    scope: str
+    root: str
+    path: Path
+    size_bytes: int
+    custody: str
+    state: str
+    stored_at: datetime
+    expires_at: datetime | None
+    meta: MediaMeta
+    seq: int
+    blob: str
+    identity: str = field(repr=False)
+
+
+def from_ms(ms: int) -> datetime:
+    """Return server milliseconds as an aware UTC time."""
+    return datetime.fromtimestamp(ms / 1000, UTC)
+
+
+@dataclass(frozen=True, slots=True)
+class Released:
+    """What one release did, and what it could not do now.
+
+    `refs`, `deleted` and `freed_bytes` count this call alone: the calls of many processes sum
+    to the truth. `closed` says that others may still be draining refs this call did not count.
+    """
+
+    refs: int = 0
+    deleted: int = 0
+    freed_bytes: int = 0
+    kept: int = 0
+    pending: int = 0
+    failed: int = 0
+    closed: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Swept:
+    """What one sweep did: refs that ended (`expired` by time, `drained` after a release) and bytes that went."""
+
+    refs: int = 0
+    expired: int = 0
+    drained: int = 0
+    deleted: int = 0
+    freed_bytes: int = 0
+    kept: int = 0
+    pending: int = 0
+    failed: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class Stats:
+    """The namespace in numbers; gauges first, then counters since the index was made.
+
+    `refs` counts refs the index still holds: those of a closed scope leave as they are drained.
+    `trash` counts blobs on their way out, `closed` released scopes that are still being drained.
+    """
+
+    refs: int
+    blobs: int
+    size_bytes: int
+    scopes: int
+    trash: int
+    stuck: int
+    closed: int
+    roots: dict[str, str]
+    stored_refs: int
+    stored_bytes: int
+    released_refs: int
+    released_bytes: int
+    expired_refs: int
+    expired_bytes: int
+    deleted_blobs: int
+    freed_bytes: int
+    oldest_trash_s: float
+
+
+@dataclass(frozen=True, slots=True)
+class ReleasePlan:
+    """What releasing `scope` would do now: a dry run as a value; `store.execute(plan)` does it."""
+
+    scope: str
+    refs: int
+    blobs: int
+    size_bytes: int
+    kept: int
+    scopes: int

@@ -1,0 +1,217 @@
+"""Every setting once: its name, unit, default, and how text becomes its value.
+
+`Settings` takes the values of Python; `MEDIASTORE_<NAME>` the same as text. An unknown variable
+is a warning with the nearest known name (Kubernetes injects some), a bad value an error.
+"""
+
+from __future__ import annotations
+
+import difflib
+import logging
+import os
+import re
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, fields
+from pathlib import Path
+from typing import Any, Final, Self
+
+from .errors import InvalidRequest, InvalidSettings
+from .model import Duration, Never, parse_duration
+
+PREFIX: Final = "MEDIASTORE_"
+#: Variables with our prefix that configure something else.
+_FOREIGN = re.compile(r"MEDIASTORE_(TEST_.*|SERVICE_(HOST|PORT).*|PORT(_.*)?)")
+_NAMESPACE = re.compile(r"[a-z0-9][a-z0-9._-]{0,62}")
+_URL = re.compile(r"(redis|rediss|unix)://\S+")
+_TRUE = {"1", "true", "yes", "on"}
+_FALSE = {"0", "false", "no", "off"}
+#: A claim outliving the replay window could be acknowledged after its records are forgotten (PROTOCOL: W = 60 s).
+_CLAIM_MAX_S = 60.0
+
+logger = logging.getLogger("mediastore")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Settings:
+    """How a store finds its index and its roots, and how patient it is. Durations: seconds, timedelta, "90s", "30m", "12h", "7d".
+
+    Attributes:
+        redis_url: The index: `redis://`, `rediss://` or `unix://`, with user and password if needed.
+        namespace: The tenant: its own scopes, refs, roots and limits.
+        roots: Directories that hold media. None given: `$XDG_STATE_HOME/mediastore/media`.
+        max_age: Lifetime of a ref stored without `ttl` or `policy`; None, 0 or "never": no end.
+        sweep_interval: Seconds between two expiry sweeps; 0 switches the in-process sweeper off.
+        drain_interval: Seconds between two looks at what was released and not yet deleted.
+        cleanup_enabled: Whether `start()` and the Celery beat entries sweep at all.
+        timeout: The longest one round trip to Redis may take.
+        retries: How often a lost connection is tried again within one call; workers use more.
+        claim: How long a sweeper may take for one batch before another takes it over, 60 s at most.
+        release_budget: How long `release_all(wait=True)` drains and deletes before it leaves the rest to a sweep.
+        sweep_budget: How long one sweep works before it leaves the rest to the next.
+        tombstone_ttl: How long an ended ref answers RefGone rather than RefUnknown.
+    """
+
+    redis_url: str = "redis://localhost:6379/0"
+    namespace: str = "default"
+    roots: tuple[str, ...] = ()
+    max_age: Duration | None = 1800.0
+    sweep_interval: Duration = 300.0
+    drain_interval: Duration = 5.0
+    cleanup_enabled: bool = True
+    timeout: Duration = 5.0
+    retries: int = 3
+    claim: Duration = 30.0
+    release_budget: Duration = 60.0
+    sweep_budget: Duration = 30.0
+    tombstone_ttl: Duration = 86400.0
+
+    def __post_init__(self) -> None:
+        """Turn every duration into seconds and refuse what cannot be used."""
+        for name in ("drain_interval", "timeout", "claim", "release_budget", "sweep_budget", "tombstone_ttl"):
+            self._set(name, _positive(name, getattr(self, name)))
+        self._set("max_age", _or_none("max_age", self.max_age))
+        self._set("sweep_interval", _or_none("sweep_interval", self.sweep_interval) or 0.0)
+        self._set("roots", _roots(self.roots))
+        if not _NAMESPACE.fullmatch(self.namespace):
+            raise InvalidSettings(f"namespace {self.namespace!r:.80} is not of the form [a-z0-9][a-z0-9._-]{{0,62}}")
+        if not _URL.fullmatch(self.redis_url):
+            raise InvalidSettings("redis_url starts with redis://, rediss:// or unix:// and holds no spaces")
+        if not isinstance(self.retries, int) or not 0 <= self.retries <= 100:  # noqa: PLR2004
+            raise InvalidSettings(f"retries is a whole number from 0 to 100, not {self.retries!r}")
+        if self.seconds("claim") > _CLAIM_MAX_S:
+            raise InvalidSettings(f"claim is at most {_CLAIM_MAX_S:.0f} s")
+
+    def _set(self, name: str, value: object) -> None:
+        object.__setattr__(self, name, value)
+
+    def seconds(self, name: str) -> float:
+        """Return a duration setting in seconds; 0.0 where it is never or off."""
+        value = getattr(self, name)
+        return float(value) if value else 0.0
+
+    def ms(self, name: str) -> int:
+        """Return a duration setting in whole milliseconds."""
+        return max(1, round(self.seconds(name) * 1000))
+
+    def __repr__(self) -> str:
+        """Show every value, no password."""
+        shown = {f.name: getattr(self, f.name) for f in fields(self)}
+        shown["redis_url"] = mask(self.redis_url)
+        return f"Settings({', '.join(f'{name}={value!r}' for name, value in shown.items())})"
+
+    @classmethod
+    def build(cls, **values: Any) -> Self:  # noqa: ANN401 - each field has its own type
+        """Return settings from keyword arguments.
+
+        Raises:
+            TypeError: a name is not a setting; the message names the nearest.
+            InvalidSettings: a value cannot be used.
+        """
+        known = names()
+        for name in values:
+            if name not in known:
+                raise TypeError(f"{name!r} is not a setting{_nearest(name, known)}")
+        return cls(**values)
+
+    @classmethod
+    def from_env(
+        cls, environ: Mapping[str, str] | None = None, *, env_file: str | os.PathLike[str] | None = None
+    ) -> Self:
+        """Return the settings that `MEDIASTORE_*` variables give; `env_file` is read first where one is named.
+
+        Raises:
+            InvalidSettings: a value cannot be used, or `env_file` cannot be read.
+        """
+        variables = dict(os.environ if environ is None else environ)
+        if env_file is not None:
+            variables = {**_read_env_file(Path(env_file)), **variables}
+        known = names()
+        values: dict[str, Any] = {}
+        for variable, text in variables.items():
+            if not variable.startswith(PREFIX) or _FOREIGN.fullmatch(variable):
+                continue
+            name = variable.removeprefix(PREFIX).lower()
+            if name in known:
+                values[name] = _from_text(name, text)
+            else:
+                logger.warning("%s is not a setting%s; ignored", variable, _nearest(name, known))
+        return cls(**values)
+
+
+def names() -> tuple[str, ...]:
+    """Return the names of all settings."""
+    return tuple(f.name for f in fields(Settings))
+
+
+def mask(url: str) -> str:
+    """Return a URL with its password replaced, safe to print."""
+    return re.sub(r"(://[^:@/]*):[^@]*@", r"\1:***@", url)
+
+
+def default_root() -> Path:
+    """Return the root used when none is given: `$XDG_STATE_HOME/mediastore/media`."""
+    state = os.environ.get("XDG_STATE_HOME") or str(Path.home() / ".local" / "state")
+    return Path(state) / "mediastore" / "media"
+
+
+def _nearest(name: str, known: Iterable[str]) -> str:
+    close = difflib.get_close_matches(name, list(known), n=1)
+    return f"; did you mean {close[0]!r}?" if close else ""
+
+
+def _read_env_file(path: Path) -> dict[str, str]:
+    from dotenv import dotenv_values  # noqa: PLC0415 - only those who name a file pay for it
+
+    if not path.is_file():
+        raise InvalidSettings(f"env_file {path} does not exist")
+    return {name: text for name, text in dotenv_values(path).items() if text is not None}
+
+
+def _from_text(name: str, text: str) -> object:
+    if name == "roots":
+        return tuple(part for part in text.split(os.pathsep) if part)
+    if name == "cleanup_enabled":
+        if text.lower() not in _TRUE | _FALSE:
+            raise InvalidSettings(f"{PREFIX}{name.upper()} is true or false, not {text!r:.60}")
+        return text.lower() in _TRUE
+    if name == "retries":
+        if not text.isdecimal():
+            raise InvalidSettings(f"{PREFIX}{name.upper()} is a whole number, not {text!r:.60}")
+        return int(text)
+    return text
+
+
+def _positive(name: str, value: Duration) -> float:
+    try:
+        seconds = parse_duration(value)
+    except InvalidRequest as error:
+        raise InvalidSettings(f"{name}: {error}") from None
+    if seconds is None:
+        raise InvalidSettings(f"{name} cannot be never")
+    return seconds
+
+
+def _or_none(name: str, value: Duration | None) -> float | None:
+    """Zero or less means never, as in picoclaw's `MediaCleanerConfig`."""
+    if value is None or isinstance(value, Never) or _not_above_zero(value):
+        return None
+    try:
+        return parse_duration(value)
+    except InvalidRequest as error:
+        raise InvalidSettings(f"{name}: {error}") from None
+
+
+def _not_above_zero(value: object) -> bool:
+    try:
+        return float(value) <= 0  # type: ignore[arg-type]
+    except (TypeError, ValueError):
+        return False
+
+
+def _roots(roots: object) -> tuple[str, ...]:
+    if isinstance(roots, str | os.PathLike):
+        raise InvalidSettings("roots is a list of directories, not one path")
+    try:
+        return tuple(os.fspath(root) for root in roots)  # type: ignore[attr-defined]
+    except TypeError:
+        raise InvalidSettings(f"roots is a list of directories, not {roots!r:.60}") from None
