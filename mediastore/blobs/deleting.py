@@ -49,7 +49,10 @@ def destroy(root: int, token: str, claim: Claim) -> tuple[Outcome, ...]:
         for blob in claim.blobs:
             outcomes.append(_outcome(root, own, blob))
     except Fenced:
-        logger.info("a claim was taken over by another sweeper; %d blobs left to it", len(claim.blobs) - len(outcomes))
+        logger.info(
+            "a claim was taken over by another sweeper; %d blobs left to it",
+            len(claim.blobs) - len(outcomes),
+        )
     return tuple(outcomes)
 
 
@@ -163,7 +166,9 @@ def _settle(root: int, own: str, blob: Doomed, taken: str, held: str | None) -> 
     if _registered(root, taken, blob, held, at=root):
         _unlink(taken, at=root)
         return True
-    logger.warning("blob %s: its path was replaced at the last moment; the other file is put back", blob.blob)
+    logger.warning(
+        "blob %s: its path was replaced at the last moment; the other file is put back", blob.blob
+    )
     try:
         with posix.walked(root, blob.name) as (parent, name):
             posix.link(taken, root, name, parent)
@@ -178,12 +183,20 @@ def _settle(root: int, own: str, blob: Doomed, taken: str, held: str | None) -> 
 def _same_file(root: int, taken: str, path: str) -> bool:
     with posix.walked(root, path) as (parent, name):
         there, here = posix.look_or_none(name, at=parent), posix.look_or_none(taken, at=root)
-    return there is not None and here is not None and (there.st_dev, there.st_ino) == (here.st_dev, here.st_ino)
+    return (
+        there is not None
+        and here is not None
+        and (there.st_dev, there.st_ino) == (here.st_dev, here.st_ino)
+    )
 
 
 def _park(root: int, own: str, blob: Doomed, taken: str) -> None:
     """Keep a file that is not ours and has no place to go back to; `doctor` reports it."""
-    logger.error("blob %s: a file that is not ours could not be put back; it is kept in %s", blob.blob, PARKED)
+    logger.error(
+        "blob %s: a file that is not ours could not be put back; it is kept in %s",
+        blob.blob,
+        PARKED,
+    )
     _move(root, own, taken, f"{PARKED}/{held_name(blob.blob, blob.name)}")
 
 

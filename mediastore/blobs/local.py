@@ -35,7 +35,9 @@ _FULL: Final = frozenset({errno.ENOSPC, errno.EDQUOT})
 class LocalBlobs:
     """The roots of this process, and what steps do in them. Verified at the first use, not before."""
 
-    def __init__(self, roots: tuple[str, ...], namespace: str, *, wall: Callable[[], float] = time.time) -> None:
+    def __init__(
+        self, roots: tuple[str, ...], namespace: str, *, wall: Callable[[], float] = time.time
+    ) -> None:
         """Remember where the roots are; no I/O."""
         self._paths = roots or (str(default_root()),)
         self._namespace = namespace
@@ -96,7 +98,9 @@ class LocalBlobs:
     def _place(self, path: str) -> tuple[Root, str]:
         """Return the root of a path and the path relative to it: aliases of one file come out the same."""
         _check_text(path)
-        parent = os.path.realpath(os.path.dirname(path) or ".")  # before normalising: `link/..` is not `.`
+        parent = os.path.realpath(
+            os.path.dirname(path) or "."
+        )  # before normalising: `link/..` is not `.`
         name = os.path.basename(path)
         if name in {"", ".", ".."}:
             raise NotARegularFile(f"{path} is a directory, not a regular file")
@@ -107,7 +111,9 @@ class LocalBlobs:
                 if relative.split("/")[0] == HOME:
                     raise InvalidPath(f"{path} lies in {HOME}, the store's own bookkeeping")
                 return root, relative
-        raise OutsideRoots(f"{path} is outside every root ({', '.join(r.path for r in self.roots().values())})")
+        raise OutsideRoots(
+            f"{path} is outside every root ({', '.join(r.path for r in self.roots().values())})"
+        )
 
     def _hold(self, step: steps.Hold) -> Held:
         root, path = self._place(step.path)
@@ -120,15 +126,30 @@ class LocalBlobs:
                 raise FileMissing(step.path) from None
             except OSError as error:
                 if error.errno == errno.EXDEV:
-                    raise OutsideRoots(f"{step.path} lies on another file system than its root") from None
+                    raise OutsideRoots(
+                        f"{step.path} lies on another file system than its root"
+                    ) from None
                 if error.errno in {errno.ENOTDIR, errno.ELOOP}:
                     raise FileMissing(step.path) from None
                 raise
             if linked:
                 seen = self._linked(step, fd, linked)
         stat_form = f"{seen.st_ino}:{seen.st_size}:{seen.st_mtime_ns}"
-        identity = f"link:{seen.st_ino}" if linked else f"inode:{seen.st_ino}" if step.borrow else f"stat:{stat_form}"
-        return Held(root.id, path, seen.st_size, identity, stat_form, "borrowed" if step.borrow else "adopted")
+        identity = (
+            f"link:{seen.st_ino}"
+            if linked
+            else f"inode:{seen.st_ino}"
+            if step.borrow
+            else f"stat:{stat_form}"
+        )
+        return Held(
+            root.id,
+            path,
+            seen.st_size,
+            identity,
+            stat_form,
+            "borrowed" if step.borrow else "adopted",
+        )
 
     @staticmethod
     def _link(step: steps.Hold, fd: int, parent: int, name: str) -> str:
@@ -206,7 +227,10 @@ class LocalBlobs:
     def _old(self, fd: int, directory: str, age_s: float) -> list[str]:
         """Name the entries older than `age_s`, by this host's clock on both sides."""
         before = self._wall() - age_s
-        found = ((name, posix.look_or_none(f"{directory}/{name}", at=fd)) for name in posix.names(directory, at=fd))
+        found = (
+            (name, posix.look_or_none(f"{directory}/{name}", at=fd))
+            for name in posix.names(directory, at=fd)
+        )
         return [name for name, seen in found if seen is not None and seen.st_ctime < before]
 
     def _strays(self, step: steps.Strays) -> tuple[str, ...]:

@@ -17,7 +17,9 @@ _PLACE: Final = getattr(os, "O_PATH", os.O_RDONLY)
 _DIRECTORY: Final = _PLACE | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
 
 #: What a file system, or the kernel's protected_hardlinks, says where a second name is not allowed.
-NO_LINKS: Final = frozenset({errno.EPERM, errno.EACCES, errno.EOPNOTSUPP, errno.ENOSYS, errno.EMLINK, errno.EXDEV})
+NO_LINKS: Final = frozenset(
+    {errno.EPERM, errno.EACCES, errno.EOPNOTSUPP, errno.ENOSYS, errno.EMLINK, errno.EXDEV}
+)
 
 
 def open_directory(path: str, *, at: int | None = None) -> int:
@@ -98,5 +100,10 @@ def walked(root: int, path: str) -> Iterator[tuple[int, str]]:
 
 def kind(mode: int) -> str:
     """Name the type of a file in words."""
-    tests = {"directory": stat.S_ISDIR, "symlink": stat.S_ISLNK, "FIFO": stat.S_ISFIFO, "socket": stat.S_ISSOCK}
+    tests = {
+        "directory": stat.S_ISDIR,
+        "symlink": stat.S_ISLNK,
+        "FIFO": stat.S_ISFIFO,
+        "socket": stat.S_ISSOCK,
+    }
     return next((name for name, test in tests.items() if test(mode)), "device")

@@ -69,11 +69,15 @@ class Root:
         try:
             fd = posix.open_directory(self.path)
         except OSError as error:
-            raise BlobsUnavailable(f"root {self.path} cannot be opened: {os.strerror(error.errno or 0)}") from None
+            raise BlobsUnavailable(
+                f"root {self.path} cannot be opened: {os.strerror(error.errno or 0)}"
+            ) from None
         try:
             seen = posix.look_or_none(_MARKER, at=fd)
             if seen is None or seen.st_ino != self.marker:
-                raise BlobsUnavailable(f"root {self.path} is not the root it was (unmounted or replaced?)")
+                raise BlobsUnavailable(
+                    f"root {self.path} is not the root it was (unmounted or replaced?)"
+                )
             yield fd
         finally:
             os.close(fd)
@@ -136,7 +140,9 @@ def _make_homes(path: str, fd: int) -> None:
         except FileExistsError:
             continue
         except OSError as error:
-            raise InvalidRoot(path, f"{name} cannot be made: {os.strerror(error.errno or 0)}") from None
+            raise InvalidRoot(
+                path, f"{name} cannot be made: {os.strerror(error.errno or 0)}"
+            ) from None
         share(name, own, at=fd)
 
 
@@ -174,7 +180,9 @@ def _mark(path: str, fd: int, namespace: str) -> None:
         with contextlib.suppress(FileNotFoundError):
             posix.unlink(draft, at=fd)
     except OSError as error:
-        raise InvalidRoot(path, f"its marker cannot be written: {os.strerror(error.errno or 0)}") from None
+        raise InvalidRoot(
+            path, f"its marker cannot be written: {os.strerror(error.errno or 0)}"
+        ) from None
 
 
 def _publish(draft: str, fd: int) -> None:
@@ -189,20 +197,29 @@ def _publish(draft: str, fd: int) -> None:
 
 def _read(path: str, fd: int, namespace: str) -> str:
     try:
-        file = os.open(_MARKER, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC, dir_fd=fd)
+        file = os.open(
+            _MARKER, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC, dir_fd=fd
+        )
         try:
             seen, words = os.fstat(file), json.loads(os.read(file, _MARKER_MAX_BYTES))
         finally:
             os.close(file)
         root, of, inode = str(words["root"]), words["namespace"], words["inode"]
     except (OSError, ValueError, KeyError, TypeError) as error:
-        raise InvalidRoot(path, f"its marker {_MARKER} cannot be read ({type(error).__name__})") from None
+        raise InvalidRoot(
+            path, f"its marker {_MARKER} cannot be read ({type(error).__name__})"
+        ) from None
     if of != namespace:
         raise InvalidRoot(path, f"it belongs to namespace {of!r}, not {namespace!r}")
     if inode != seen.st_ino:
-        raise InvalidRoot(path, f"its marker was made elsewhere: this is a copy or a restored backup of root {root}")
+        raise InvalidRoot(
+            path,
+            f"its marker was made elsewhere: this is a copy or a restored backup of root {root}",
+        )
     if seen.st_nlink > 1 and not _being_published(fd, seen.st_ino):
-        raise InvalidRoot(path, f"its marker has {seen.st_nlink} names: this is a hard-linked copy of root {root}")
+        raise InvalidRoot(
+            path, f"its marker has {seen.st_nlink} names: this is a hard-linked copy of root {root}"
+        )
     return root
 
 
@@ -214,4 +231,7 @@ def drafts(fd: int) -> list[str]:
 def _being_published(fd: int, inode: int) -> bool:
     """A marker has two names between its link and the unlink of its draft."""
     found = (posix.look_or_none(draft, at=fd) for draft in drafts(fd))
-    return any(draft is None or draft.st_ino == inode for draft in found) or posix.look(_MARKER, at=fd).st_nlink == 1
+    return (
+        any(draft is None or draft.st_ino == inode for draft in found)
+        or posix.look(_MARKER, at=fd).st_nlink == 1
+    )

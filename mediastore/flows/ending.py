@@ -58,10 +58,14 @@ def release_all(ctx: Context, scope: str, *, wait: bool) -> Flow[Released]:
         if cut.closed and not still_closed:
             yield from _see_off(ctx, cut.closed, roots, deadline, tally)
     pending = max(0, tally.doomed - tally.deleted - tally.failed)
-    return Released(tally.released, tally.deleted, tally.freed, tally.kept, pending, tally.failed, still_closed)
+    return Released(
+        tally.released, tally.deleted, tally.freed, tally.kept, pending, tally.failed, still_closed
+    )
 
 
-def _drain(ctx: Context, scope: str, deadline: float, tally: _Tally, roots: Iterable[str]) -> Flow[bool]:
+def _drain(
+    ctx: Context, scope: str, deadline: float, tally: _Tally, roots: Iterable[str]
+) -> Flow[bool]:
     """End the refs of a closed scope batch by batch; True when the time was up before the end."""
     while True:
         batch = yield from changes.drain(scope, ctx.new_id(), ctx.tombstone_ms)
@@ -73,7 +77,9 @@ def _drain(ctx: Context, scope: str, deadline: float, tally: _Tally, roots: Iter
             return True
 
 
-def _see_off(ctx: Context, mark: str, roots: dict[str, str], deadline: float, tally: _Tally) -> Flow[None]:
+def _see_off(
+    ctx: Context, mark: str, roots: dict[str, str], deadline: float, tally: _Tally
+) -> Flow[None]:
     """Wait for, or finish, what other processes drained of this release: then the caller's own roots are clean."""
     wait = LOOK_AGAIN_S
     deadline = min(deadline, (yield from blobs.Elapsed()) + ctx.settings.seconds("timeout"))
@@ -90,7 +96,9 @@ def _see_off(ctx: Context, mark: str, roots: dict[str, str], deadline: float, ta
             wait = min(wait * 2, LOOK_AGAIN_AT_MOST_S)
 
 
-def _delete_named(ctx: Context, roots: Iterable[str], doomed: Iterable[tuple[str, str]], tally: _Tally) -> Flow[None]:
+def _delete_named(
+    ctx: Context, roots: Iterable[str], doomed: Iterable[tuple[str, str]], tally: _Tally
+) -> Flow[None]:
     """Delete these blobs where they lie in roots of this process."""
     by_root: dict[str, list[str]] = {}
     for root, blob in doomed:
@@ -103,7 +111,9 @@ def _delete_named(ctx: Context, roots: Iterable[str], doomed: Iterable[tuple[str
                 tally.acknowledged(done)
 
 
-def delete_batch(ctx: Context, root: str, named: tuple[str, ...] = ()) -> Flow[changes.Acknowledged | None]:
+def delete_batch(
+    ctx: Context, root: str, named: tuple[str, ...] = ()
+) -> Flow[changes.Acknowledged | None]:
     """Claim a batch, delete its files, acknowledge it; None when there was nothing to claim."""
     token = ctx.new_id()
     if not (yield from blobs.Prepare(root, token)):
@@ -137,7 +147,9 @@ def _expire(ctx: Context, deadline: float, tally: _Tally, roots: Iterable[str]) 
             return
 
 
-def sweep(ctx: Context, *, budget: Duration | None, expiry: bool = True, tidy: bool = True) -> Flow[Swept]:
+def sweep(
+    ctx: Context, *, budget: Duration | None, expiry: bool = True, tidy: bool = True
+) -> Flow[Swept]:
     """One pass: expire what is due, drain what was released, delete what is in the trash of this process's roots.
 
     Nothing due costs one round trip. Any number of sweepers may run at once.
@@ -172,7 +184,16 @@ def sweep(ctx: Context, *, budget: Duration | None, expiry: bool = True, tidy: b
 def _swept(tally: _Tally, *, worked: bool) -> Flow[Swept]:
     left = (yield from reads.stats()).trash if worked else 0
     refs = tally.expired + tally.released
-    return Swept(refs, tally.expired, tally.released, tally.deleted, tally.freed, tally.kept, left, tally.failed)
+    return Swept(
+        refs,
+        tally.expired,
+        tally.released,
+        tally.deleted,
+        tally.freed,
+        tally.kept,
+        left,
+        tally.failed,
+    )
 
 
 def _tidy(root: str) -> Flow[int]:

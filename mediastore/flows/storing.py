@@ -6,10 +6,26 @@ from dataclasses import replace
 from pathlib import Path
 
 from mediastore import blobs
-from mediastore.errors import BlobMissing, BlobsUnavailable, Corrupt, InvalidRequest, StoreFull, WrongHost
+from mediastore.errors import (
+    BlobMissing,
+    BlobsUnavailable,
+    Corrupt,
+    InvalidRequest,
+    StoreFull,
+    WrongHost,
+)
 from mediastore.index import changes, reads
 from mediastore.journal import Held
-from mediastore.model import Cleanup, Duration, Media, MediaMeta, Ref, check_scope, parse_duration, parse_retention
+from mediastore.model import (
+    Cleanup,
+    Duration,
+    Media,
+    MediaMeta,
+    Ref,
+    check_scope,
+    parse_duration,
+    parse_retention,
+)
 from mediastore.settings import Settings
 
 from .context import LOOK_AGAIN_AT_MOST_S, LOOK_AGAIN_S, Context, Flow
@@ -48,7 +64,9 @@ def _lifetime_ms(settings: Settings, meta: MediaMeta, ttl: Duration | None) -> i
     if ttl is not None:
         seconds = parse_duration(ttl)
     else:
-        seconds = parse_retention(meta.policy) if meta.policy else settings.seconds("max_age") or None
+        seconds = (
+            parse_retention(meta.policy) if meta.policy else settings.seconds("max_age") or None
+        )
     return None if seconds is None else max(1, round(seconds * 1000))
 
 
@@ -68,7 +86,9 @@ def _outlast(ctx: Context, root: str, blob: str, path: str) -> Flow[None]:
         waited = (yield from blobs.Elapsed()) - started
         if waited > ctx.settings.seconds("claim") + ctx.settings.seconds("timeout"):
             why = f", the last try failed with {state.errno}" if state.errno else ""
-            raise BlobsUnavailable(f"{path} was registered before and its deletion has not finished{why}")
+            raise BlobsUnavailable(
+                f"{path} was registered before and its deletion has not finished{why}"
+            )
 
 
 def lookup(ref: str) -> Flow[Media]:
@@ -105,8 +125,12 @@ def get(ref: str) -> Flow[Media]:
     media = yield from lookup(ref)
     state = yield from reads.blob_state(media.root, media.blob)
     roots = yield from blobs.Roots()
-    return placed(replace(media, custody=state.custody, state=state.state) if state else media, roots)
+    return placed(
+        replace(media, custody=state.custody, state=state.state) if state else media, roots
+    )
 
 
 def placed(media: Media, roots: dict[str, str]) -> Media:
-    return replace(media, path=Path(roots[media.root], media.path)) if media.root in roots else media
+    return (
+        replace(media, path=Path(roots[media.root], media.path)) if media.root in roots else media
+    )

@@ -26,7 +26,11 @@ class Opened:
 def open_index(roots: Mapping[str, str]) -> Command[Opened]:
     """Agree on the format, learn the time, say where this client's roots are (root id -> "host:path")."""
     args = [part for root in roots.items() for part in root]
-    return Command("open", (FORMAT, *args), lambda r: (lambda a: Opened(int(a["now"]), str(a["format"])))(from_json(r)))
+    return Command(
+        "open",
+        (FORMAT, *args),
+        lambda r: (lambda a: Opened(int(a["now"]), str(a["format"])))(from_json(r)),
+    )
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,7 +41,9 @@ class Stored:
     blob: str
 
 
-def store(ref: str, blob: str, scope: str, held: Held, ttl_ms: int | None, meta: MediaMeta) -> Command[Stored]:
+def store(
+    ref: str, blob: str, scope: str, held: Held, ttl_ms: int | None, meta: MediaMeta
+) -> Command[Stored]:
     """Register a held file as a new ref."""
     pairs = [str(part) for item in meta.to_dict().items() for part in item]
     place = (held.root, held.path, held.size, held.identity, held.stat, held.custody)
@@ -65,7 +71,9 @@ class Ended:
 def _ended(reply: Any) -> Ended:  # noqa: ANN401
     a = from_json(reply)
     doomed = tuple((root, blob) for root, blob in (a["doomed"] or []))
-    return Ended(a["released"], a["expired"], a["kept"], doomed, a.get("closed", ""), bool(a.get("done", 1)))
+    return Ended(
+        a["released"], a["expired"], a["kept"], doomed, a.get("closed", ""), bool(a.get("done", 1))
+    )
 
 
 def release(scope: str, op: str, tombstone_ms: int) -> Command[Ended]:
@@ -89,7 +97,9 @@ def _claim(reply: Any) -> Claim:  # noqa: ANN401
     return Claim(tuple(a["prev"] or []), tuple(blobs))
 
 
-def claim(root: str, token: str, op: str, hold_ms: int, blobs: Sequence[str] = ()) -> Command[Claim]:
+def claim(
+    root: str, token: str, op: str, hold_ms: int, blobs: Sequence[str] = ()
+) -> Command[Claim]:
     """Claim the due blobs of a root's trash, or only the named ones."""
     return Command("claim", (root, token, BATCH, hold_ms, *blobs), _claim, op)
 
@@ -105,10 +115,14 @@ class Acknowledged:
     left: int
 
 
-def acknowledge(root: str, token: str, op: str, outcomes: Sequence[Outcome]) -> Command[Acknowledged]:
+def acknowledge(
+    root: str, token: str, op: str, outcomes: Sequence[Outcome]
+) -> Command[Acknowledged]:
     """Say what became of a claim's blobs."""
     gone = [o for o in outcomes if not o.errno]
     failed = [o for o in outcomes if o.errno]
     args = [part for o in gone for part in (o.blob, o.freed, "")]
     args += [part for o in failed for part in (o.blob, o.errno, "stuck" if o.stuck else "again")]
-    return Command("acknowledge", (root, token, len(gone), *args), lambda r: Acknowledged(**from_json(r)), op)
+    return Command(
+        "acknowledge", (root, token, len(gone), *args), lambda r: Acknowledged(**from_json(r)), op
+    )

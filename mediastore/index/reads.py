@@ -13,7 +13,9 @@ from mediastore.model import Media, MediaMeta, Ref, Stats, decode_scope, encode_
 from .steps import BATCH, Command, Marks, Read, from_json, pairs, scored, text
 
 
-def _media(ref_id: str, f: Mapping[str, str], state: str = "live", custody: str = "adopted") -> Media:
+def _media(
+    ref_id: str, f: Mapping[str, str], state: str = "live", custody: str = "adopted"
+) -> Media:
     known = MediaMeta.__dataclass_fields__.keys()
     return Media(
         ref=Ref(f"media://{ref_id}"), scope=decode_scope(f["scope"]), root=f["root"], path=Path(f["path"]),
@@ -92,7 +94,9 @@ def blob_state(root: str, blob: str) -> Read[BlobState | None]:
         if state is None:
             return None
         due = replies[1] is not None and float(text(replies[1])) <= now_ms
-        return BlobState(text(state), text(custody), int(refs), text(errno) if errno is not None else "", due)
+        return BlobState(
+            text(state), text(custody), int(refs), text(errno) if errno is not None else "", due
+        )
 
     return Read(build, parse, timed=True)
 
@@ -110,13 +114,20 @@ def due(roots: Sequence[str]) -> Read[Due]:
     """Look whether anything is due; one round trip, whatever is stored."""
 
     def build(p: str, _: Marks) -> list[tuple[str | int, ...]]:
-        first = [("ZRANGE", f"{p}{name}", 0, 0, "WITHSCORES") for name in ("expiry", *(f"trash:{r}" for r in roots))]
+        first = [
+            ("ZRANGE", f"{p}{name}", 0, 0, "WITHSCORES")
+            for name in ("expiry", *(f"trash:{r}" for r in roots))
+        ]
         return [("ZRANGE", f"{p}closed", 0, 7), *first]
 
     def parse(_: Marks, replies: list[Any], now_ms: int) -> Due:
         ripe = [bool(s) and s[0][1] <= now_ms for s in map(scored, replies[1:])]
         closed = tuple(decode_scope(text(scope)) for scope in replies[0])
-        return Due(ripe[0], closed, tuple(root for root, is_due in zip(roots, ripe[1:], strict=True) if is_due))
+        return Due(
+            ripe[0],
+            closed,
+            tuple(root for root, is_due in zip(roots, ripe[1:], strict=True) if is_due),
+        )
 
     return Read(build, parse, timed=True)
 
@@ -138,7 +149,11 @@ def roots_of(blobs: Sequence[str]) -> Read[dict[str, tuple[str, str]]]:
 
     def parse(_: Marks, replies: list[Any], __: int) -> dict[str, tuple[str, str]]:
         rows = zip(blobs, replies, strict=True)
-        return {b: (text(row[0]), text(row[1]) if row[1] is not None else "") for b, row in rows if row[0] is not None}
+        return {
+            b: (text(row[0]), text(row[1]) if row[1] is not None else "")
+            for b, row in rows
+            if row[0] is not None
+        }
 
     return Read(build, parse)
 
@@ -179,8 +194,12 @@ def page(scope: str, after: int, limit: int) -> Command[Page]:
     def parse(reply: Any) -> Page:  # noqa: ANN401
         a = from_json(reply)
         rows = a["refs"] or []
-        media = tuple(_media(row[0], pairs(row[1]), row[2] or "missing", row[3] or "adopted") for row in rows)
-        return Page(media, tuple(int(row[4] or 0) for row in rows), int(a["next"]) if a["next"] else None)
+        media = tuple(
+            _media(row[0], pairs(row[1]), row[2] or "missing", row[3] or "adopted") for row in rows
+        )
+        return Page(
+            media, tuple(int(row[4] or 0) for row in rows), int(a["next"]) if a["next"] else None
+        )
 
     return Command("list", (encode_scope(scope), after, min(limit, BATCH)), parse)
 
@@ -194,7 +213,18 @@ def scope_names(prefix_of: str, after: str) -> Read[tuple[str, ...]]:
         return tuple(decode_scope(text(name)) for name in replies[0])
 
     return Read(
-        lambda p, _: [("ZRANGE", f"{p}scopes", low, f"[{start}\x7f" if start else "+", "BYLEX", "LIMIT", 0, BATCH)],
+        lambda p, _: [
+            (
+                "ZRANGE",
+                f"{p}scopes",
+                low,
+                f"[{start}\x7f" if start else "+",
+                "BYLEX",
+                "LIMIT",
+                0,
+                BATCH,
+            )
+        ],
         parse,
     )
 
@@ -205,7 +235,10 @@ def children(scope: str, skip: int) -> Read[tuple[str, ...]]:
     def parse(_: Marks, replies: list[Any], __: int) -> tuple[str, ...]:
         return tuple(decode_scope(text(name)) for name in replies[0])
 
-    return Read(lambda p, _: [("ZRANGE", f"{p}children:{encode_scope(scope)}", skip, skip + BATCH - 1)], parse)
+    return Read(
+        lambda p, _: [("ZRANGE", f"{p}children:{encode_scope(scope)}", skip, skip + BATCH - 1)],
+        parse,
+    )
 
 
 def stats() -> Command[Stats]:
@@ -220,6 +253,11 @@ def stats() -> Command[Stats]:
                          "expired_refs", "expired_bytes", "deleted_blobs", "freed_bytes")
         }  # fmt: skip
         gauges = {name: int(a[name]) for name in ("scopes", "trash", "stuck", "closed")}
-        return Stats(roots=pairs(a["roots"] or []), oldest_trash_s=int(a["oldest"]) / 1000, **counted, **gauges)
+        return Stats(
+            roots=pairs(a["roots"] or []),
+            oldest_trash_s=int(a["oldest"]) / 1000,
+            **counted,
+            **gauges,
+        )
 
     return Command("stats", (), parse)

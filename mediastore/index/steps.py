@@ -115,8 +115,12 @@ def source(script: str, *, shebang: bool = True) -> str:
         shebang: fakeredis knows no `#!lua` line and needs it left out.
     """
     parts = ["_prelude", *(["_plan", "_bury"] if script in _ENDS_REFS else []), script]
-    body = "\n".join((files("mediastore") / "lua" / f"{part}.lua").read_text("utf-8") for part in parts)
-    flags = " flags=allow-oom" if script in _FREES else " flags=no-writes" if script in _READS else ""
+    body = "\n".join(
+        (files("mediastore") / "lua" / f"{part}.lua").read_text("utf-8") for part in parts
+    )
+    flags = (
+        " flags=allow-oom" if script in _FREES else " flags=no-writes" if script in _READS else ""
+    )
     return f"#!lua{flags}\n{body}" if shebang else body
 
 

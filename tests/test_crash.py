@@ -1,0 +1,220 @@
+"""The crash argument: a process stopped before or after any Redis or file call leaves nothing the next sweeps do not finish."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from itertools import count
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+from mediastore import Cleanup, MediaMeta
+
+from .lab import Crash, Fuse, Lab
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+    from pathlib import Path
+
+FORGET = MediaMeta(cleanup=Cleanup.FORGET)
+
+
+@dataclass(frozen=True)
+class Scenario:
+    """What is there before, what the doomed process does, and which files are nobody's to delete."""
+
+    name: str
+    before: Callable[[Lab], Any]
+    act: Callable[[Lab, Any], None]
+    safe: frozenset[str] = frozenset()
+    #: Refs whose file its owner had replaced before: they miss it, rightly.
+    missing: int = 0
+    #: A file nobody registered stays its owner's when the store did not come about.
+    unregistered: bool = False
+
+
+def nothing(lab: Lab) -> None:
+    """Begin with an empty store."""
+
+
+def one_ref(lab: Lab) -> None:
+    lab.process().store(lab.file("a.jpg", "a"), scope="s")
+
+
+def doomed(lab: Lab) -> None:
+    one_ref(lab)
+    lab.process().release_all("s", wait=False)
+
+
+def half_deleted(lab: Lab) -> None:
+    """Leave a claim whose sweeper died right after the path was moved away."""
+    one_ref(lab)
+    fuse = Fuse(at=5, after=True)
+    with lab.fused(fuse) as store, pytest.raises(Crash):
+        store.release_all("s")
+    lab.pass_time(31)
+    lab.file("a.jpg", "second life")
+
+
+def replaced(lab: Lab) -> None:
+    one_ref(lab)
+    (lab.root / "a.jpg").unlink()
+    lab.file("a.jpg", "foreign")
+
+
+def tree(lab: Lab) -> None:
+    store = lab.process()
+    for number, scope in enumerate(["s", "s/x", "s/x/y", "s/z"]):
+        store.store(lab.file(f"{number}.jpg", str(number)), scope=scope)
+    store.store(lab.file("0.jpg", "0"), scope="s/x")
+
+
+def mixed(lab: Lab) -> None:
+    """One file shared with a scope that stays, one borrowed and one borrowed after it was adopted."""
+    store = lab.process()
+    shared = lab.file("shared.jpg", "shared")
+    store.store(shared, scope="s")
+    store.store(shared, scope="stays")
+    store.store(lab.file("borrowed.jpg", "borrowed"), scope="s", meta=FORGET)
+    both = lab.file("both.jpg", "both")
+    store.store(both, scope="s")
+    store.store(both, scope="s", meta=FORGET)
+
+
+def expired(lab: Lab) -> None:
+    store = lab.process()
+    store.store(lab.file("a.jpg", "a"), scope="s", ttl=10)
+    store.store(lab.file("b.jpg", "b"), scope="t/u", ttl=10)
+    lab.pass_time(11)
+
+
+def store_it(lab: Lab, process: Any) -> None:
+    process.store(lab.root / "a.jpg", scope="t")
+
+
+SCENARIOS = [
+    Scenario("store", lambda lab: lab.file("a.jpg", "a"), store_it, unregistered=True),
+    Scenario("store once more", one_ref, store_it),
+    Scenario("store what is doomed", doomed, store_it),
+    Scenario("store what is half deleted", half_deleted, store_it, unregistered=True),
+    Scenario("store what was replaced", replaced, store_it, missing=1, unregistered=True),
+    Scenario(
+        "store borrowed",
+        lambda lab: lab.file("a.jpg", "a"),
+        lambda lab, process: process.store(lab.root / "a.jpg", scope="t", meta=FORGET),
+        frozenset({"a.jpg"}),
+    ),
+    Scenario("release", one_ref, lambda _, process: process.release_all("s")),
+    Scenario("release a tree", tree, lambda _, process: process.release_all("s")),
+    Scenario(
+        "release what is shared and borrowed",
+        mixed,
+        lambda _, process: process.release_all("s"),
+        frozenset({"borrowed.jpg", "both.jpg"}),
+    ),
+    Scenario(
+        "release what was replaced",
+        replaced,
+        lambda _, process: process.release_all("s"),
+        frozenset({"a.jpg"}),
+        missing=1,
+    ),
+    Scenario("sweep what has expired", expired, lambda _, process: process.sweep()),
+    Scenario("sweep what was released", doomed, lambda _, process: process.sweep()),
+    Scenario(
+        "sweep what is half deleted",
+        half_deleted,
+        lambda _, process: process.sweep(),
+        frozenset({"a.jpg"}),
+    ),
+]
+
+
+def crashes(
+    scenario: Scenario, make_lab: Callable[[], Lab], kinds: tuple[bool, ...] = (False, True)
+) -> Iterator[tuple[Lab, str]]:
+    """Run the scenario again and again, each time stopped one call later; end when none is left to stop at."""
+    for number in count():
+        for after in kinds:
+            lab = make_lab()
+            scenario.before(lab)
+            fuse = Fuse(at=number, after=after)
+            with lab.fused(fuse) as process:
+                try:
+                    scenario.act(lab, process)
+                except Crash as crash:
+                    yield lab, str(crash)
+                    continue
+            assert number > 0, "the scenario made no calls"
+            return
+
+
+@pytest.fixture
+def make_lab(clients: Any, tmp_path: Path) -> Callable[[], Lab]:
+    """Give a maker of laboratories with a root of their own."""
+    numbers = count()
+    return lambda: Lab(clients, tmp_path / str(next(numbers)))
+
+
+def verdict(lab: Lab, scenario: Scenario, crash: str) -> None:
+    """Check what must hold after any crash: no dangling ref, nothing foreign deleted, nothing left over."""
+    safe = {name: text for name, text in lab.files().items() if name in scenario.safe}
+    written = lab.files().get("a.jpg")
+    lab.settle()
+    live, missing = lab.live()
+    files = lab.files()
+    assert missing <= scenario.missing, f"{crash}: a ref dangles"
+    for name, text in live.items():
+        assert files[name] == text, f"{crash}: {name} dangles"
+    if scenario.unregistered and "a.jpg" not in live:
+        safe["a.jpg"] = written
+    lab.end()
+    assert lab.live() == ({}, 0), crash
+    assert lab.leftovers() == [], crash
+    assert lab.files() == safe, crash
+
+
+@pytest.mark.parametrize("scenario", SCENARIOS, ids=lambda s: s.name)
+def test_a_crash_at_any_call_leaves_nothing_after_the_sweeps(
+    scenario: Scenario, make_lab: Callable[[], Lab]
+) -> None:
+    points = 0
+    for lab, crash in crashes(scenario, make_lab):
+        verdict(lab, scenario, crash)
+        points += 1
+    assert points >= 2
+
+
+TWICE = [s for s in SCENARIOS if s.name in {"release", "release a tree", "sweep what has expired"}]
+
+
+@pytest.mark.parametrize("scenario", TWICE, ids=lambda s: s.name)
+def test_a_second_crash_in_the_sweep_that_takes_over_leaves_nothing_either(
+    scenario: Scenario, make_lab: Callable[[], Lab]
+) -> None:
+    sweep = Scenario("sweep", nothing, lambda _, process: process.sweep())
+    for number in count():
+        second = 0
+        finished = False
+        for second in count():
+            lab = make_lab()
+            scenario.before(lab)
+            with lab.fused(Fuse(at=number, after=True)) as process:
+                try:
+                    scenario.act(lab, process)
+                    finished = True
+                except Crash as crash:
+                    first = str(crash)
+            if finished:
+                break
+            lab.pass_time(31)
+            with lab.fused(Fuse(at=second, after=True)) as process:
+                try:
+                    sweep.act(lab, process)
+                except Crash as crash:
+                    verdict(lab, scenario, f"{first}, then {crash}")
+                    continue
+            break
+        if finished:
+            assert number > 3
+            return
