@@ -57,7 +57,9 @@ class _Store:
         self.settings = settings or Settings()
         self._client = client
         if client is not None and not hasattr(client, "connection_pool"):
-            raise TypeError(f"not a redis-py client: {type(client).__name__}; pass redis.Redis or redis.asyncio.Redis")
+            raise TypeError(
+                f"not a redis-py client: {type(client).__name__}; pass redis.Redis or redis.asyncio.Redis"
+            )
         self._blobs = LocalBlobs(self.settings.roots, self.settings.namespace)
         self._speech = Speech(self.settings.namespace)
         self._ctx = Context(self.settings, new_id)
@@ -97,7 +99,9 @@ class _Store:
 
     def __reduce__(self) -> NoReturn:
         """Refuse pickling: connections and verified roots do not travel."""
-        raise TypeError(f"a {type(self).__name__} cannot be pickled; send its refs, and make a store in each process")
+        raise TypeError(
+            f"a {type(self).__name__} cannot be pickled; send its refs, and make a store in each process"
+        )
 
     def _greeting(self, roots: dict[str, str]) -> Command[Any]:
         host = socket.gethostname()
@@ -156,7 +160,12 @@ class MediaStore(_Store):
     # --- the first seed: register files where they lie
 
     def store(
-        self, path: AnyPath, *, scope: str, meta: MediaMeta | None = None, ttl: Duration | None = None
+        self,
+        path: AnyPath,
+        *,
+        scope: str,
+        meta: MediaMeta | None = None,
+        ttl: Duration | None = None,
     ) -> Ref:
         """Register a file where it lies, under `scope`; it is neither copied nor moved.
 
@@ -247,7 +256,9 @@ class MediaStore(_Store):
     def start(self) -> None:
         """Sweep in the background of this process until `stop`; does nothing when it runs or is disabled."""
         if self._sweeper is None:
-            self._sweeper = Sweeper(self._rhythm, lambda full: self.sweep() if full else self.drain())
+            self._sweeper = Sweeper(
+                self._rhythm, lambda full: self.sweep() if full else self.drain()
+            )
         self._sweeper.start(enabled=self.settings.cleanup_enabled)
 
     def stop(self) -> None:
@@ -261,7 +272,9 @@ class MediaStore(_Store):
         """Return all that is known of a live ref; raises as `resolve`, but never looks at the file."""
         return self._run(storing.get(ref))
 
-    def refs(self, scope: str, *, limit: int = 100, after: str | Media | None = None) -> list[Media]:
+    def refs(
+        self, scope: str, *, limit: int = 100, after: str | Media | None = None
+    ) -> list[Media]:
         """Return live refs of exactly this scope, in store order.
 
         Args:
@@ -367,7 +380,12 @@ class AsyncMediaStore(_Store):
     # --- the first seed: register files where they lie
 
     async def store(
-        self, path: AnyPath, *, scope: str, meta: MediaMeta | None = None, ttl: Duration | None = None
+        self,
+        path: AnyPath,
+        *,
+        scope: str,
+        meta: MediaMeta | None = None,
+        ttl: Duration | None = None,
     ) -> Ref:
         """As `MediaStore.store`."""
         return await self._run(storing.store(self._ctx, _path_text(path), scope, _meta(meta), ttl))
@@ -399,7 +417,9 @@ class AsyncMediaStore(_Store):
     async def start(self) -> None:
         """As `MediaStore.start`; a task of the running loop."""
         if self._sweeper is None:
-            self._sweeper = AsyncSweeper(self._rhythm, lambda full: self.sweep() if full else self.drain())
+            self._sweeper = AsyncSweeper(
+                self._rhythm, lambda full: self.sweep() if full else self.drain()
+            )
         self._sweeper.start(enabled=self.settings.cleanup_enabled)
 
     async def stop(self) -> None:
@@ -413,7 +433,9 @@ class AsyncMediaStore(_Store):
         """As `MediaStore.get`."""
         return await self._run(storing.get(ref))
 
-    async def refs(self, scope: str, *, limit: int = 100, after: str | Media | None = None) -> list[Media]:
+    async def refs(
+        self, scope: str, *, limit: int = 100, after: str | Media | None = None
+    ) -> list[Media]:
         """As `MediaStore.refs`."""
         return await self._run(listing.list_refs(scope, limit, after))
 

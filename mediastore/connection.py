@@ -15,7 +15,15 @@ from weakref import WeakKeyDictionary
 
 from redis import exceptions as redis_errors
 
-from .errors import Corrupt, IndexUnavailable, IndexVersion, InvalidSettings, MediaStoreError, StaleCommand, StoreFull
+from .errors import (
+    Corrupt,
+    IndexUnavailable,
+    IndexVersion,
+    InvalidSettings,
+    MediaStoreError,
+    StaleCommand,
+    StoreFull,
+)
 from .index.changes import Opened
 from .index.steps import FORMAT, REPLAY_WINDOW_MS, Command, Marks, Read, digest, prefix, source
 from .settings import Settings, mask
@@ -124,7 +132,9 @@ class Speech:
         except MediaStoreError:
             raise
         except (KeyError, ValueError, TypeError, IndexError, AttributeError) as error:
-            raise Corrupt(f"the index answered what nobody here writes ({type(error).__name__})") from None
+            raise Corrupt(
+                f"the index answered what nobody here writes ({type(error).__name__})"
+            ) from None
 
 
 def translate(error: Exception) -> MediaStoreError:
@@ -180,7 +190,9 @@ class Link:
         except (redis_errors.RedisError, OSError) as error:
             raise translate(error) from None
 
-    def _once(self, connection: Any, build: Callable[[Marks], list[Words]]) -> tuple[Marks, list[Any]]:  # noqa: ANN401
+    def _once(
+        self, connection: Any, build: Callable[[Marks], list[Words]]
+    ) -> tuple[Marks, list[Any]]:  # noqa: ANN401
         marks = self._speech.marks_of(connection)
         connected = marks.connected
         commands = build(marks)
@@ -244,7 +256,9 @@ class AsyncLink:
         except (redis_errors.RedisError, OSError) as error:
             raise translate(error) from None
 
-    async def _once(self, connection: Any, build: Callable[[Marks], list[Words]]) -> tuple[Marks, list[Any]]:  # noqa: ANN401
+    async def _once(
+        self, connection: Any, build: Callable[[Marks], list[Words]]
+    ) -> tuple[Marks, list[Any]]:  # noqa: ANN401
         marks = self._speech.marks_of(connection)
         connected = marks.connected
         commands = build(marks)
@@ -276,7 +290,9 @@ def connect(settings: Settings) -> Any:  # noqa: ANN401
     from redis.backoff import ExponentialBackoff  # noqa: PLC0415
     from redis.retry import Retry  # noqa: PLC0415
 
-    retry = Retry(ExponentialBackoff(cap=0.5, base=0.02), settings.retries, (redis_errors.ConnectionError,))
+    retry = Retry(
+        ExponentialBackoff(cap=0.5, base=0.02), settings.retries, (redis_errors.ConnectionError,)
+    )
     return _from_url(redis.Redis.from_url, settings, retry=retry)
 
 
@@ -286,7 +302,9 @@ def connect_async(settings: Settings) -> Any:  # noqa: ANN401
     from redis.asyncio.retry import Retry  # noqa: PLC0415
     from redis.backoff import ExponentialBackoff  # noqa: PLC0415
 
-    retry = Retry(ExponentialBackoff(cap=0.5, base=0.02), settings.retries, (redis_errors.ConnectionError,))
+    retry = Retry(
+        ExponentialBackoff(cap=0.5, base=0.02), settings.retries, (redis_errors.ConnectionError,)
+    )
 
     def make(url: str, **options: Any) -> Any:  # noqa: ANN401
         pool = redis.BlockingConnectionPool.from_url(
@@ -311,5 +329,3 @@ def _from_url(make: Callable[..., Any], settings: Settings, **options: Any) -> A
     except (ValueError, TypeError):
         # The parser's own words could repeat a password.
         raise InvalidSettings(f"redis_url cannot be read: {mask(settings.redis_url)}") from None
-
-

@@ -77,7 +77,9 @@ class InvalidPolicy(InvalidRequest):
     """The cleanup or retention policy is not one we know; it is never guessed."""
 
     code = "invalid_policy"
-    hint = 'Cleanup is "delete" or "forget"; retention reads "delete-after-10min" or "retain-30days".'
+    hint = (
+        'Cleanup is "delete" or "forget"; retention reads "delete-after-10min" or "retain-30days".'
+    )
 
 
 class InvalidPath(InvalidRequest):
@@ -204,7 +206,9 @@ class WrongHost(NotThere):
     """The file lies in a root that this process does not have."""
 
     code = "wrong_host"
-    hint = "Resolve it where the root is, or share the directory and add it to this process's roots."
+    hint = (
+        "Resolve it where the root is, or share the directory and add it to this process's roots."
+    )
     http_status = 421
 
     def __init__(self, ref: str, root: str, host: str) -> None:
@@ -263,7 +267,9 @@ class BlobsUnavailable(Unavailable):
     """A root does not answer, or the file is being deleted by a process that has not finished."""
 
     code = "blobs_unavailable"
-    hint = "Call again; if it lasts, `mediastore doctor` names the root and the blobs that are stuck."
+    hint = (
+        "Call again; if it lasts, `mediastore doctor` names the root and the blobs that are stuck."
+    )
 
 
 class Corrupt(MediaStoreError):

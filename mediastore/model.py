@@ -73,7 +73,9 @@ def check_scope(scope: str) -> str:
     if not 1 <= size <= _SCOPE_MAX_BYTES:
         raise InvalidScope(f"a scope has 1 to {_SCOPE_MAX_BYTES} bytes, not {size}")
     if len(segments) > _SCOPE_MAX_SEGMENTS:
-        raise InvalidScope(f"a scope has at most {_SCOPE_MAX_SEGMENTS} segments, not {len(segments)}")
+        raise InvalidScope(
+            f"a scope has at most {_SCOPE_MAX_SEGMENTS} segments, not {len(segments)}"
+        )
     if _CONTROL.search(scope):
         raise InvalidScope(f"scope {scope!r:.100} holds a control character")
     if any(segment in {"", ".", ".."} for segment in segments):
@@ -116,7 +118,9 @@ def parse_duration(value: Duration) -> float | None:
         return None
     seconds = _seconds(value)
     if seconds is None or math.isnan(seconds):
-        raise InvalidRequest(f'not a duration: {value!r:.60}; use seconds, "90s", "30m", "12h" or "7d"')
+        raise InvalidRequest(
+            f'not a duration: {value!r:.60}; use seconds, "90s", "30m", "12h" or "7d"'
+        )
     if not 0 < seconds <= _LONGEST_S:
         raise InvalidRequest(f"a duration lies above zero and below a hundred years: {value!r:.60}")
     return seconds

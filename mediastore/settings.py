@@ -67,15 +67,26 @@ class Settings:
 
     def __post_init__(self) -> None:
         """Turn every duration into seconds and refuse what cannot be used."""
-        for name in ("drain_interval", "timeout", "claim", "release_budget", "sweep_budget", "tombstone_ttl"):
+        for name in (
+            "drain_interval",
+            "timeout",
+            "claim",
+            "release_budget",
+            "sweep_budget",
+            "tombstone_ttl",
+        ):
             self._set(name, _positive(name, getattr(self, name)))
         self._set("max_age", _or_none("max_age", self.max_age))
         self._set("sweep_interval", _or_none("sweep_interval", self.sweep_interval) or 0.0)
         self._set("roots", _roots(self.roots))
         if not _NAMESPACE.fullmatch(self.namespace):
-            raise InvalidSettings(f"namespace {self.namespace!r:.80} is not of the form [a-z0-9][a-z0-9._-]{{0,62}}")
+            raise InvalidSettings(
+                f"namespace {self.namespace!r:.80} is not of the form [a-z0-9][a-z0-9._-]{{0,62}}"
+            )
         if not _URL.fullmatch(self.redis_url):
-            raise InvalidSettings("redis_url starts with redis://, rediss:// or unix:// and holds no spaces")
+            raise InvalidSettings(
+                "redis_url starts with redis://, rediss:// or unix:// and holds no spaces"
+            )
         if not isinstance(self.retries, int) or not 0 <= self.retries <= 100:  # noqa: PLR2004
             raise InvalidSettings(f"retries is a whole number from 0 to 100, not {self.retries!r}")
         if self.seconds("claim") > _CLAIM_MAX_S:
@@ -115,7 +126,10 @@ class Settings:
 
     @classmethod
     def from_env(
-        cls, environ: Mapping[str, str] | None = None, *, env_file: str | os.PathLike[str] | None = None
+        cls,
+        environ: Mapping[str, str] | None = None,
+        *,
+        env_file: str | os.PathLike[str] | None = None,
     ) -> Self:
         """Return the settings that `MEDIASTORE_*` variables give; `env_file` is read first where one is named.
 

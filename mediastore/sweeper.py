@@ -88,7 +88,9 @@ class Sweeper:
         if (self.running and not self._stop.is_set()) or not self._rhythm.usable(enabled=enabled):
             return
         self._stop, self._pid = threading.Event(), os.getpid()
-        self._thread = threading.Thread(target=self._run, args=(self._stop,), name="mediastore-sweeper", daemon=True)
+        self._thread = threading.Thread(
+            target=self._run, args=(self._stop,), name="mediastore-sweeper", daemon=True
+        )
         self._thread.start()
 
     @property
@@ -99,7 +101,11 @@ class Sweeper:
     def stop(self, timeout_s: float = 60.0) -> None:
         """Ask the thread to stop and wait until the pass it is in has ended."""
         self._stop.set()
-        if self._thread is not None and self.running and self._thread is not threading.current_thread():
+        if (
+            self._thread is not None
+            and self.running
+            and self._thread is not threading.current_thread()
+        ):
             self._thread.join(timeout_s)
 
     def _run(self, stop: threading.Event) -> None:
@@ -134,7 +140,11 @@ class AsyncSweeper:
     @property
     def running(self) -> bool:
         """Whether the task is alive."""
-        return self._task is not None and not self._task.done() and not self._task.get_loop().is_closed()
+        return (
+            self._task is not None
+            and not self._task.done()
+            and not self._task.get_loop().is_closed()
+        )
 
     async def stop(self) -> None:
         """Cancel the task and wait for it; a cancelled sweep is one more crashed call, which the next sweep finishes."""
