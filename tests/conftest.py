@@ -85,7 +85,7 @@ def clients(lane: str, request: pytest.FixtureRequest) -> Iterator[Callable[[], 
 
     def make(**options: Any) -> redis.Redis:
         if lane == "fake":
-            client = fakeredis.FakeRedis(server=fake, **options)
+            client: redis.Redis = fakeredis.FakeRedis(server=fake, **options)
         else:
             client = redis.Redis.from_url(request.getfixturevalue("server_url"), **options)
         made.append(client)

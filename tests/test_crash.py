@@ -167,7 +167,7 @@ def verdict(lab: Lab, scenario: Scenario, crash: str) -> None:
     for name, text in live.items():
         assert files[name] == text, f"{crash}: {name} dangles"
     if scenario.unregistered and "a.jpg" not in live:
-        safe["a.jpg"] = written
+        safe["a.jpg"] = str(written)
     lab.end()
     assert lab.live() == ({}, 0), crash
     assert lab.leftovers() == [], crash

@@ -11,14 +11,17 @@ Inside a root, all that is ours lies in `.mediastore/`:
 
 from __future__ import annotations
 
-from collections.abc import Generator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Generic, Self, TypeVar
+from typing import TYPE_CHECKING, Any, Generic, Self, TypeVar
 
 from mediastore.journal import Claim, Held, Outcome
 
+if TYPE_CHECKING:
+    from collections.abc import Generator
+
 R = TypeVar("R")
+MaybePath = Path | None
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,7 +65,7 @@ class Drop(Step[None]):
 
 
 @dataclass(frozen=True, slots=True)
-class Check(Step["Path | None"]):
+class Check(Step[MaybePath]):
     """Return the absolute path of a registered file, or None when it is not the registered file any more.
 
     Raises:

@@ -46,8 +46,9 @@ def destroy(root: int, token: str, claim: Claim) -> tuple[Outcome, ...]:
     outcomes: list[Outcome] = []
     try:
         _fence(root, own, claim.prev)
+        # One by one, so that what was done before a fence is reported.
         for blob in claim.blobs:
-            outcomes.append(_outcome(root, own, blob))
+            outcomes.append(_outcome(root, own, blob))  # noqa: PERF401
     except Fenced:
         logger.info(
             "a claim was taken over by another sweeper; %d blobs left to it",

@@ -7,9 +7,8 @@ import errno
 import os
 import stat
 import time
-from collections.abc import Callable
 from pathlib import Path
-from typing import Any, Final
+from typing import TYPE_CHECKING, Any, Final
 
 from mediastore import blobs as steps
 from mediastore.errors import (
@@ -28,6 +27,9 @@ from mediastore.settings import default_root
 from . import posix
 from .deleting import destroy, held_name
 from .root import HELD, HOME, NEW, PARKED, QUARANTINE, Root, drafts, share, verify
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
 
 _FULL: Final = frozenset({errno.ENOSPC, errno.EDQUOT})
 
@@ -56,7 +58,7 @@ class LocalBlobs:
             steps.Roots: lambda _: {root.id: root.path for root in self.roots().values()},
         }
 
-    def perform(self, step: steps.Step[Any]) -> Any:  # noqa: ANN401 - each step has its own answer
+    def perform(self, step: steps.Step[Any]) -> Any:
         """Do one step.
 
         Raises:

@@ -9,8 +9,10 @@ import contextlib
 import errno
 import os
 import stat
-from collections.abc import Iterator
-from typing import Final
+from typing import TYPE_CHECKING, Final
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
 
 #: A descriptor that only names a place: needs search rights, not read rights. Elsewhere than on Linux: a plain one.
 _PLACE: Final = getattr(os, "O_PATH", os.O_RDONLY)

@@ -12,15 +12,17 @@ import os
 import pwd
 import secrets
 import stat
-from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
 from mediastore.errors import BlobsUnavailable, InvalidRoot
 from mediastore.settings import default_root
 
 from . import posix
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
 
 HOME: Final = ".mediastore"
 NEW: Final = f"{HOME}/new"
@@ -30,9 +32,10 @@ PARKED: Final = f"{HOME}/parked"
 _MARKER: Final = f"{HOME}/root"
 _MARKER_MAX_BYTES = 4096
 #: Never a root themselves; what lies below the second group is refused too.
-_SYSTEM = frozenset(
-    "/ /bin /boot /dev /etc /home /lib /lib32 /lib64 /libx32 /media /mnt /opt /proc /root /run /sbin /srv /sys /tmp /usr /var "
-    "/dev/shm /usr/local /var/cache /var/lib /var/log /var/mail /var/spool /var/tmp /Users /System /Library /private".split()
+_SYSTEM = frozenset(  # noqa: SIM905 - a list of forty lines says no more
+    """/ /bin /boot /dev /etc /home /lib /lib32 /lib64 /libx32 /media /mnt /opt /proc /root /run
+    /sbin /srv /sys /tmp /usr /var /dev/shm /usr/local /var/cache /var/lib /var/log /var/mail
+    /var/spool /var/tmp /Users /System /Library /private""".split()
 )
 _SYSTEM_TREES = (
     "/bin/",

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Callable, Generator
 from dataclasses import dataclass
-from typing import Any, Final, TypeVar
+from typing import TYPE_CHECKING, Any, Final, TypeVar
 
-from mediastore.settings import Settings
+if TYPE_CHECKING:
+    from mediastore.settings import Settings
 
 T = TypeVar("T")
 Flow = Generator[Any, Any, T]

@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
 from dataclasses import dataclass
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
 from mediastore import blobs
 from mediastore.index import changes, reads
@@ -12,6 +11,9 @@ from mediastore.index.steps import BATCH, REPLAY_WINDOW_MS
 from mediastore.model import Duration, Released, Swept, check_scope, parse_duration
 
 from .context import LOOK_AGAIN_AT_MOST_S, LOOK_AGAIN_S, Context, Flow
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
 
 #: What a crashed call left is looked for after ten replay windows: by then no delayed command can still need it.
 STRAY_AGE_S: Final = 10 * REPLAY_WINDOW_MS / 1000

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
+from typing import TYPE_CHECKING
 
 from mediastore import blobs
 from mediastore.errors import InvalidRequest
@@ -10,8 +11,10 @@ from mediastore.index import reads
 from mediastore.index.steps import BATCH
 from mediastore.model import Media, ReleasePlan, Stats, check_scope
 
-from .context import Flow
 from .storing import lookup, placed
+
+if TYPE_CHECKING:
+    from .context import Flow
 
 
 def plan_release(scope: str) -> Flow[ReleasePlan]:
@@ -76,8 +79,8 @@ def list_scopes(prefix: str) -> Flow[list[str]]:
     while True:
         names = yield from reads.scope_names(prefix, after)
         for name in names:
-            if (yield from list_refs(name, 1, None)):
-                found.append(name)
+            live = yield from list_refs(name, 1, None)
+            found += [name] if live else []
         if len(names) < BATCH:
             return found
         after = names[-1]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from mediastore import blobs
 from mediastore.errors import (
@@ -15,7 +16,6 @@ from mediastore.errors import (
     WrongHost,
 )
 from mediastore.index import changes, reads
-from mediastore.journal import Held
 from mediastore.model import (
     Cleanup,
     Duration,
@@ -26,10 +26,13 @@ from mediastore.model import (
     parse_duration,
     parse_retention,
 )
-from mediastore.settings import Settings
 
 from .context import LOOK_AGAIN_AT_MOST_S, LOOK_AGAIN_S, Context, Flow
 from .ending import delete_batch
+
+if TYPE_CHECKING:
+    from mediastore.journal import Held
+    from mediastore.settings import Settings
 
 
 def store(ctx: Context, path: str, scope: str, meta: MediaMeta, ttl: Duration | None) -> Flow[Ref]:
@@ -131,6 +134,7 @@ def get(ref: str) -> Flow[Media]:
 
 
 def placed(media: Media, roots: dict[str, str]) -> Media:
+    """Return the media with an absolute path where the root is one of these."""
     return (
         replace(media, path=Path(roots[media.root], media.path)) if media.root in roots else media
     )

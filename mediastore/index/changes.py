@@ -5,14 +5,16 @@ Every change is one script, and every script may run twice: the ids come from th
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from mediastore.journal import Claim, Doomed, Held, Outcome
 from mediastore.model import MediaMeta, encode_scope
 
 from .steps import BATCH, FORMAT, Command, from_json
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
 
 
 @dataclass(frozen=True, slots=True)
@@ -26,11 +28,12 @@ class Opened:
 def open_index(roots: Mapping[str, str]) -> Command[Opened]:
     """Agree on the format, learn the time, say where this client's roots are (root id -> "host:path")."""
     args = [part for root in roots.items() for part in root]
-    return Command(
-        "open",
-        (FORMAT, *args),
-        lambda r: (lambda a: Opened(int(a["now"]), str(a["format"])))(from_json(r)),
-    )
+
+    def parse(reply: Any) -> Opened:
+        answer = from_json(reply)
+        return Opened(int(answer["now"]), str(answer["format"]))
+
+    return Command("open", (FORMAT, *args), parse)
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,7 +71,7 @@ class Ended:
     done: bool
 
 
-def _ended(reply: Any) -> Ended:  # noqa: ANN401
+def _ended(reply: Any) -> Ended:
     a = from_json(reply)
     doomed = tuple((root, blob) for root, blob in (a["doomed"] or []))
     return Ended(
@@ -91,7 +94,7 @@ def expire(op: str, tombstone_ms: int) -> Command[Ended]:
     return Command("expire", (BATCH, tombstone_ms), _ended, op)
 
 
-def _claim(reply: Any) -> Claim:  # noqa: ANN401
+def _claim(reply: Any) -> Claim:
     a = from_json(reply)
     blobs = (Doomed(b[0], b[1], b[2], b[3], int(b[4]), b[5]) for b in a["blobs"] or [])
     return Claim(tuple(a["prev"] or []), tuple(blobs))

@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from mediastore.errors import RefGone, RefUnknown
 from mediastore.model import Media, MediaMeta, Ref, Stats, decode_scope, encode_scope, from_ms
 
 from .steps import BATCH, Command, Marks, Read, from_json, pairs, scored, text
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
 
 
 def _media(
@@ -191,7 +193,7 @@ class Page:
 def page(scope: str, after: int, limit: int) -> Command[Page]:
     """Read the live refs of a scope in store order."""
 
-    def parse(reply: Any) -> Page:  # noqa: ANN401
+    def parse(reply: Any) -> Page:
         a = from_json(reply)
         rows = a["refs"] or []
         media = tuple(
@@ -244,7 +246,7 @@ def children(scope: str, skip: int) -> Read[tuple[str, ...]]:
 def stats() -> Command[Stats]:
     """Read the namespace in numbers."""
 
-    def parse(reply: Any) -> Stats:  # noqa: ANN401
+    def parse(reply: Any) -> Stats:
         a = from_json(reply)
         counters = pairs(a["counters"] or [])
         counted = {

@@ -135,12 +135,13 @@ def prefix(namespace: str) -> str:
     return f"mediastore:{{{namespace}}}:"
 
 
-def text(value: Any) -> str:  # noqa: ANN401 - bytes or str, as the user's client decodes
+def text(value: Any) -> str:
     """Return a reply as text, whatever the client decodes."""
     return value.decode() if isinstance(value, bytes) else str(value)
 
 
-def from_json(reply: Any) -> dict[str, Any]:  # noqa: ANN401
+def from_json(reply: Any) -> dict[str, Any]:
+    """Return the JSON answer of a script."""
     answer: dict[str, Any] = json.loads(text(reply))
     return answer
 
@@ -152,7 +153,7 @@ def pairs(flat: Sequence[Any] | Mapping[Any, Any]) -> dict[str, str]:
     return {text(name): text(value) for name, value in zip(flat[::2], flat[1::2], strict=True)}
 
 
-def scored(reply: Any) -> list[tuple[str, float]]:  # noqa: ANN401
+def scored(reply: Any) -> list[tuple[str, float]]:
     """Return a WITHSCORES reply: flat in RESP2, pairs in RESP3."""
     if reply and isinstance(reply[0], list | tuple):
         return [(text(member), float(score)) for member, score in reply]

@@ -1,0 +1,178 @@
+"""The asyncio client."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from pathlib import Path
+from typing import Any, Self, TypeVar
+
+from mediastore import blobs
+from mediastore.connection import AsyncLink, connect_async
+from mediastore.errors import StaleCommand
+from mediastore.flows import ending, listing, storing
+from mediastore.flows.context import Flow
+from mediastore.index.steps import Command, Read
+from mediastore.model import Duration, Media, MediaMeta, Ref, Released, ReleasePlan, Stats, Swept
+from mediastore.sweeper import AsyncSweeper
+
+from .base import AnyPath, BaseStore, checked_meta, checked_plan, path_text
+
+T = TypeVar("T")
+
+
+class AsyncMediaStore(BaseStore):
+    """The store for asyncio: Redis natively, files in threads. The methods are those of `MediaStore`, awaited."""
+
+    _link: AsyncLink | None = None
+    _sweeper: AsyncSweeper | None = None
+    _loop: asyncio.AbstractEventLoop | None = None
+    _given: bool = True
+
+    # --- the driver
+
+    async def _run(self, flow: Flow[T]) -> T:
+        try:
+            step = next(flow)
+            while True:
+                try:
+                    answer = await self._perform(step)
+                except Exception as error:  # noqa: BLE001 - the flow decides what an error means
+                    step = flow.throw(error)
+                else:
+                    step = flow.send(answer)
+        except StopIteration as stop:
+            result: T = stop.value
+            return result
+        finally:
+            flow.close()
+
+    async def _perform(self, step: Any) -> Any:
+        if isinstance(step, Command | Read):
+            return await self._ask(step)
+        if isinstance(step, blobs.Elapsed):
+            return time.monotonic()
+        if isinstance(step, blobs.Pause):
+            return await asyncio.sleep(step.seconds)
+        return await asyncio.to_thread(self._blobs.perform, step)
+
+    async def _ask(self, step: Command[Any] | Read[Any]) -> Any:
+        link = self._linked()
+        if self._speech.must_open(step):
+            await self._greet(link)
+        try:
+            return await link.perform(step)
+        except StaleCommand:
+            await self._greet(link)
+            return await link.perform(step)
+
+    def _linked(self) -> AsyncLink:
+        """Return the link of this event loop; connections of another loop cannot be used."""
+        loop = asyncio.get_running_loop()
+        if self._client is None:
+            self._given = False
+        if not self._given and self._loop is not loop:
+            self._client, self._link = connect_async(self.settings), None
+        self._loop = loop
+        if self._link is None:
+            self._link = AsyncLink(self._client, self._speech)
+        return self._link
+
+    async def _greet(self, link: AsyncLink) -> None:
+        roots = await asyncio.to_thread(self._blobs.perform, blobs.Roots())
+        self._speech.heard(await link.perform(self._greeting(roots)))
+
+    # --- the first seed: register files where they lie
+
+    async def store(
+        self,
+        path: AnyPath,
+        *,
+        scope: str,
+        meta: MediaMeta | None = None,
+        ttl: Duration | None = None,
+    ) -> Ref:
+        """As `MediaStore.store`."""
+        return await self._run(
+            storing.store(self._ctx, path_text(path), scope, checked_meta(meta), ttl)
+        )
+
+    async def resolve(self, ref: str) -> Path:
+        """As `MediaStore.resolve`."""
+        return (await self._run(storing.resolve(ref)))[0]
+
+    async def resolve_with_meta(self, ref: str) -> tuple[Path, MediaMeta]:
+        """As `MediaStore.resolve_with_meta`."""
+        return await self._run(storing.resolve(ref))
+
+    async def release_all(self, scope: str, *, wait: bool = True) -> Released:
+        """As `MediaStore.release_all`; once the cut is made, a cancelled call's rest is done by a sweep."""
+        return await self._run(ending.release_all(self._ctx, scope, wait=wait))
+
+    async def clean_expired(self) -> int:
+        """As `MediaStore.clean_expired`."""
+        return (await self._run(ending.expire(self._ctx))).expired
+
+    async def sweep(self, budget: Duration | None = None) -> Swept:
+        """As `MediaStore.sweep`."""
+        return await self._run(ending.sweep(self._ctx, budget=budget))
+
+    async def drain(self, budget: Duration | None = None) -> Swept:
+        """As `MediaStore.drain`."""
+        return await self._run(ending.sweep(self._ctx, budget=budget, expiry=False, tidy=False))
+
+    async def start(self) -> None:
+        """As `MediaStore.start`; a task of the running loop."""
+        if self._sweeper is None:
+            self._sweeper = AsyncSweeper(
+                self._rhythm, lambda full: self.sweep() if full else self.drain()
+            )
+        self._sweeper.start(enabled=self.settings.cleanup_enabled)
+
+    async def stop(self) -> None:
+        """As `MediaStore.stop`; a pass in progress is cancelled, the next sweep finishes it."""
+        if self._sweeper is not None:
+            await self._sweeper.stop()
+
+    # --- looking
+
+    async def get(self, ref: str) -> Media:
+        """As `MediaStore.get`."""
+        return await self._run(storing.get(ref))
+
+    async def refs(
+        self, scope: str, *, limit: int = 100, after: str | Media | None = None
+    ) -> list[Media]:
+        """As `MediaStore.refs`."""
+        return await self._run(listing.list_refs(scope, limit, after))
+
+    async def scopes(self, prefix: str = "") -> list[str]:
+        """As `MediaStore.scopes`."""
+        return await self._run(listing.list_scopes(prefix))
+
+    async def stats(self) -> Stats:
+        """As `MediaStore.stats`."""
+        return await self._run(listing.stats())
+
+    async def plan_release(self, scope: str) -> ReleasePlan:
+        """As `MediaStore.plan_release`."""
+        return await self._run(listing.plan_release(scope))
+
+    async def execute(self, plan: ReleasePlan) -> Released:
+        """As `MediaStore.execute`."""
+        return await self.release_all(checked_plan(plan).scope)
+
+    async def close(self) -> None:
+        """As `MediaStore.close`."""
+        await self.stop()
+        if self._link is not None:
+            await self._link.close()
+            self._link = None
+
+    async def __aenter__(self) -> Self:
+        """Return the store."""
+        return self
+
+    async def __aexit__(self, *_: object) -> None:
+        """Close the store; nothing is released."""
+        await self.close()

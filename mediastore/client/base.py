@@ -1,0 +1,119 @@
+"""What both clients are made of: their constructors, their identity, and how arguments are checked."""
+
+from __future__ import annotations
+
+import os
+import secrets
+import socket
+from typing import Any, NoReturn, Self
+
+from mediastore.blobs.local import LocalBlobs
+from mediastore.connection import Speech
+from mediastore.errors import InvalidPath, InvalidRequest
+from mediastore.flows.context import Context
+from mediastore.index.changes import open_index
+from mediastore.index.steps import Command
+from mediastore.model import MediaMeta, ReleasePlan
+from mediastore.settings import Settings
+from mediastore.sweeper import Rhythm
+
+AnyPath = str | bytes | os.PathLike[str] | os.PathLike[bytes]
+
+
+def new_id() -> str:
+    """Return 128 random bits as 22 URL-safe characters; never used twice."""
+    return secrets.token_urlsafe(16)
+
+
+def path_text(path: AnyPath) -> str:
+    """Return a path as text.
+
+    Raises:
+        InvalidPath: it is no path, or bytes that are not UTF-8.
+    """
+    try:
+        return os.fspath(path) if isinstance(os.fspath(path), str) else os.fspath(path).decode()  # type: ignore[union-attr,return-value]
+    except UnicodeDecodeError:
+        raise InvalidPath(f"{path!r:.200} is not UTF-8") from None
+    except TypeError:
+        raise InvalidPath(f"a path is a str or a Path, not {type(path).__name__}") from None
+
+
+class BaseStore:
+    """What both clients are made of; constructing one does no I/O."""
+
+    def __init__(self, client: Any = None, settings: Settings | None = None) -> None:
+        """Use `client`, or make one from the settings at the first call.
+
+        Args:
+            client: A redis-py client: bytes or decoded, RESP2 or 3, with its own retry settings. None: from `settings.redis_url`.
+            settings: None: all defaults.
+        """
+        self.settings = settings or Settings()
+        self._client = client
+        if client is not None and not hasattr(client, "connection_pool"):
+            raise TypeError(
+                f"not a redis-py client: {type(client).__name__}; pass redis.Redis or redis.asyncio.Redis"
+            )
+        self._blobs = LocalBlobs(self.settings.roots, self.settings.namespace)
+        self._speech = Speech(self.settings.namespace)
+        self._ctx = Context(self.settings, new_id)
+        self._rhythm = Rhythm(
+            self.settings.seconds("sweep_interval"),
+            self.settings.seconds("drain_interval"),
+            self.settings.seconds("max_age") or None,
+        )
+
+    @classmethod
+    def from_settings(cls, settings: Settings) -> Self:
+        """Return a store for these settings."""
+        return cls(None, settings)
+
+    @classmethod
+    def from_url(cls, redis_url: str, **settings: Any) -> Self:
+        """Return a store for a Redis URL and any further `Settings` field.
+
+        Raises:
+            TypeError: a name is not a setting; the message names the nearest.
+            InvalidSettings: a value cannot be used.
+        """
+        return cls(None, Settings.build(redis_url=redis_url, **settings))
+
+    @classmethod
+    def from_env(cls, *, env_file: str | os.PathLike[str] | None = None) -> Self:
+        """Return a store configured by `MEDIASTORE_*` variables; an `env_file` is read only when named.
+
+        Raises:
+            InvalidSettings: a value cannot be used.
+        """
+        return cls(None, Settings.from_env(env_file=env_file))
+
+    def __repr__(self) -> str:
+        """Show the settings, no password."""
+        return f"{type(self).__name__}({self.settings!r})"
+
+    def __reduce__(self) -> NoReturn:
+        """Refuse pickling: connections and verified roots do not travel."""
+        raise TypeError(
+            f"a {type(self).__name__} cannot be pickled; send its refs, and make a store in each process"
+        )
+
+    def _greeting(self, roots: dict[str, str]) -> Command[Any]:
+        host = socket.gethostname()
+        return open_index({root: f"{host}:{path}" for root, path in roots.items()})
+
+
+def checked_meta(meta: MediaMeta | None) -> MediaMeta:
+    """Return the metadata, empty where none was given."""
+    if meta is None:
+        return MediaMeta()
+    if not isinstance(meta, MediaMeta):
+        raise InvalidRequest(f"meta is a MediaMeta, not {type(meta).__name__}")
+    return meta
+
+
+def checked_plan(plan: ReleasePlan) -> ReleasePlan:
+    """Return the plan if it is one."""
+    if not isinstance(plan, ReleasePlan):
+        raise InvalidRequest(f"not a plan: {type(plan).__name__}; make one with plan_release()")
+    return plan

@@ -1,0 +1,228 @@
+"""The blocking client."""
+
+from __future__ import annotations
+
+import time
+from pathlib import Path
+from typing import Any, Self, TypeVar
+
+from mediastore import blobs
+from mediastore.connection import Link, connect
+from mediastore.errors import StaleCommand
+from mediastore.flows import ending, listing, storing
+from mediastore.flows.context import Flow
+from mediastore.index.steps import Command, Read
+from mediastore.model import Duration, Media, MediaMeta, Ref, Released, ReleasePlan, Stats, Swept
+from mediastore.sweeper import Sweeper
+
+from .base import AnyPath, BaseStore, checked_meta, checked_plan, path_text
+
+T = TypeVar("T")
+
+
+class MediaStore(BaseStore):
+    """The store, blocking. Safe to share between threads; a forked child may go on using it."""
+
+    _link: Link | None = None
+    _sweeper: Sweeper | None = None
+
+    # --- the driver
+
+    def _run(self, flow: Flow[T]) -> T:
+        try:
+            step = next(flow)
+            while True:
+                try:
+                    answer = self._perform(step)
+                except Exception as error:  # noqa: BLE001 - the flow decides what an error means
+                    step = flow.throw(error)
+                else:
+                    step = flow.send(answer)
+        except StopIteration as stop:
+            result: T = stop.value
+            return result
+        finally:
+            flow.close()
+
+    def _perform(self, step: Any) -> Any:
+        if isinstance(step, Command | Read):
+            return self._ask(step)
+        if isinstance(step, blobs.Elapsed):
+            return time.monotonic()
+        if isinstance(step, blobs.Pause):
+            return time.sleep(step.seconds)
+        return self._blobs.perform(step)
+
+    def _ask(self, step: Command[Any] | Read[Any]) -> Any:
+        if self._link is None:
+            self._client = self._client or connect(self.settings)
+            self._link = Link(self._client, self._speech)
+        if self._speech.must_open(step):
+            self._greet(self._link)
+        try:
+            return self._link.perform(step)
+        except StaleCommand:
+            # Our idea of the server's clock was wrong: learn it and say the same once more, with the same ids.
+            self._greet(self._link)
+            return self._link.perform(step)
+
+    def _greet(self, link: Link) -> None:
+        self._speech.heard(link.perform(self._greeting(self._blobs.perform(blobs.Roots()))))
+
+    # --- the first seed: register files where they lie
+
+    def store(
+        self,
+        path: AnyPath,
+        *,
+        scope: str,
+        meta: MediaMeta | None = None,
+        ttl: Duration | None = None,
+    ) -> Ref:
+        """Register a file where it lies, under `scope`; it is neither copied nor moved.
+
+        Several registrations of one file share its bytes, whatever alias of the path they use.
+        The file goes when the last ref on it ends, unless one of them said `Cleanup.FORGET`.
+
+        Args:
+            path: An existing regular file inside one of the roots.
+            scope: A scope path such as ``"telegram:42"`` or ``"chat:42/msg:7"``.
+            meta: What is known about the file.
+            ttl: Lifetime from now; `NEVER` for none. None: the metadata's policy, else the setting `max_age`.
+
+        Returns:
+            A new ref at each call.
+
+        Raises:
+            InvalidRequest: InvalidScope, InvalidPath, FileMissing, NotARegularFile, OutsideRoots, InvalidRoot; nothing changed.
+            StoreFull: Redis or the root has no room; nothing changed.
+            IndexUnavailable: Redis failed; the ref was made or not, and if it was, it expires.
+            BlobsUnavailable: the path's last registration is being deleted and that does not end.
+
+        Extends picoclaw `Store` (pkg/media/store.go), which accepts directories and outside paths.
+        """
+        return self._run(storing.store(self._ctx, path_text(path), scope, checked_meta(meta), ttl))
+
+    def resolve(self, ref: str) -> Path:
+        """Return the absolute path of the ref's file. As `resolve_with_meta`, without the metadata."""
+        return self._run(storing.resolve(ref))[0]
+
+    def resolve_with_meta(self, ref: str) -> tuple[Path, MediaMeta]:
+        """Return the absolute path of the ref's file and its metadata.
+
+        An expired or released ref does not resolve, swept or not.
+
+        Raises:
+            InvalidRef: the text is not a ref.
+            RefGone: it was released, has expired or was deleted; `reason` says which.
+            RefUnknown: it was never stored here, or ended longer ago than tombstones are kept.
+            BlobMissing: somebody removed or replaced the file.
+            WrongHost: the file lies in a root that this process does not have.
+            IndexUnavailable, BlobsUnavailable: Redis or the root does not answer.
+        """
+        return self._run(storing.resolve(ref))
+
+    def release_all(self, scope: str, *, wait: bool = True) -> Released:
+        """End every ref of `scope` and of the scopes below it; delete the bytes nobody else holds.
+
+        The cut is one step, whatever the size: after it, no process resolves a ref that was in the scope.
+        Safe to call from any process, twice, or while others resolve.
+        Releasing an unknown or empty scope is not an error.
+
+        Args:
+            scope: A scope path such as ``"telegram:42"`` or ``"chat:42/msg:7"``.
+            wait: Return when the files in this process's roots are gone (default; at most `release_budget`),
+                or right after the cut; a sweep then does the rest.
+
+        Returns:
+            What this call did: `refs` ended, `deleted` blobs, `freed_bytes`; and what it could not
+            do now: `kept` (shared or borrowed), `pending` (another root, claimed by another), `failed`.
+
+        Raises:
+            InvalidScope: `scope` is malformed; nothing was sent.
+            IndexUnavailable: Redis failed; call again, what was done stays done.
+
+        Extends picoclaw `ReleaseAll` (pkg/media/store.go), which forgets a file it failed to remove.
+        """
+        return self._run(ending.release_all(self._ctx, scope, wait=wait))
+
+    def clean_expired(self) -> int:
+        """End every ref whose deadline has passed and delete the files only they held; returns the number of refs."""
+        return self._run(ending.expire(self._ctx)).expired
+
+    def sweep(self, budget: Duration | None = None) -> Swept:
+        """Do one pass: expire, drain what was released, delete what this process's roots allow.
+
+        Args:
+            budget: How long to work; None: the setting `sweep_budget`.
+
+        Raises:
+            IndexUnavailable: Redis failed; what was done stays done. A file that cannot be deleted never raises.
+        """
+        return self._run(ending.sweep(self._ctx, budget=budget))
+
+    def drain(self, budget: Duration | None = None) -> Swept:
+        """Do the quick part of a sweep: what was released and is not deleted yet; nothing expires."""
+        return self._run(ending.sweep(self._ctx, budget=budget, expiry=False, tidy=False))
+
+    def start(self) -> None:
+        """Sweep in the background of this process until `stop`; does nothing when it runs or is disabled."""
+        if self._sweeper is None:
+            self._sweeper = Sweeper(
+                self._rhythm, lambda full: self.sweep() if full else self.drain()
+            )
+        self._sweeper.start(enabled=self.settings.cleanup_enabled)
+
+    def stop(self) -> None:
+        """End the background sweeper after the pass it is in; does nothing when none runs."""
+        if self._sweeper is not None:
+            self._sweeper.stop()
+
+    # --- looking
+
+    def get(self, ref: str) -> Media:
+        """Return all that is known of a live ref; raises as `resolve`, but never looks at the file."""
+        return self._run(storing.get(ref))
+
+    def refs(
+        self, scope: str, *, limit: int = 100, after: str | Media | None = None
+    ) -> list[Media]:
+        """Return live refs of exactly this scope, in store order.
+
+        Args:
+            scope: The scope; those below it are not listed.
+            limit: Most refs to return.
+            after: The last one of the page before: its Media, or its ref while it lives.
+        """
+        return self._run(listing.list_refs(scope, limit, after))
+
+    def scopes(self, prefix: str = "") -> list[str]:
+        """Return the scopes that hold live refs and start with `prefix`, by name."""
+        return self._run(listing.list_scopes(prefix))
+
+    def stats(self) -> Stats:
+        """Return the namespace in numbers; cheap, whatever is stored."""
+        return self._run(listing.stats())
+
+    def plan_release(self, scope: str) -> ReleasePlan:
+        """Return what releasing `scope` would do now; nothing changes. `execute` does it."""
+        return self._run(listing.plan_release(scope))
+
+    def execute(self, plan: ReleasePlan) -> Released:
+        """Carry a plan out; what was stored since is released as well."""
+        return self.release_all(checked_plan(plan).scope)
+
+    def close(self) -> None:
+        """Stop the background sweeper and close the connections; a later call opens new ones."""
+        self.stop()
+        if self._link is not None:
+            self._link.close()
+            self._link = None
+
+    def __enter__(self) -> Self:
+        """Return the store."""
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        """Close the store; nothing is released."""
+        self.close()
