@@ -120,6 +120,7 @@ def store(
     face: Any = Blocking(AsyncMediaStore(remote, settings), loop)
     yield face
     face.close()
+    loop.run_until_complete(remote.aclose())
     loop.run_until_complete(loop.shutdown_default_executor())
     loop.close()
 

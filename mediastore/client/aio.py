@@ -24,10 +24,10 @@ T = TypeVar("T")
 class AsyncMediaStore(BaseStore):
     """The store for asyncio: Redis natively, files in threads. The methods are those of `MediaStore`, awaited."""
 
+    _awaits = True
     _link: AsyncLink | None = None
     _sweeper: AsyncSweeper | None = None
     _loop: asyncio.AbstractEventLoop | None = None
-    _given: bool = True
 
     # --- the driver
 
@@ -69,8 +69,6 @@ class AsyncMediaStore(BaseStore):
     def _linked(self) -> AsyncLink:
         """Return the link of this event loop; connections of another loop cannot be used."""
         loop = asyncio.get_running_loop()
-        if self._client is None:
-            self._given = False
         if not self._given and self._loop is not loop:
             self._client, self._link = connect_async(self.settings), None
         self._loop = loop
@@ -165,9 +163,9 @@ class AsyncMediaStore(BaseStore):
     async def close(self) -> None:
         """As `MediaStore.close`."""
         await self.stop()
-        if self._link is not None:
+        if self._link is not None and not self._given:
             await self._link.close()
-            self._link = None
+        self._link = None
 
     async def __aenter__(self) -> Self:
         """Return the store."""

@@ -5,7 +5,8 @@ from __future__ import annotations
 import os
 import secrets
 import socket
-from typing import Any, NoReturn, Self
+from inspect import iscoroutinefunction
+from typing import Any, ClassVar, NoReturn, Self
 
 from mediastore.blobs.local import LocalBlobs
 from mediastore.connection import Speech
@@ -29,18 +30,18 @@ def path_text(path: AnyPath) -> str:
     """Return a path as text.
 
     Raises:
-        InvalidPath: it is no path, or bytes that are not UTF-8.
+        InvalidPath: it is no path.
     """
     try:
-        return os.fspath(path) if isinstance(os.fspath(path), str) else os.fspath(path).decode()  # type: ignore[union-attr,return-value]
-    except UnicodeDecodeError:
-        raise InvalidPath(f"{path!r:.200} is not UTF-8") from None
+        return os.fsdecode(path)
     except TypeError:
         raise InvalidPath(f"a path is a str or a Path, not {type(path).__name__}") from None
 
 
 class BaseStore:
     """What both clients are made of; constructing one does no I/O."""
+
+    _awaits: ClassVar[bool] = False
 
     def __init__(self, client: Any = None, settings: Settings | None = None) -> None:
         """Use `client`, or make one from the settings at the first call.
@@ -51,10 +52,10 @@ class BaseStore:
         """
         self.settings = settings or Settings()
         self._client = client
-        if client is not None and not hasattr(client, "connection_pool"):
-            raise TypeError(
-                f"not a redis-py client: {type(client).__name__}; pass redis.Redis or redis.asyncio.Redis"
-            )
+        self._given = client is not None
+        if self._given and not self._usable(client):
+            kind = "redis.asyncio.Redis" if self._awaits else "redis.Redis"
+            raise TypeError(f"{type(self).__name__} takes a {kind}, not {type(client).__name__}")
         self._blobs = LocalBlobs(self.settings.roots, self.settings.namespace)
         self._speech = Speech(self.settings.namespace)
         self._ctx = Context(self.settings, new_id)
@@ -63,6 +64,12 @@ class BaseStore:
             self.settings.seconds("drain_interval"),
             self.settings.seconds("max_age") or None,
         )
+
+    @classmethod
+    def _usable(cls, client: Any) -> bool:
+        """Whether this is a redis-py client of the right kind; a Cluster client has no pool of its own."""
+        execute = getattr(client, "execute_command", None)
+        return hasattr(client, "connection_pool") and iscoroutinefunction(execute) is cls._awaits
 
     @classmethod
     def from_settings(cls, settings: Settings) -> Self:

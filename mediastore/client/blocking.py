@@ -213,11 +213,14 @@ class MediaStore(BaseStore):
         return self.release_all(checked_plan(plan).scope)
 
     def close(self) -> None:
-        """Stop the background sweeper and close the connections; a later call opens new ones."""
+        """Stop the background sweeper and close the connections this store made; a client you passed in stays yours.
+
+        A later call opens new connections.
+        """
         self.stop()
-        if self._link is not None:
+        if self._link is not None and not self._given:
             self._link.close()
-            self._link = None
+        self._link = None
 
     def __enter__(self) -> Self:
         """Return the store."""
