@@ -9,8 +9,7 @@ from __future__ import annotations
 import os
 import socket
 import time
-from collections.abc import Callable
-from typing import Any, Final
+from typing import TYPE_CHECKING, Any, Final
 from weakref import WeakKeyDictionary
 
 from redis import exceptions as redis_errors
@@ -24,9 +23,13 @@ from .errors import (
     StaleCommand,
     StoreFull,
 )
-from .index.changes import Opened
 from .index.steps import FORMAT, REPLAY_WINDOW_MS, Command, Marks, Read, digest, prefix, source
 from .settings import Settings, mask
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from .index.changes import Opened
 
 #: A bot learns within a second that the server is not there; the round trip itself may take `timeout`.
 _CONNECT_S: Final = 0.8
@@ -50,7 +53,7 @@ class Speech:
         self._server_ms = 0.0
         self._heard = float("-inf")
 
-    def marks_of(self, connection: Any) -> Marks:  # noqa: ANN401 - sync or async
+    def marks_of(self, connection: Any) -> Marks:
         """Return what this connection has seen; it starts empty at every (re)connect."""
         marks = self._marks.get(connection)
         if marks is None:
@@ -90,9 +93,8 @@ class Speech:
     def _not_after(self, command: Command[Any]) -> str:
         if not command.changes or command.script == "open":
             return ""
-        if self.now is not None:
-            return str(self.now() + REPLAY_WINDOW_MS)
-        server = self._server_ms + (time.monotonic() - self._heard) * 1000
+        passed_ms = (time.monotonic() - self._heard) * 1000
+        server = self._server_ms + passed_ms if self.now is None else max(self._server_ms, self.now())
         return str(int(server) + REPLAY_WINDOW_MS)
 
     # --- words
@@ -113,7 +115,7 @@ class Speech:
         """Return the commands of a read; the time comes first, so that every answer was true at that time."""
         return [*([("TIME",)] if step.timed else []), *step.build(self.prefix, marks)]
 
-    def understand(self, step: Step, marks: Marks, replies: list[Any]) -> Any:  # noqa: ANN401
+    def understand(self, step: Step, marks: Marks, replies: list[Any]) -> Any:
         """Return the step's answer.
 
         Raises:
@@ -156,12 +158,12 @@ def translate(error: Exception) -> MediaStoreError:
 class Link:
     """Steps over a blocking redis-py client."""
 
-    def __init__(self, client: Any, speech: Speech) -> None:  # noqa: ANN401 - any redis-py client
+    def __init__(self, client: Any, speech: Speech) -> None:
         """Use the client's pool; no I/O."""
         self._client = client
         self._speech = speech
 
-    def perform(self, step: Step) -> Any:  # noqa: ANN401 - each step has its own answer
+    def perform(self, step: Step) -> Any:
         """Do one step in one round trip (two after a script flush).
 
         Raises:
@@ -192,7 +194,7 @@ class Link:
 
     def _once(
         self, connection: Any, build: Callable[[Marks], list[Words]]
-    ) -> tuple[Marks, list[Any]]:  # noqa: ANN401
+    ) -> tuple[Marks, list[Any]]:
         marks = self._speech.marks_of(connection)
         connected = marks.connected
         commands = build(marks)
@@ -218,12 +220,12 @@ class Link:
 class AsyncLink:
     """Steps over an asyncio redis-py client. As `Link`, awaited."""
 
-    def __init__(self, client: Any, speech: Speech) -> None:  # noqa: ANN401
+    def __init__(self, client: Any, speech: Speech) -> None:
         """Use the client's pool; no I/O."""
         self._client = client
         self._speech = speech
 
-    async def perform(self, step: Step) -> Any:  # noqa: ANN401
+    async def perform(self, step: Step) -> Any:
         """Do one step. As `Link.perform`."""
         speech = self._speech
         if isinstance(step, Command):
@@ -258,7 +260,7 @@ class AsyncLink:
 
     async def _once(
         self, connection: Any, build: Callable[[Marks], list[Words]]
-    ) -> tuple[Marks, list[Any]]:  # noqa: ANN401
+    ) -> tuple[Marks, list[Any]]:
         marks = self._speech.marks_of(connection)
         connected = marks.connected
         commands = build(marks)
@@ -280,15 +282,15 @@ class AsyncLink:
         await self._client.aclose()
 
 
-def connect(settings: Settings) -> Any:  # noqa: ANN401
+def connect(settings: Settings) -> Any:
     """Return a blocking client for the settings; connects at the first command.
 
     Raises:
         InvalidSettings: the URL cannot be read.
     """
-    import redis  # noqa: PLC0415
-    from redis.backoff import ExponentialBackoff  # noqa: PLC0415
-    from redis.retry import Retry  # noqa: PLC0415
+    import redis
+    from redis.backoff import ExponentialBackoff
+    from redis.retry import Retry
 
     retry = Retry(
         ExponentialBackoff(cap=0.5, base=0.02), settings.retries, (redis_errors.ConnectionError,)
@@ -296,17 +298,17 @@ def connect(settings: Settings) -> Any:  # noqa: ANN401
     return _from_url(redis.Redis.from_url, settings, retry=retry)
 
 
-def connect_async(settings: Settings) -> Any:  # noqa: ANN401
+def connect_async(settings: Settings) -> Any:
     """Return an asyncio client for the settings. As `connect`; at most 64 connections, further calls wait their turn."""
-    import redis.asyncio as redis  # noqa: PLC0415
-    from redis.asyncio.retry import Retry  # noqa: PLC0415
-    from redis.backoff import ExponentialBackoff  # noqa: PLC0415
+    import redis.asyncio as redis
+    from redis.asyncio.retry import Retry
+    from redis.backoff import ExponentialBackoff
 
     retry = Retry(
         ExponentialBackoff(cap=0.5, base=0.02), settings.retries, (redis_errors.ConnectionError,)
     )
 
-    def make(url: str, **options: Any) -> Any:  # noqa: ANN401
+    def make(url: str, **options: Any) -> Any:
         pool = redis.BlockingConnectionPool.from_url(
             url, max_connections=64, timeout=settings.seconds("timeout"), **options
         )
@@ -315,7 +317,7 @@ def connect_async(settings: Settings) -> Any:  # noqa: ANN401
     return _from_url(make, settings, retry=retry)
 
 
-def _from_url(make: Callable[..., Any], settings: Settings, **options: Any) -> Any:  # noqa: ANN401
+def _from_url(make: Callable[..., Any], settings: Settings, **options: Any) -> Any:
     timeout = settings.seconds("timeout")
     try:
         return make(

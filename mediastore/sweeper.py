@@ -10,17 +10,21 @@ import logging
 import os
 import random
 import threading
-from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
 from .errors import MediaStoreError
-from .model import Swept
+
+if TYPE_CHECKING:
+    from collections.abc import Awaitable, Callable
+
+    from .model import Swept
 
 logger = logging.getLogger("mediastore")
 
 #: Sweepers started together drift apart by at most this share of the interval.
 _JITTER: Final = 0.1
+_CANCEL_AGAIN_S: Final = 0.1
 
 
 @dataclass(frozen=True, slots=True)
@@ -149,10 +153,10 @@ class AsyncSweeper:
     async def stop(self) -> None:
         """Cancel the task and wait for it; a cancelled sweep is one more crashed call, which the next sweep finishes."""
         task, self._task = self._task, None
-        if task is None or task.done():
-            return
-        task.cancel()
-        await asyncio.wait([task])
+        while task is not None and not task.done():
+            # More than once: until Python 3.12, asyncio.wait_for can swallow a cancellation.
+            task.cancel()
+            await asyncio.wait([task], timeout=_CANCEL_AGAIN_S)
 
     async def _run(self) -> None:
         self._rhythm.announce()
