@@ -54,9 +54,9 @@ __all__ = [
 ]
 
 
-def __getattr__(name: str) -> Any:  # noqa: ANN401 - any public name
+def __getattr__(name: str) -> Any:
     """Load a public name from its module."""
-    from importlib import import_module  # noqa: PLC0415
+    from importlib import import_module
 
     if name == "errors":
         return import_module(f"{__name__}.errors")

@@ -10,11 +10,13 @@ import re
 from dataclasses import dataclass, field, fields
 from datetime import UTC, datetime, timedelta
 from enum import StrEnum
-from pathlib import Path
-from typing import Any, Final, Self
+from typing import TYPE_CHECKING, Any, Final, Self
 from urllib.parse import quote, unquote
 
 from .errors import InvalidPolicy, InvalidRef, InvalidRequest, InvalidScope
+
+if TYPE_CHECKING:
+    from pathlib import Path
 
 SCHEME: Final = "media://"
 _REF = re.compile(r"media://[A-Za-z0-9_-]{16,64}")

@@ -10,19 +10,22 @@ import difflib
 import logging
 import os
 import re
-from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, fields
 from pathlib import Path
-from typing import Any, Final, Self
+from typing import TYPE_CHECKING, Any, Final, Self
 
 from .errors import InvalidRequest, InvalidSettings
 from .model import Duration, Never, parse_duration
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Mapping
 
 PREFIX: Final = "MEDIASTORE_"
 #: Variables with our prefix that configure something else.
 _FOREIGN = re.compile(r"MEDIASTORE_(TEST_.*|SERVICE_(HOST|PORT).*|PORT(_.*)?)")
 _NAMESPACE = re.compile(r"[a-z0-9][a-z0-9._-]{0,62}")
 _URL = re.compile(r"(redis|rediss|unix)://\S+")
+_BROKER_URL = re.compile(r"[a-z][a-z0-9+.-]*://\S*")
 _TRUE = {"1", "true", "yes", "on"}
 _FALSE = {"0", "false", "no", "off"}
 #: A claim outliving the replay window could be acknowledged after its records are forgotten (PROTOCOL: W = 60 s).
@@ -37,6 +40,7 @@ class Settings:
 
     Attributes:
         redis_url: The index: `redis://`, `rediss://` or `unix://`, with user and password if needed.
+        broker_url: Where Celery keeps its queue; empty: the same Redis, apart by a key prefix.
         namespace: The tenant: its own scopes, refs, roots and limits.
         roots: Directories that hold media. None given: `$XDG_STATE_HOME/mediastore/media`.
         max_age: Lifetime of a ref stored without `ttl` or `policy`; None, 0 or "never": no end.
@@ -52,6 +56,7 @@ class Settings:
     """
 
     redis_url: str = "redis://localhost:6379/0"
+    broker_url: str = ""
     namespace: str = "default"
     roots: tuple[str, ...] = ()
     max_age: Duration | None = 1800.0
@@ -87,6 +92,8 @@ class Settings:
             raise InvalidSettings(
                 "redis_url starts with redis://, rediss:// or unix:// and holds no spaces"
             )
+        if self.broker_url and not _BROKER_URL.fullmatch(self.broker_url):
+            raise InvalidSettings("broker_url is empty or the URL of a broker, and holds no spaces")
         if not isinstance(self.retries, int) or not 0 <= self.retries <= 100:  # noqa: PLR2004
             raise InvalidSettings(f"retries is a whole number from 0 to 100, not {self.retries!r}")
         if self.seconds("claim") > _CLAIM_MAX_S:
@@ -108,10 +115,11 @@ class Settings:
         """Show every value, no password."""
         shown = {f.name: getattr(self, f.name) for f in fields(self)}
         shown["redis_url"] = mask(self.redis_url)
+        shown["broker_url"] = mask(self.broker_url)
         return f"Settings({', '.join(f'{name}={value!r}' for name, value in shown.items())})"
 
     @classmethod
-    def build(cls, **values: Any) -> Self:  # noqa: ANN401 - each field has its own type
+    def build(cls, **values: Any) -> Self:
         """Return settings from keyword arguments.
 
         Raises:
@@ -174,7 +182,7 @@ def _nearest(name: str, known: Iterable[str]) -> str:
 
 
 def _read_env_file(path: Path) -> dict[str, str]:
-    from dotenv import dotenv_values  # noqa: PLC0415 - only those who name a file pay for it
+    from dotenv import dotenv_values
 
     if not path.is_file():
         raise InvalidSettings(f"env_file {path} does not exist")

@@ -105,7 +105,8 @@ def test_a_bad_scope_is_refused_and_nothing_has_changed(other, cat, scope, expec
 
 
 @pytest.mark.parametrize(
-    "scope", ["x" * 512, "a/b/c/d/e/f/g/h", "{}*?[]\\%", "spaces in it", "ünï/cödé", "a..b", "💥", "~"]
+    "scope",
+    ["x" * 512, "a/b/c/d/e/f/g/h", "{}*?[]\\%", "spaces in it", "ünï/cödé", "a..b", "💥", "~"],
 )
 def test_any_other_scope_is_allowed(other, cat, scope):
     ref = other.store(cat, scope=scope)
@@ -244,7 +245,9 @@ def test_metadata_must_be_metadata(other, cat):
         other.store(cat, scope="s", meta={"filename": "x"})  # type: ignore[arg-type]
 
 
-@pytest.mark.parametrize("ttl", [0, -1, "0s", "soon", "", True, float("nan"), float("inf"), "1y", timedelta(0), []])
+@pytest.mark.parametrize(
+    "ttl", [0, -1, "0s", "soon", "", True, float("nan"), float("inf"), "1y", timedelta(0), []]
+)
 def test_a_bad_ttl_is_refused(other, cat, ttl, expect_empty):
     with pytest.raises(InvalidRequest):
         other.store(cat, scope="s", ttl=ttl)
@@ -268,7 +271,9 @@ def test_the_deadline_is_ttl_or_policy_or_max_age(other, cat, ttl, policy, secon
 
     found = other.get(ref)
 
-    kept = None if found.expires_at is None else (found.expires_at - found.stored_at).total_seconds()
+    kept = (
+        None if found.expires_at is None else (found.expires_at - found.stored_at).total_seconds()
+    )
     assert kept == seconds
 
 
@@ -318,7 +323,9 @@ def test_a_ref_of_another_hosts_root_names_that_host(clients, settings, cat, tmp
     assert str(relative) == "cat.jpg"
 
 
-def test_a_release_elsewhere_leaves_the_file_to_the_host_that_has_it(clients, settings, cat, tmp_path):
+def test_a_release_elsewhere_leaves_the_file_to_the_host_that_has_it(
+    clients, settings, cat, tmp_path
+):
     (tmp_path / "elsewhere").mkdir()
     away = Settings(namespace=settings.namespace, roots=(str(tmp_path / "elsewhere"),))
     with MediaStore(clients(), settings) as here, MediaStore(clients(), away) as there:

@@ -130,7 +130,9 @@ def test_a_budget_ends_a_sweep_and_the_next_goes_on(lab, monkeypatch):
         store.store(lab.file(f"{number}.jpg", "x"), scope="s", ttl=5)
     lab.pass_time(6)
     ask = type(store)._ask
-    monkeypatch.setattr(type(store), "_ask", lambda self, step: (lab.pass_time(1), ask(self, step))[1])
+    monkeypatch.setattr(
+        type(store), "_ask", lambda self, step: (lab.pass_time(1), ask(self, step))[1]
+    )
 
     first = store.sweep(budget=2)
     rest = store.sweep(budget=1000)
@@ -187,7 +189,9 @@ def test_the_background_sweeper_carries_out_releases_between_sweeps(clients, set
         eventually(lambda: not cat.exists())
 
 
-@pytest.mark.parametrize("change", [{"cleanup_enabled": False}, {"sweep_interval": 0}, {"sweep_interval": -1}])
+@pytest.mark.parametrize(
+    "change", [{"cleanup_enabled": False}, {"sweep_interval": 0}, {"sweep_interval": -1}]
+)
 def test_a_disabled_or_bad_sweeper_does_not_start_and_does_not_crash(clients, settings, change):
     off = Settings(namespace=settings.namespace, roots=settings.roots, **change)
     with MediaStore(clients(), off) as store:

@@ -114,7 +114,7 @@ def verify(path: str, namespace: str) -> Root:
 def _refuse_unsuitable(path: str, real: str) -> None:
     if not os.path.isdir(real):
         raise InvalidRoot(path, "it is not a directory; create it, or mount what should be there")
-    if real in _SYSTEM or real.startswith(_SYSTEM_TREES):
+    if real in _SYSTEM or f"{real}/".startswith(_SYSTEM_TREES):
         raise InvalidRoot(path, f"{real} belongs to the system")
     homes = {os.path.realpath(Path.home()), *(entry.pw_dir for entry in pwd.getpwall())}
     if real in homes or os.path.dirname(real) in {"/home", "/Users"}:

@@ -1,0 +1,127 @@
+"""Settings: one name each, from Python or from MEDIASTORE_* variables, refused when they cannot be used."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from mediastore import AsyncMediaStore, MediaStore, Settings
+from mediastore.errors import InvalidSettings
+from mediastore.settings import default_root, mask, names
+
+DOCS = Path(__file__).parent.parent / "docs" / "settings.md"
+
+
+def test_the_defaults_are_the_seeds():
+    settings = Settings()
+
+    assert (settings.max_age, settings.sweep_interval, settings.cleanup_enabled) == (
+        1800,
+        300,
+        True,
+    )
+    assert (settings.seconds("timeout"), settings.seconds("claim")) == (5, 30)
+
+
+def test_variables_are_read_as_text():
+    settings = Settings.from_env(
+        {
+            "MEDIASTORE_NAMESPACE": "bots",
+            "MEDIASTORE_ROOTS": "/srv/a:/srv/b",
+            "MEDIASTORE_MAX_AGE": "never",
+            "MEDIASTORE_SWEEP_INTERVAL": "90s",
+            "MEDIASTORE_CLEANUP_ENABLED": "no",
+            "MEDIASTORE_RETRIES": "7",
+            "HOME": "/somewhere",
+        }
+    )
+
+    assert (settings.namespace, settings.roots) == ("bots", ("/srv/a", "/srv/b"))
+    assert (settings.max_age, settings.sweep_interval) == (None, 90)
+    assert (settings.cleanup_enabled, settings.retries) == (False, 7)
+
+
+def test_an_unknown_variable_is_a_warning_with_the_nearest_name(caplog):
+    Settings.from_env({"MEDIASTORE_MAXAGE": "1h", "MEDIASTORE_PORT_6379_TCP": "tcp://x"})
+
+    assert "did you mean 'max_age'?" in caplog.text
+    assert "6379" not in caplog.text
+
+
+def test_an_unknown_keyword_is_a_type_error_with_the_nearest_name():
+    with pytest.raises(TypeError, match="did you mean 'namespace'"):
+        MediaStore.from_url("redis://localhost", namspace="x")
+
+
+def test_an_env_file_is_read_only_when_named_and_variables_win(tmp_path, monkeypatch):
+    (tmp_path / ".env").write_text("MEDIASTORE_NAMESPACE=filed\nMEDIASTORE_RETRIES=9\n")
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("MEDIASTORE_NAMESPACE", "said")
+
+    assert Settings.from_env().retries == 3
+    named = Settings.from_env(env_file=tmp_path / ".env")
+
+    assert (named.namespace, named.retries) == ("said", 9)
+    with pytest.raises(InvalidSettings, match="does not exist"):
+        Settings.from_env(env_file=tmp_path / "absent")
+
+
+@pytest.mark.parametrize(
+    "values",
+    [{"namespace": "Upper"}, {"namespace": ""}, {"namespace": "a" * 64}, {"namespace": "a{b}"},
+     {"redis_url": "http://x"}, {"redis_url": "redis://a b"}, {"timeout": 0}, {"timeout": "never"},
+     {"claim": "61s"}, {"retries": -1}, {"retries": True and "3"}, {"roots": "/srv/a"}, {"roots": 3},
+     {"max_age": "soon"}, {"sweep_interval": "often"}, {"tombstone_ttl": -3}],
+)  # fmt: skip
+def test_a_value_that_cannot_be_used_is_refused(values):
+    with pytest.raises(InvalidSettings):
+        Settings(**values)
+
+
+@pytest.mark.parametrize(
+    ("variable", "text"),
+    [("CLEANUP_ENABLED", "perhaps"), ("RETRIES", "many"), ("MAX_AGE", "old"), ("NAMESPACE", "A")],
+)
+def test_a_variable_that_cannot_be_used_is_refused(variable, text):
+    with pytest.raises(InvalidSettings):
+        Settings.from_env({f"MEDIASTORE_{variable}": text})
+
+
+def test_no_password_is_shown():
+    url = "rediss://bot:s3cret@db.example:6380/1"
+    settings = Settings(redis_url=url)
+
+    for shown in (repr(settings), repr(MediaStore(None, settings)), mask(url)):
+        assert "s3cret" not in shown
+        assert "bot:***@db.example" in shown
+
+
+def test_an_unreadable_url_is_refused_without_its_password():
+    store = MediaStore.from_url("redis://:s3cret@host:notaport/0")
+
+    with pytest.raises(InvalidSettings) as caught:
+        store.stats()
+    assert "s3cret" not in str(caught.value)
+
+
+def test_the_default_root_is_in_the_state_directory(monkeypatch, tmp_path):
+    monkeypatch.setenv("XDG_STATE_HOME", str(tmp_path))
+
+    assert default_root() == tmp_path / "mediastore" / "media"
+
+
+def test_constructing_does_no_io(tmp_path, monkeypatch):
+    monkeypatch.setenv("MEDIASTORE_REDIS_URL", "redis://192.0.2.1:1/0")
+    monkeypatch.setenv("MEDIASTORE_ROOTS", str(tmp_path / "absent"))
+
+    for kind in (MediaStore, AsyncMediaStore):
+        assert kind.from_env().settings.roots == (str(tmp_path / "absent"),)
+
+
+def test_every_setting_is_documented():
+    text = DOCS.read_text()
+
+    for name in names():
+        assert f"`{name}`" in text
+        assert name in (Settings.__doc__ or "")
