@@ -27,9 +27,9 @@ local function visit(node)
   left = math.max(0, left - #ids)
   if not finished then return false end
   for _, child in ipairs(redis.call("ZRANGEBYSCORE", P .. "children:" .. node, "-inf", below, "LIMIT", 0, left + 1)) do
-    if left == 0 then return false end
-    left = left - 1
-    if not visit(child) then return false end
+    -- Charged when it is clean, not when it is entered: the way down must not use up what is to be done there.
+    if left == 0 or not visit(child) then return false end
+    left = math.max(0, left - 1)
   end
   clean[#clean + 1] = node
   return true
