@@ -6,7 +6,7 @@ import pytest
 
 from mediastore import Cleanup, MediaMeta, MediaStore
 from mediastore.errors import InvalidRequest, RefGone
-from mediastore.index.steps import BATCH
+from mediastore.index.steps import END_BATCH
 
 from .conftest import keys_left
 from .lab import Lab
@@ -87,7 +87,7 @@ def test_release_of_a_child_leaves_the_parent(store, fill):
     assert store.resolve(beside).exists()
 
 
-@pytest.mark.parametrize("count", [BATCH - 1, BATCH, BATCH + 1, 3 * BATCH + 1])
+@pytest.mark.parametrize("count", [END_BATCH - 1, END_BATCH, END_BATCH + 1, 3 * END_BATCH + 1])
 def test_release_of_any_size_ends_all(other, fill, count, media, expect_empty):
     fill(other, count)
 
@@ -99,7 +99,7 @@ def test_release_of_any_size_ends_all(other, fill, count, media, expect_empty):
 
 
 def test_the_cut_ends_a_large_scope_for_everybody_at_once(store, other, fill, client, settings):
-    refs = fill(store, BATCH + 10)
+    refs = fill(store, END_BATCH + 10)
     assert all(other.resolve(ref) for ref in refs[:3])
 
     done = store.release_all("s", wait=False)
@@ -110,22 +110,22 @@ def test_the_cut_ends_a_large_scope_for_everybody_at_once(store, other, fill, cl
             other.resolve(ref)
     assert other.scopes() == []
     assert other.refs("s") == []
-    assert client.zcard(f"mediastore:{{{settings.namespace}}}:scope:s") == BATCH + 10
+    assert client.zcard(f"mediastore:{{{settings.namespace}}}:scope:s") == END_BATCH + 10
 
 
 def test_a_sweep_finishes_what_a_cut_began(store, other, fill, media, expect_empty):
-    fill(store, 2 * BATCH)
+    fill(store, 2 * END_BATCH)
     store.release_all("s", wait=False)
 
     swept = other.sweep()
 
-    assert (swept.drained, swept.deleted, swept.pending) == (2 * BATCH, 2 * BATCH, 0)
+    assert (swept.drained, swept.deleted, swept.pending) == (2 * END_BATCH, 2 * END_BATCH, 0)
     assert list(media.glob("*.jpg")) == []
     expect_empty()
 
 
 def test_refs_stored_after_the_cut_live(store, fill, make_file):
-    fill(store, BATCH + 1)
+    fill(store, END_BATCH + 1)
     store.release_all("s", wait=False)
     late = store.store(make_file("late.jpg"), scope="s")
 
@@ -139,7 +139,7 @@ def test_a_second_release_during_the_drain_loses_nothing_and_revives_nothing(cli
     """PROTOCOL C1 and C4: the mark may go only when it is still the one that was drained."""
     lab = Lab(clients, tmp_path / "lab")
     store = lab.process()
-    for number in range(BATCH + 2):
+    for number in range(END_BATCH + 2):
         store.store(lab.file(f"{number}.jpg", "x"), scope="a/x")
     store.release_all("a", wait=False)
     between = store.store(lab.file("between.jpg", "x"), scope="a/x")
@@ -269,7 +269,7 @@ def test_only_a_plan_can_be_executed(other):
 
 
 def test_refs_come_in_store_order_and_in_pages(store, fill):
-    refs = fill(store, BATCH + 5)
+    refs = fill(store, END_BATCH + 5)
 
     first = store.refs("s", limit=10)
     rest = store.refs("s", limit=1000, after=first[-1])
@@ -293,7 +293,7 @@ def test_scopes_are_listed_by_name_and_prefix(store, fill):
 
 
 def test_more_scopes_than_a_page_are_listed_whole(other, cat):
-    names = sorted(f"room {number:03d}" for number in range(BATCH + 7))
+    names = sorted(f"room {number:03d}" for number in range(END_BATCH + 7))
     for name in names:
         other.store(cat, scope=name)
 

@@ -10,7 +10,7 @@ import pytest
 
 from mediastore import MediaStore, Settings
 from mediastore.errors import RefGone
-from mediastore.index.steps import BATCH
+from mediastore.index.steps import END_BATCH
 
 from .lab import Lab
 
@@ -84,7 +84,7 @@ def test_expiry_counts_refs_and_leaves_shared_files(lab):
 
 def test_expiry_of_many_is_done_in_one_sweep(lab):
     store = lab.process()
-    count = 2 * BATCH + 3
+    count = 2 * END_BATCH + 3
     for number in range(count):
         store.store(lab.file(f"{number}.jpg", "x"), scope=f"s/{number % 5}", ttl=5)
     lab.pass_time(6)
@@ -114,19 +114,19 @@ def test_a_sweep_with_nothing_due_is_one_round_trip(lab):
 
 def test_a_due_ref_that_was_released_counts_as_released(lab):
     store = lab.process()
-    for number in range(BATCH + 1):
+    for number in range(END_BATCH + 1):
         store.store(lab.file(f"{number}.jpg", "x"), scope="s", ttl=10)
     store.release_all("s", wait=False)
     lab.pass_time(11)
 
     swept = lab.process().sweep()
 
-    assert (swept.expired, swept.drained) == (0, BATCH + 1)
+    assert (swept.expired, swept.drained) == (0, END_BATCH + 1)
 
 
 def test_a_budget_ends_a_sweep_and_the_next_goes_on(lab, monkeypatch):
     store = lab.process()
-    for number in range(4 * BATCH):
+    for number in range(4 * END_BATCH):
         store.store(lab.file(f"{number}.jpg", "x"), scope="s", ttl=5)
     lab.pass_time(6)
     ask = type(store)._ask
@@ -137,8 +137,8 @@ def test_a_budget_ends_a_sweep_and_the_next_goes_on(lab, monkeypatch):
     first = store.sweep(budget=2)
     rest = store.sweep(budget=1000)
 
-    assert 0 < first.expired < 4 * BATCH
-    assert first.expired + rest.expired == 4 * BATCH
+    assert 0 < first.expired < 4 * END_BATCH
+    assert first.expired + rest.expired == 4 * END_BATCH
     assert lab.files() == {}
 
 

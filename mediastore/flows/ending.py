@@ -69,14 +69,17 @@ def _drain(
     ctx: Context, scope: str, deadline: float, tally: _Tally, roots: Iterable[str]
 ) -> Flow[bool]:
     """End the refs of a closed scope batch by batch; True when the time was up before the end."""
+    doomed: list[tuple[str, str]] = []
     while True:
         batch = yield from changes.drain(scope, ctx.new_id(), ctx.tombstone_ms)
         tally.ended(batch)
-        yield from _delete_named(ctx, roots, batch.doomed, tally)
-        if batch.done:
-            return False
-        if (yield from blobs.Elapsed()) > deadline:
-            return True
+        doomed += batch.doomed
+        late = (yield from blobs.Elapsed()) > deadline
+        if batch.done or late or len(doomed) >= BATCH:
+            yield from _delete_named(ctx, roots, doomed, tally)
+            doomed = []
+        if batch.done or late:
+            return not batch.done
 
 
 def _see_off(
@@ -141,11 +144,16 @@ def expire(ctx: Context) -> Flow[Swept]:
 
 
 def _expire(ctx: Context, deadline: float, tally: _Tally, roots: Iterable[str]) -> Flow[None]:
+    doomed: list[tuple[str, str]] = []
     while True:
         batch = yield from changes.expire(ctx.new_id(), ctx.tombstone_ms)
         tally.ended(batch)
-        yield from _delete_named(ctx, roots, batch.doomed, tally)
-        if batch.done or (yield from blobs.Elapsed()) > deadline:
+        doomed += batch.doomed
+        over = batch.done or (yield from blobs.Elapsed()) > deadline
+        if over or len(doomed) >= BATCH:
+            yield from _delete_named(ctx, roots, doomed, tally)
+            doomed = []
+        if over:
             return
 
 

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 from mediastore.journal import Claim, Doomed, Held, Outcome
 from mediastore.model import MediaMeta, encode_scope
 
-from .steps import BATCH, FORMAT, Command, from_json
+from .steps import BATCH, END_BATCH, FORMAT, Command, from_json
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -81,17 +81,17 @@ def _ended(reply: Any) -> Ended:
 
 def release(scope: str, op: str, tombstone_ms: int) -> Command[Ended]:
     """End a scope: at once where it is small, by a mark where it is large or has children."""
-    return Command("release", (encode_scope(scope), BATCH, tombstone_ms), _ended, op)
+    return Command("release", (encode_scope(scope), END_BATCH, tombstone_ms), _ended, op)
 
 
 def drain(scope: str, op: str, tombstone_ms: int) -> Command[Ended]:
     """End the next refs of a closed scope."""
-    return Command("drain", (encode_scope(scope), BATCH, tombstone_ms), _ended, op)
+    return Command("drain", (encode_scope(scope), END_BATCH, tombstone_ms), _ended, op)
 
 
 def expire(op: str, tombstone_ms: int) -> Command[Ended]:
     """End the next refs whose deadline has passed."""
-    return Command("expire", (BATCH, tombstone_ms), _ended, op)
+    return Command("expire", (END_BATCH, tombstone_ms), _ended, op)
 
 
 def _claim(reply: Any) -> Claim:

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 from mediastore.errors import RefGone, RefUnknown
 from mediastore.model import Media, MediaMeta, Ref, Stats, decode_scope, encode_scope, from_ms
 
-from .steps import BATCH, Command, Marks, Read, from_json, pairs, scored, text
+from .steps import BATCH, END_BATCH, Command, Marks, Read, from_json, pairs, scored, text
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -203,7 +203,7 @@ def page(scope: str, after: int, limit: int) -> Command[Page]:
             media, tuple(int(row[4] or 0) for row in rows), int(a["next"]) if a["next"] else None
         )
 
-    return Command("list", (encode_scope(scope), after, min(limit, BATCH)), parse)
+    return Command("list", (encode_scope(scope), after, min(limit, END_BATCH)), parse)
 
 
 def scope_names(prefix_of: str, after: str) -> Read[tuple[str, ...]]:

@@ -20,8 +20,10 @@ R = TypeVar("R")
 FORMAT: Final = "1"
 #: A changing command is refused this long after it was made (W of the protocol).
 REPLAY_WINDOW_MS: Final = 60_000
-#: The most refs or blobs one script touches, so that its pause stays below a millisecond.
+#: The most refs or blobs a script looks at or claims, so that its pause stays below a millisecond.
 BATCH: Final = 64
+#: The most refs a script ends or describes: that costs three times as much (benchmarks/script_pause.py).
+END_BATCH: Final = 20
 
 _ENDS_REFS = {"release", "drain", "expire"}
 #: Scripts that free memory must run when there is none left; so must the greeting before them.

@@ -2,6 +2,23 @@
 -- enters the trash of its root in this same script. That entry is the journal of its bytes.
 
 local tally = { released = 0, expired = 0, kept = 0, doomed = {} }
+local counts, batches = {}, {}
+
+local function count(name, by) counts[name] = (counts[name] or 0) + by end
+
+-- Collects the members of one variadic command for one key; a call for each of them would hold the server.
+local function later(command, key, ...)
+  local name = command .. " " .. key
+  local batch = batches[name] or { command, key }
+  batches[name] = batch
+  for _, word in ipairs({ ... }) do batch[#batch + 1] = word end
+end
+
+local function send_batches()
+  for _, batch in pairs(batches) do redis.call(unpack(batch)) end
+  for name, by in pairs(counts) do redis.call("HINCRBY", P .. "stats", name, by) end
+  batches, counts = {}, {}
+end
 
 -- A scope leaves its parent only when its set and its own children are empty.
 local function prune(scope)
@@ -16,35 +33,30 @@ end
 
 local function doom(id, blob)
   local key = P .. "blob:" .. id
-  redis.call("HINCRBY", P .. "stats", "blobs", -1)
-  redis.call("HINCRBY", P .. "stats", "size_bytes", -blob.size)
+  count("blobs", -1)
+  count("size_bytes", -blob.size)
   if blob.custody == "borrowed" and string.sub(blob.identity, 1, 5) ~= "link:" then
     -- Not ours to delete, and nothing of ours on the disk: there is nothing to journal.
     local path = P .. "path:" .. blob.root
     if redis.call("HGET", path, blob.path) == id then redis.call("HDEL", path, blob.path) end
-    redis.call("UNLINK", key)
+    later("UNLINK", key)
     tally.kept = tally.kept + 1
     return
   end
-  redis.call("HSET", key, "state", "doomed", "refs", 0)
-  redis.call("ZADD", P .. "trash:" .. blob.root, now, id)
-  if blob.cut then
-    redis.call("HSET", key, "cut", blob.cut)
-    redis.call("SADD", P .. "left:" .. blob.cut, id)
-  end
+  redis.call("HSET", key, "state", "doomed", "refs", 0, unpack(blob.cut and { "cut", blob.cut } or {}))
+  later("ZADD", P .. "trash:" .. blob.root, str(now), id)
+  if blob.cut then later("SADD", P .. "left:" .. blob.cut, id) end
   tally.doomed[#tally.doomed + 1] = { blob.root, id }
 end
 
 local function end_ref(ref, tombstone_ms)
   -- Whichever came first ended it: the deadline or the release.
-  local at = ref.mark or us
-  local cause = "released"
+  local at, cause = ref.mark or us, "released"
   if ref.due and ref.due * 1000 <= at then cause, at = "expired", ref.due * 1000 end
   tally[cause] = tally[cause] + 1
-  redis.call("HINCRBY", P .. "stats", cause .. "_refs", 1)
-  redis.call("HINCRBY", P .. "stats", cause .. "_bytes", ref.size)
-  redis.call("UNLINK", P .. "ref:" .. ref.id)
-  redis.call("ZREM", P .. "scope:" .. ref.scope, ref.id)
+  count("refs", -1)
+  count(cause .. "_refs", 1)
+  count(cause .. "_bytes", ref.size)
   redis.call("SET", P .. "gone:" .. ref.id, cause .. " " .. str(math.floor(at / 1000)) .. " " .. ref.scope, "PX", tombstone_ms)
   local blob = blobs[ref.blob]
   if blob then blob.refs, blob.touched, blob.cut = blob.refs - 1, true, ref.mark and str(ref.mark) end
@@ -53,12 +65,12 @@ end
 local function bury(tombstone_ms)
   local homes = {}
   for _, ref in ipairs(refs) do
-    redis.call("ZREM", P .. "expiry", ref.id)
-    if ref.home then redis.call("ZREM", P .. "scope:" .. ref.home, ref.id) end
-    if ref.scope then end_ref(ref, math.max(tombstone_ms, RECORD_MS)) end
-    homes[ref.scope or ref.home or ""] = true
+    later("ZREM", P .. "expiry", ref.id)
+    later("UNLINK", P .. "ref:" .. ref.id)
+    if ref.scope then later("ZREM", P .. "scope:" .. ref.scope, ref.id) end
+    if ref.scope then homes[ref.scope] = true end
+    if ref.known then end_ref(ref, math.max(tombstone_ms, RECORD_MS)) end
   end
-  redis.call("HINCRBY", P .. "stats", "refs", -(tally.released + tally.expired))
   for id, blob in pairs(blobs) do
     if blob.touched and blob.refs <= 0 then
       doom(id, blob)
@@ -67,6 +79,7 @@ local function bury(tombstone_ms)
       tally.kept = tally.kept + 1
     end
   end
-  for scope in pairs(homes) do if scope ~= "" then prune(scope) end end
+  send_batches()
+  for scope in pairs(homes) do prune(scope) end
   keep_time()
 end

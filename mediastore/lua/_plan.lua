@@ -1,10 +1,19 @@
 -- _plan: put after the prelude of the scripts that end refs. Reads everything their ending needs;
 -- nothing is written before `bury`, so that a key of a foreign type stops the script while nothing has changed.
 
-local refs, blobs, checked = {}, {}, {}
+local refs, blobs, checked, marks = {}, {}, {}, {}
 
 local function expect_once(kind, name)
   if not checked[name] then checked[name] = expect(kind, name) end
+end
+
+local function plan_scope(scope)
+  if marks[scope] then return end
+  expect_once("zset", "scope:" .. scope)
+  for i, s in ipairs(lineage(scope)) do
+    if i > 1 then expect_once("zset", "children:" .. s) end
+  end
+  marks[scope] = marks_above(scope)
 end
 
 local function plan_blob(id)
@@ -15,26 +24,21 @@ local function plan_blob(id)
   blobs[id] = { refs = tonumber(b[1]), root = b[2], path = b[3], custody = b[4], identity = b[5], size = tonumber(b[6]) }
 end
 
-local function plan_scope(scope)
-  for _, s in ipairs(lineage(scope)) do
-    expect_once("zset", "scope:" .. s)
-    expect_once("zset", "children:" .. s)
-  end
-end
-
 -- `home` is the scope whose set named the ref; a ref without its hash is only taken off that set.
+-- Returns what it cost, in refs: the first ref of a scope costs as much as two.
 local function plan(id, home)
   local r = redis.call("HMGET", P .. "ref:" .. id, "scope", "seq", "blob", "size", "expires_at")
-  local ref = { id = id, home = home }
-  if r[1] then
-    ref.scope, ref.seq, ref.blob = r[1], tonumber(r[2]), r[3]
-    ref.size, ref.due = tonumber(r[4]), r[5] and tonumber(r[5])
-    plan_scope(ref.scope)
-    ref.mark = cut_of(ref.scope, ref.seq)
+  local ref = { id = id, scope = r[1] or home, known = r[1] }
+  local cost = marks[ref.scope] and 1 or 2
+  if ref.scope then plan_scope(ref.scope) end
+  if ref.known then
+    ref.blob, ref.size, ref.due = r[3], tonumber(r[4]), r[5] and tonumber(r[5])
+    ref.mark = first_cut(marks[ref.scope], tonumber(r[2]))
     if not blobs[ref.blob] then plan_blob(ref.blob) end
     if ref.mark then expect_once("set", "left:" .. str(ref.mark)) end
   end
   refs[#refs + 1] = ref
+  return cost
 end
 
 local function plan_common()

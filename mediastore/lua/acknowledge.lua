@@ -16,42 +16,59 @@ local trash, paths = expect("zset", "trash:" .. root), expect("hash", "path:" ..
 local stats, stuck, claim = expect("hash", "stats"), expect("hash", "stuck"), expect("hash", "claim:" .. token)
 local answer = { deleted = 0, kept = 0, freed = 0, failed = 0, left = 0 }
 
-local known = {}
+local known, wanted = {}, {}
 for i = 7, #ARGV, 3 do
   local b = redis.call("HMGET", P .. "blob:" .. ARGV[i], "token", "path", "custody", "cut", "tries")
-  if b[4] then expect("set", "left:" .. b[4]) end
   known[i] = b[1] == token and b
+  if known[i] then wanted[#wanted + 1] = b[2] end
+  if b[4] then expect("set", "left:" .. b[4]) end
+end
+local current = {}
+for i, blob in ipairs(#wanted > 0 and redis.call("HMGET", paths, unpack(wanted)) or {}) do current[wanted[i]] = blob end
+
+-- One variadic command a key at the end: a call for each blob would hold the server.
+local batches = {}
+local function later(command, key, word)
+  local batch = batches[command .. key] or { command, key }
+  batches[command .. key] = batch
+  batch[#batch + 1] = word
+end
+
+local function gone(id, b, freed)
+  local kind = b[3] == "borrowed" and "kept" or "deleted"
+  answer[kind], answer.freed = answer[kind] + 1, answer.freed + freed
+  if current[b[2]] == id then later("HDEL", paths, b[2]) end
+  if b[4] then later("SREM", P .. "left:" .. b[4], id) end
+  later("UNLINK", P .. "blob:" .. id)
+  later("ZREM", trash, id)
+  later("HDEL", stuck, id)
+  later("HDEL", claim, "blob:" .. id)
 end
 
 local earliest
-for i = 7, #ARGV, 3 do
-  local id, b, key = ARGV[i], known[i], P .. "blob:" .. ARGV[i]
-  if b and i < 7 + 3 * done then
-    local kept = b[3] == "borrowed"
-    answer[kept and "kept" or "deleted"] = answer[kept and "kept" or "deleted"] + 1
-    answer.freed = answer.freed + int(ARGV[i + 1], 0, 9e15)
-    if redis.call("HGET", paths, b[2]) == id then redis.call("HDEL", paths, b[2]) end
-    if b[4] then redis.call("SREM", P .. "left:" .. b[4], id) end
-    redis.call("UNLINK", key)
-    redis.call("ZREM", trash, id)
-    redis.call("HDEL", stuck, id)
-    redis.call("HDEL", claim, "blob:" .. id)
-  elseif b then
-    local tries = (tonumber(b[5] or "0") or 0) + 1
-    local hopeless = ARGV[i + 2] == "stuck"
-    local wait = hopeless and LONGEST_MS or math.min(FIRST_MS * 2 ^ (tries - 1), LONGEST_MS)
-    answer.failed = answer.failed + 1
-    earliest = math.min(earliest or wait, wait)
-    redis.call("HSET", key, "tries", tries, "errno", ARGV[i + 1])
-    if hopeless or tries >= STUCK_AFTER then
-      redis.call("HSET", key, "state", "stuck")
-      redis.call("HSET", stuck, id, ARGV[i + 1] .. " " .. root .. " " .. b[2])
-    end
-  end
+local function failed(id, b, errno, hopeless)
+  local tries = (tonumber(b[5] or "0") or 0) + 1
+  local wait = hopeless and LONGEST_MS or math.min(FIRST_MS * 2 ^ (tries - 1), LONGEST_MS)
+  answer.failed = answer.failed + 1
+  earliest = math.min(earliest or wait, wait)
+  redis.call("HSET", P .. "blob:" .. id, "tries", tries, "errno", errno)
+  if not hopeless and tries < STUCK_AFTER then return end
+  redis.call("HSET", P .. "blob:" .. id, "state", "stuck")
+  redis.call("HSET", stuck, id, errno .. " " .. root .. " " .. b[2])
 end
 
-redis.call("HINCRBY", stats, "deleted_blobs", answer.deleted)
-redis.call("HINCRBY", stats, "freed_bytes", answer.freed)
+for i = 7, #ARGV, 3 do
+  if known[i] and i < 7 + 3 * done then
+    gone(ARGV[i], known[i], int(ARGV[i + 1], 0, 9e15))
+  elseif known[i] then
+    failed(ARGV[i], known[i], ARGV[i + 1], ARGV[i + 2] == "stuck")
+  end
+end
+for _, batch in pairs(batches) do redis.call(unpack(batch)) end
+if answer.deleted + answer.kept > 0 then
+  redis.call("HINCRBY", stats, "deleted_blobs", answer.deleted)
+  redis.call("HINCRBY", stats, "freed_bytes", answer.freed)
+end
 for _, field in ipairs(redis.call("HKEYS", claim)) do
   local id = string.match(field, "^blob:(.+)$")
   if id then

@@ -17,20 +17,28 @@ local trash = expect("zset", "trash:" .. root)
 local paths = expect("hash", "path:" .. root)
 local answer = { prev = {}, blobs = {} }
 
-local due = { unpack(ARGV, 8) }
-if #due == 0 then due = redis.call("ZRANGEBYSCORE", trash, "-inf", str(now), "LIMIT", 0, limit) end
+local named = { unpack(ARGV, 8) }
+local due = #named > 0 and named or redis.call("ZRANGEBYSCORE", trash, "-inf", str(now), "LIMIT", 0, limit)
+if #due == 0 then return finish(answer) end
 
-local fresh, postponed, old, batch = {}, {}, nil, nil
-for _, id in ipairs(due) do
-  local b = redis.call("HMGET", P .. "blob:" .. id, "state", "token", "root")
-  if b[3] == root and b[1] == "doomed" then
-    local score = redis.call("ZSCORE", trash, id)
-    if score and tonumber(score) <= now then fresh[#fresh + 1] = id end
-  elseif b[3] == root and b[2] then
-    local deadline = tonumber(redis.call("HGET", P .. "claim:" .. b[2], "deadline") or "0")
-    if deadline > now then postponed[id] = deadline else old = old or b[2] end
-  elseif not b[1] then
-    postponed[id] = "gone"
+local batch, old, views, moved, lost = {}, nil, {}, {}, {}
+local scores = redis.call("ZMSCORE", trash, unpack(due))
+
+local function view(id)
+  local b = redis.call("HMGET", P .. "blob:" .. id, "state", "token", "root", "path", "identity", "custody", "size")
+  views[id] = { state = b[1], token = b[2], root = b[3], path = b[4], b[5], b[6], b[7] }
+  return views[id]
+end
+
+for i, id in ipairs(due) do
+  local b = view(id)
+  if not b.state then
+    lost[#lost + 1] = id
+  elseif b.root == root and b.state == "doomed" then
+    if scores[i] and tonumber(scores[i]) <= now then batch[#batch + 1] = id end
+  elseif b.root == root and b.token then
+    local deadline = tonumber(redis.call("HGET", P .. "claim:" .. b.token, "deadline") or "0")
+    if deadline <= now then old = old or b.token else moved[#moved + 1], moved[#moved + 2] = str(deadline), id end
   end
 end
 
@@ -44,28 +52,25 @@ if old then
     if record[i] == "prev" then for p in string.gmatch(record[i + 1], "%S+") do answer.prev[#answer.prev + 1] = p end end
   end
   answer.prev[#answer.prev + 1] = old
-else
-  batch = fresh
 end
-local views = {}
-for i, id in ipairs(batch) do
-  views[i] = redis.call("HMGET", P .. "blob:" .. id, "path", "identity", "custody", "size")
-  if redis.call("HGET", paths, views[i][1]) ~= id then views[i].stray = true end
-end
+local wanted = {}
+for i, id in ipairs(batch) do wanted[i] = (views[id] or view(id)).path or "" end
+local current = #batch > 0 and redis.call("HMGET", paths, unpack(wanted)) or {}
 
-for id, deadline in pairs(postponed) do
-  if deadline == "gone" then redis.call("ZREM", trash, id) else redis.call("ZADD", trash, "XX", str(deadline), id) end
-end
+if #lost > 0 then redis.call("ZREM", trash, unpack(lost)) end
+if #moved > 0 then redis.call("ZADD", trash, "XX", unpack(moved)) end
 if #batch == 0 then return finish(answer) end
-local claim = P .. "claim:" .. token
-redis.call("HSET", claim, "root", root, "deadline", str(now + hold), "since", str(now), "prev", table.concat(answer.prev, " "))
-if old then redis.call("UNLINK", P .. "claim:" .. old) end
+local claim = { P .. "claim:" .. token, "root", root, "deadline", str(now + hold), "since", str(now), "prev", table.concat(answer.prev, " ") }
+local until_then = {}
 for i, id in ipairs(batch) do
   -- From here on the blob may be half gone: it is never handed out again, only finished.
   redis.call("HSET", P .. "blob:" .. id, "state", "deleting", "ever", 1, "token", token)
-  redis.call("HSET", claim, "blob:" .. id, "")
-  redis.call("ZADD", trash, str(now + hold), id)
-  local v = views[i]
-  answer.blobs[i] = { id, v.stray and "" or v[1], v[2], v[3], v[4], v[1] }
+  claim[#claim + 1], claim[#claim + 2] = "blob:" .. id, ""
+  until_then[#until_then + 1], until_then[#until_then + 2] = str(now + hold), id
+  local v = views[id]
+  answer.blobs[i] = { id, current[i] == id and v.path or "", v[1], v[2], v[3], v.path }
 end
+redis.call("HSET", unpack(claim))
+redis.call("ZADD", trash, unpack(until_then))
+if old then redis.call("UNLINK", P .. "claim:" .. old) end
 return finish(answer)

@@ -14,12 +14,17 @@ local ids = redis.call("ZRANGEBYSCORE", P .. "expiry", "-inf", str(now), "LIMIT"
 tally.done = #ids < limit and 1 or 0
 if #ids == 0 then return finish(tally) end
 
-local later = {}
+local too_early, left = {}, limit
 for _, id in ipairs(ids) do
   local due = tonumber(redis.call("HGET", P .. "ref:" .. id, "expires_at") or "")
-  if due and due > now then later[id] = due else plan(id) end
+  if left <= 0 then
+    tally.done = 0
+    break
+  end
+  left = left - (due and due > now and 1 or plan(id))
+  if due and due > now then too_early[id] = due end
 end
 bury(tombstone_ms)
 -- The hash is the truth: an entry that came too early is put where it belongs.
-for id, due in pairs(later) do redis.call("ZADD", P .. "expiry", str(due), id) end
+for id, due in pairs(too_early) do redis.call("ZADD", P .. "expiry", str(due), id) end
 return finish(tally)

@@ -10,13 +10,13 @@
 
 local scope, limit = ARGV[4], int(ARGV[6], 1, 64)
 local page = redis.call("ZRANGEBYSCORE", P .. "scope:" .. scope, "(" .. str(int(ARGV[5], 0, 9e15)), "+inf", "WITHSCORES", "LIMIT", 0, limit)
-local answer = { refs = {}, next = "" }
+local answer, marks = { refs = {}, next = "" }, marks_above(scope)
 for i = 1, #page, 2 do
   local flat = redis.call("HGETALL", P .. "ref:" .. page[i])
   local ref = {}
   for f = 1, #flat, 2 do ref[flat[f]] = flat[f + 1] end
   local due = tonumber(ref.expires_at or "")
-  if ref.scope and not (due and due <= now) and not cut_of(scope, tonumber(ref.seq)) then
+  if ref.scope and not (due and due <= now) and not first_cut(marks, tonumber(ref.seq)) then
     local b = redis.call("HMGET", P .. "blob:" .. ref.blob, "state", "custody", "refs")
     answer.refs[#answer.refs + 1] = { page[i], flat, b[1], b[2], b[3] }
   end

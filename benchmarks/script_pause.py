@@ -1,0 +1,90 @@
+"""How long each script holds the server at its bound: the law is 1 ms.
+
+Read from the server's own slow log, so that neither the network nor Python counts. The bound is 64 refs, each with
+a blob of its own and metadata; scopes are four deep.
+"""
+
+from __future__ import annotations
+
+import secrets
+import statistics
+import tempfile
+from pathlib import Path
+
+import redis
+
+from mediastore import MediaMeta, MediaStore, Settings
+from mediastore.embedded import EmbeddedServer
+from mediastore.index.steps import BATCH, END_BATCH, digest
+
+ROUNDS = 30
+META = MediaMeta(filename="cat.jpg", content_type="image/jpeg", source="telegram")
+
+
+def one_round(store: MediaStore, root: Path) -> None:
+    """Do everything once with batches at their bound."""
+    deep = f"chat:{secrets.token_hex(4)}/msg:1/tool:2/part:3"
+    for number in range(BATCH):
+        path = root / f"{secrets.token_hex(8)}.jpg"
+        path.write_bytes(b"x")
+        store.store(path, scope=deep, meta=META)
+    store.release_all(deep)
+    for number in range(2 * BATCH):
+        path = root / f"{secrets.token_hex(8)}.jpg"
+        path.write_bytes(b"x")
+        store.store(path, scope=f"{deep}/{number % 2}", meta=META)
+    store.refs(f"{deep}/0", limit=BATCH)
+    store.release_all(deep.split("/", maxsplit=1)[0])
+    for number in range(BATCH):
+        path = root / f"{secrets.token_hex(8)}.jpg"
+        path.write_bytes(b"x")
+        store.store(path, scope=f"{deep}/{number}", meta=META, ttl=0.001)
+    store.sweep()
+
+
+def main() -> None:
+    """Print the pauses of each script in microseconds."""
+    with tempfile.TemporaryDirectory() as directory:
+        root = Path(directory, "media")
+        root.mkdir()
+        with EmbeddedServer(Path(directory, "server")) as server:
+            client = redis.Redis.from_url(server.url)
+            client.config_set("slowlog-log-slower-than", 0)
+            client.config_set("slowlog-max-len", 1_000_000)
+            with MediaStore(None, Settings(redis_url=server.url, roots=(str(root),))) as store:
+                store.stats()
+                client.slowlog_reset()
+                for _ in range(ROUNDS):
+                    one_round(store, root)
+            report(client)
+            client.close()
+
+
+def report(client: redis.Redis) -> None:
+    """Print one line a script: the slowest calls are those at the bound."""
+    names = {digest(path.stem): path.stem for path in scripts() if not path.stem.startswith("_")}
+    pauses: dict[str, list[int]] = {}
+    for entry in client.slowlog_get(1_000_000):
+        words = entry["command"].split()
+        if words[0] == b"EVALSHA":
+            pauses.setdefault(names[words[1].decode()], []).append(entry["duration"])
+    print(
+        f"{'script':12} {'calls':>6} {'median':>7} {'p99':>6} {'max':>6}   us; {END_BATCH} refs ended, {BATCH} blobs at most"
+    )
+    for name, durations in sorted(pauses.items()):
+        durations.sort()
+        p99 = durations[int(len(durations) * 0.99)]
+        print(
+            f"{name:12} {len(durations):6} {statistics.median(durations):7.0f} {p99:6} {durations[-1]:6}"
+        )
+
+
+def scripts() -> list[Path]:
+    """List the script files."""
+    import mediastore
+
+    return sorted(Path(mediastore.__file__).parent.joinpath("lua").glob("*.lua"))
+
+
+if __name__ == "__main__":
+    main()
