@@ -215,9 +215,9 @@ class MediaMeta:
             parse_retention(self.policy)
 
     def to_dict(self) -> dict[str, str | int]:
-        """Return the fields that say something, ready for JSON."""
-        said = {f.name: getattr(self, f.name) for f in fields(self)}
-        return {name: value for name, value in said.items() if value not in {"", None}}
+        """Return the fields that differ from their defaults, ready for JSON."""
+        said = ((f, getattr(self, f.name)) for f in fields(self))
+        return {f.name: value for f, value in said if value != f.default}
 
     @classmethod
     def from_dict(cls, values: dict[str, Any]) -> Self:

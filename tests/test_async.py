@@ -33,7 +33,7 @@ def test_many_calls_at_once_share_few_connections(url_settings, make_file):
 def test_the_loop_goes_on_while_files_are_slow(url_settings, cat, monkeypatch):
     from mediastore.blobs.local import LocalBlobs
 
-    ticks = []
+    ticks: list[int] = []
 
     async def main():
         store = AsyncMediaStore(None, url_settings)

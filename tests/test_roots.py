@@ -179,12 +179,10 @@ def test_what_we_make_takes_the_roots_mode(at, tmp_path):
 
 
 def test_another_file_system_below_the_root_is_outside(at, tmp_path, monkeypatch):
-    from mediastore.blobs import posix
-
     root = tmp_path / "root"
     (root / "mounted").mkdir(parents=True)
     (root / "mounted" / "a.jpg").write_text("x")
-    real = posix.os.fstat
+    real = os.fstat
     inode = (root / "mounted").stat().st_ino
 
     def fstat(fd):
@@ -193,7 +191,7 @@ def test_another_file_system_below_the_root_is_outside(at, tmp_path, monkeypatch
             return seen
         return os.stat_result((*seen[:2], seen.st_dev + 1, *seen[3:]))
 
-    monkeypatch.setattr(posix.os, "fstat", fstat)
+    monkeypatch.setattr("mediastore.blobs.posix.os.fstat", fstat)
 
     with pytest.raises(OutsideRoots, match="another file system"):
         at(root).store(root / "mounted" / "a.jpg", scope="s")
