@@ -110,7 +110,7 @@ class InvalidRoot(InvalidRequest):
     """The directory cannot be a root here, so nothing in it is touched."""
 
     code = "invalid_root"
-    hint = "Name a directory of its own for media, such as /srv/media."
+    hint = "A root is a directory of its own for media, such as /srv/media; this one was left as it is."
 
     def __init__(self, root: str, detail: str) -> None:
         """Keep the directory and why it was refused."""

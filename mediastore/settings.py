@@ -26,6 +26,7 @@ _FOREIGN = re.compile(r"MEDIASTORE_(TEST_.*|SERVICE_(HOST|PORT).*|PORT(_.*)?)")
 _NAMESPACE = re.compile(r"[a-z0-9][a-z0-9._-]{0,62}")
 _URL = re.compile(r"(redis|rediss|unix)://\S+")
 _BROKER_URL = re.compile(r"[a-z][a-z0-9+.-]*://\S*")
+_SECRET_PARAMETER = re.compile(r"(?i)([?&;](?:\w*pass\w*|\w*secret\w*|\w*token\w*)=)[^&;#]*")
 _TRUE = {"1", "true", "yes", "on"}
 _FALSE = {"0", "false", "no", "off"}
 #: A claim outliving the replay window could be acknowledged after its records are forgotten (PROTOCOL: W = 60 s).
@@ -166,8 +167,13 @@ def names() -> tuple[str, ...]:
 
 
 def mask(url: str) -> str:
-    """Return a URL with its password replaced, safe to print."""
-    return re.sub(r"(://[^:@/]*):[^@]*@", r"\1:***@", url)
+    """Return a URL with its passwords replaced wherever they stand, safe to print."""
+    scheme, separator, rest = url.partition("://")
+    # A password may hold an unescaped `@` or `/`: what comes before the last `@` is all the user's.
+    user, at, host = rest.rpartition("@")
+    name, colon, _ = user.partition(":")
+    shown = f"{scheme}{separator}{name}{':***' if colon else ''}{at}{host}"
+    return _SECRET_PARAMETER.sub(r"\1***", shown)
 
 
 def default_root() -> Path:

@@ -121,6 +121,8 @@ def test_roots_do_not_nest(at, media):
     with pytest.raises(InvalidRoot, match="nest"):
         at(media / "inner").stats()
 
+    assert list((media / "inner").iterdir()) == []
+
 
 def test_nested_roots_of_one_store_are_refused(at, tmp_path):
     (tmp_path / "outer" / "inner").mkdir(parents=True)

@@ -97,6 +97,17 @@ def test_no_password_is_shown():
         assert "bot:***@db.example" in shown
 
 
+@pytest.mark.parametrize(
+    ("url", "shown"),
+    [("redis://h/0?password=s3cret&db=1", "redis://h/0?password=***&db=1"),
+     ("redis://u:s3@cret@h:1", "redis://u:***@h:1"), ("redis://:s3/cret@h", "redis://:***@h"),
+     ("unix:///run/a@b.sock?db=1", "unix:///run/a@b.sock?db=1"), ("redis://h:6379/0", "redis://h:6379/0"),
+     ("redis://bot@h", "redis://bot@h"), ("nonsense", "nonsense")],
+)  # fmt: skip
+def test_passwords_are_masked_wherever_they_stand(url, shown):
+    assert mask(url) == shown
+
+
 def test_an_unreadable_url_is_refused_without_its_password():
     store = MediaStore.from_url("redis://:s3cret@host:notaport/0")
 

@@ -95,23 +95,29 @@ def verify(path: str, namespace: str) -> Root:
     real = os.path.realpath(path)
     if path == str(default_root()) and not os.path.isdir(real):
         Path(real).mkdir(mode=0o700, parents=True, exist_ok=True)
-    _refuse_unsuitable(path, real)
+    refuse_unsuitable(path, real)
     try:
         fd = posix.open_directory(real)
     except OSError as error:
         raise InvalidRoot(path, os.strerror(error.errno or 0)) from None
     try:
+        marked = posix.look_or_none(_MARKER, at=fd) is not None
+        if not marked:
+            refuse_nested(path, real)
         _make_homes(path, fd)
-        found = posix.look_or_none(_MARKER, at=fd)
-        if found is None:
-            _refuse_nested(path, real)
+        if not marked:
             _mark(path, fd, namespace)
         return Root(_read(path, fd, namespace), real, posix.look(_MARKER, at=fd).st_ino)
     finally:
         os.close(fd)
 
 
-def _refuse_unsuitable(path: str, real: str) -> None:
+def refuse_unsuitable(path: str, real: str) -> None:
+    """Refuse what can never be a root: no directory, the system's, a home.
+
+    Raises:
+        InvalidRoot: it says why.
+    """
     if not os.path.isdir(real):
         raise InvalidRoot(path, "it is not a directory; create it, or mount what should be there")
     if real in _SYSTEM or f"{real}/".startswith(_SYSTEM_TREES):
@@ -123,7 +129,12 @@ def _refuse_unsuitable(path: str, real: str) -> None:
         raise InvalidRoot(path, f"it lies inside another root's {HOME}")
 
 
-def _refuse_nested(path: str, real: str) -> None:
+def refuse_nested(path: str, real: str) -> None:
+    """Refuse a directory inside another root.
+
+    Raises:
+        InvalidRoot: it names the other root.
+    """
     above = os.path.dirname(real)
     while True:
         if os.path.exists(os.path.join(above, _MARKER)):

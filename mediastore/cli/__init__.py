@@ -1,0 +1,48 @@
+"""The command line: argument checks and words; the work is the library's.
+
+Data goes to stdout, talk and errors to stderr. Exit codes:
+
+    0    done
+    1    failed: something could not be deleted, the reader of a pipe went away, a bug
+    2    the command or the request cannot be right as it stands
+    3    what was asked for is not there
+    4    the server or a root does not answer; call again later
+    5    the index is corrupt, or `doctor` found a problem
+    130  Ctrl-C
+
+Nothing here imports redis, asyncio or celery before a command needs it: `--help` answers at once.
+"""
+
+from __future__ import annotations
+
+import sys
+from functools import cache
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    import typer
+
+
+def main() -> None:
+    """Run the command that `sys.argv` names, and exit."""
+    try:
+        command_line()()
+    except KeyboardInterrupt:  # in the moment before the commands take care of it
+        sys.exit(130)
+
+
+@cache
+def command_line() -> typer.Typer:
+    """Return the application with all its commands, in the order in which `--help` lists them."""
+    from . import app, media, upkeep
+
+    line = app.new()
+    commands: tuple[Callable[..., None], ...] = (
+        *(media.store, media.resolve, media.show, media.ls, media.scopes),
+        *(upkeep.release, upkeep.sweep, upkeep.stats, upkeep.doctor, upkeep.demo),
+    )
+    for command in commands:
+        line.command()(command)
+    return line

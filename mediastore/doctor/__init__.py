@@ -1,0 +1,61 @@
+"""What is wrong here, for the person on call: the server, the journal, the roots.
+
+Nothing is changed, with one exception: greeting an index that nobody has used writes its format number.
+A directory that was never used is looked at and not marked, so that a missing mount stays noticeable.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from mediastore.connection import connect
+from mediastore.errors import MediaStoreError
+
+from . import journal, roots, server
+from .finding import Finding, human_bytes, human_span
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from mediastore.settings import Settings
+
+__all__ = ["Finding", "examine", "human_bytes", "human_span"]
+
+
+def examine(settings: Settings, client: Any = None) -> list[Finding]:
+    """Look at everything a store with these settings needs; never raises for what it finds.
+
+    Args:
+        settings: As the bots and workers have them.
+        client: A redis-py client to use; None: one is made from `settings.redis_url`, and closed.
+
+    Returns:
+        What was found. A server that does not answer comes first, and the roots are still looked at.
+    """
+    found = list(_settings(settings))
+    made = None
+    places = journal.Places()
+    try:
+        made = connect(settings) if client is None else None
+        answering = server.Server(client or made, settings)
+        found += server.findings(answering)
+        places, unread = journal.places(answering)
+        found += [*unread, *journal.findings(answering, places.all)]
+    except MediaStoreError as error:
+        found.insert(0, server.dead(error))
+    finally:
+        if made is not None:
+            made.close()
+    return [*found, *roots.findings(settings, places.in_use)]
+
+
+def _settings(settings: Settings) -> Iterator[Finding]:
+    max_age = settings.seconds("max_age")
+    life = f"refs live {human_span(max_age)}" if max_age else "refs live for ever"
+    yield Finding(
+        "settings", "ok", f"namespace {settings.namespace}; {life} unless stored with a ttl"
+    )
+    if not settings.cleanup_enabled or not settings.seconds("sweep_interval"):
+        name = "sweep_interval is 0" if settings.cleanup_enabled else "cleanup_enabled is false"
+        advice = "Change it, or be sure that workers with other settings sweep."
+        yield Finding("settings", "warning", f"sweeping is off here: {name}", advice)

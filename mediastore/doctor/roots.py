@@ -1,0 +1,169 @@
+"""The roots of this host: the right directories, writable, with room, and nothing parked in them."""
+
+from __future__ import annotations
+
+import os
+import socket
+import tempfile
+from pathlib import Path
+from typing import TYPE_CHECKING, Final
+
+from mediastore.blobs import posix
+from mediastore.blobs.root import (
+    HOME,
+    NEW,
+    PARKED,
+    Root,
+    refuse_nested,
+    refuse_unsuitable,
+    verify,
+)
+from mediastore.errors import InvalidRoot, MediaStoreError
+from mediastore.settings import default_root
+
+from .finding import NAMED_AT_MOST, Finding, counted, human_bytes
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping
+
+    from mediastore.settings import Settings
+
+_SCARCE: Final = 0.05
+
+
+def findings(settings: Settings, recorded: Mapping[str, str]) -> list[Finding]:
+    """Look at the roots that these settings name.
+
+    Args:
+        settings: As the bots and workers have them.
+        recorded: Where the index last saw each root that holds something, as "host:path"; empty
+            when it cannot be asked.
+    """
+    paths = settings.roots or (str(default_root()),)
+    each = [finding for path in paths for finding in _root(path, settings.namespace, recorded)]
+    return [*each, *_nested(paths)]
+
+
+def marked(settings: Settings) -> dict[str, str]:
+    """Return root id -> path of those roots that were used before and can be trusted; none is marked by looking."""
+    found = {}
+    for path in settings.roots or (str(default_root()),):
+        if _has_marker(os.path.realpath(path)):
+            root = verify(path, settings.namespace)
+            found[root.id] = root.path
+    return found
+
+
+def _has_marker(real: str) -> bool:
+    return Path(real, HOME, "root").is_file()
+
+
+def _root(path: str, namespace: str, recorded: Mapping[str, str]) -> list[Finding]:
+    name, real = f"root {path}", os.path.realpath(path)
+    try:
+        if not _has_marker(real):
+            return list(_unmarked(name, path, real, recorded))
+        root = verify(path, namespace)
+        troubles = [
+            *_strangers(name, real, root.id, recorded),
+            *_unwritable(name, real, NEW),
+            *_scarce(name, real),
+            *_parked(name, root),
+        ]
+    except InvalidRoot as error:
+        if not Path(real).exists():
+            advice = "Create it, or mount what belongs there."
+            return [Finding(name, "problem", "there is no such directory", advice)]
+        advice = "Use the directory this namespace has always used, or an empty one of its own."
+        return [Finding(name, "problem", error.detail, advice)]
+    except (MediaStoreError, OSError) as error:
+        advice = "Mount it again, and look at the log of this host."
+        return [Finding(name, "problem", str(error), advice)]
+    return troubles or [Finding(name, "ok", f"{root.id}, {_room(real)}")]
+
+
+def _unmarked(name: str, path: str, real: str, recorded: Mapping[str, str]) -> Iterator[Finding]:
+    """Look at a directory that nobody has used, without marking it."""
+    if path == str(default_root()) and not Path(real).exists():
+        yield Finding(name, "ok", "not there yet; the first use makes it")
+        return
+    refuse_unsuitable(path, real)
+    refuse_nested(path, real)
+    troubles = [
+        *_strangers(name, real, "", recorded),
+        *_unwritable(name, real, "."),
+        *_scarce(name, real),
+    ]
+    yield from troubles or [
+        Finding(name, "ok", f"not used yet, the first use marks it; {_room(real)}")
+    ]
+
+
+def _strangers(name: str, real: str, root: str, recorded: Mapping[str, str]) -> Iterator[Finding]:
+    """Another root was last seen at this very place: what is mounted here, or is not, may be the wrong thing."""
+    here = f"{socket.gethostname()}:{real}"
+    for other, place in recorded.items():
+        if place == here and other != root:
+            now = f"it is root {root}" if root else "it has no marker"
+            detail = f"root {other} was last seen here, and now {now}: is something not mounted?"
+            advice = "Mount what belongs here before anything is stored; the other root's files are out of reach."
+            yield Finding(name, "problem", detail, advice)
+
+
+def _unwritable(name: str, real: str, inner: str) -> Iterator[Finding]:
+    """Write a file without a name: quotas, mounts and network file systems answer no other question truly."""
+    advice = "Give this user write access to it, or mount it for writing."
+    if not os.access(real, os.W_OK | os.X_OK):
+        yield Finding(name, "problem", "this user cannot write in it", advice)
+        return
+    try:
+        with tempfile.TemporaryFile(dir=f"{real}/{inner}") as probe:
+            probe.write(b"\0")
+    except OSError as error:
+        detail = f"nothing can be written in it: {os.strerror(error.errno or 0)}"
+        yield Finding(name, "problem", detail, advice)
+
+
+def _free(real: str) -> dict[str, float]:
+    seen = os.statvfs(real)
+    return {
+        "space": seen.f_bavail / seen.f_blocks if seen.f_blocks else 1.0,
+        # Some file systems make inodes as they need them, and count none.
+        "inodes": seen.f_favail / seen.f_files if seen.f_files else 1.0,
+    }
+
+
+def _scarce(name: str, real: str) -> Iterator[Finding]:
+    for what, share in _free(real).items():
+        if share < _SCARCE:
+            advice = "Release what is not needed, or give it more room."
+            yield Finding(name, "warning", f"{share:.1%} of its {what} free", advice)
+
+
+def _room(real: str) -> str:
+    seen, free = os.statvfs(real), _free(real)
+    size = human_bytes(seen.f_bavail * seen.f_frsize)
+    return f"{size} ({free['space']:.0%}) and {free['inodes']:.0%} of the inodes free"
+
+
+def _parked(name: str, root: Root) -> Iterator[Finding]:
+    with root.opened() as fd:
+        files = sorted(posix.names(PARKED, at=fd))
+    if files:
+        shown = ", ".join(files[:NAMED_AT_MOST]) + (" ..." if len(files) > NAMED_AT_MOST else "")
+        detail = f"{counted(len(files), 'parked file')} in {root.path}/{PARKED}: {shown}"
+        advice = "Somebody else's, moved aside and not put back: take them out, or remove them."
+        yield Finding(name, "warning", detail, advice)
+
+
+def _nested(paths: tuple[str, ...]) -> Iterator[Finding]:
+    for outer in paths:
+        for inner in paths:
+            if os.path.realpath(inner).startswith(os.path.realpath(outer) + "/"):
+                detail = f"it lies inside the root {outer}; roots do not nest"
+                yield Finding(
+                    f"root {inner}",
+                    "problem",
+                    detail,
+                    "Take one of the two out of MEDIASTORE_ROOTS.",
+                )

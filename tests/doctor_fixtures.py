@@ -1,0 +1,41 @@
+"""What the tests of doctor share: settings on a real server, and ways to ask for findings."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import pytest
+
+from mediastore.doctor import examine
+from mediastore.index.steps import prefix
+
+NOWHERE = "redis://bot:Pa55word@127.0.0.1:1/0"
+
+
+@pytest.fixture
+def lane():
+    return "real"
+
+
+@pytest.fixture
+def mine(settings, server_url):
+    return replace(settings, redis_url=server_url)
+
+
+@pytest.fixture
+def key(settings):
+    """Spell a key of the test's namespace."""
+    return lambda name: prefix(settings.namespace) + name
+
+
+def found(settings, name=None, **options):
+    """Return the findings, or the only one of a name."""
+    findings = examine(settings, **options)
+    if name is None:
+        return findings
+    (one,) = [finding for finding in findings if finding.name == name]
+    return one
+
+
+def states(findings):
+    return {finding.state for finding in findings}
