@@ -8,27 +8,21 @@ from __future__ import annotations
 
 import errno
 import os
+from contextlib import suppress
 from itertools import count
 
 import pytest
 
-from mediastore import Cleanup, MediaMeta
+from mediastore import MediaStore, Settings
 from mediastore.blobs import posix
 
-from .lab import CHANGES, CLAIM_S, STRAY_S, Crash, Fuse, Lab, is_gone
-from .processes import Once, Paused, Stage
-
-FORGET = MediaMeta(cleanup=Cleanup.FORGET)
+from .lab import CLAIM_S, Crash, Lab
+from .processes import Once, Stage, crash, identity, no_link, replace, there
 
 
 @pytest.fixture
 def lane():
     return "fake"
-
-
-@pytest.fixture
-def lab(clients, tmp_path):
-    return Lab(clients, tmp_path / "media")
 
 
 @pytest.fixture
@@ -38,36 +32,13 @@ def labs(clients, tmp_path):
 
 
 @pytest.fixture
-def stage(monkeypatch):
-    return Stage(monkeypatch)
+def lab(labs):
+    return next(labs)
 
 
 @pytest.fixture
-def no_links(monkeypatch):
-    """Make the file system one without hard links."""
-
-    def refuse(*_):
-        raise PermissionError(errno.EPERM, "no links here")
-
-    monkeypatch.setattr(posix, "link", refuse)
-
-
-def identity(path):
-    seen = path.lstat()
-    return seen.st_ino, seen.st_mode, os.readlink(path) if path.is_symlink() else None
-
-
-def there(path):
-    """Return what is at the path, as a list of nothing or one."""
-    return [identity(path)] if os.path.lexists(path) else []
-
-
-def replace(path, content):
-    """Put another file at the path, as a download that is renamed into place does."""
-    draft = path.with_name("draft")
-    draft.write_text(content)
-    draft.rename(path)
-    return identity(path)
+def stage(monkeypatch):
+    return Stage(monkeypatch)
 
 
 def registered(lab, name="a.jpg", scope="s"):
@@ -85,21 +56,13 @@ def puts_back(name, args):
     return name in {"link", "rename"} and "quarantine" in args[0] and args[2] == "a.jpg"
 
 
-def changes(name, _):
-    return name in CHANGES
-
-
-def crash():
-    raise Crash
-
-
 # --- somebody else's file at the path
 
 
 @pytest.mark.parametrize("links", [True, False])
-def test_a_file_that_replaced_ours_is_not_moved_for_a_moment(lab, stage, request, links):
+def test_a_file_that_replaced_ours_is_not_moved_for_a_moment(lab, stage, monkeypatch, links):
     if not links:
-        request.getfixturevalue("no_links")
+        monkeypatch.setattr(posix, "link", no_link)
     path = registered(lab)
     theirs = replace(path, "theirs")
     calls = []
@@ -216,11 +179,8 @@ def test_what_is_no_file_is_neither_followed_nor_kept_nor_taken_apart(
 
     swapped = Once(swap, 0, when=None if early else takes(path))
     cut = Once(crash if cut_short else lambda: None, when=puts_back)
-    with stage.during(lambda *call: (swapped(*call), cut(*call))):
-        try:
-            lab.process().release_all("s")
-        except Crash:
-            pass
+    with stage.during(lambda *call: (swapped(*call), cut(*call))), suppress(Crash):
+        lab.process().release_all("s")
     lab.settle()
 
     assert there(path) == theirs
@@ -264,102 +224,132 @@ def test_a_file_rewritten_in_place_is_still_ours(lab):
     assert (done.deleted, path.exists()) == (1, False)
 
 
-# --- a worker that is late
+# --- a file system without hard links
 
 
-@pytest.mark.parametrize("links", [True, False])
-def test_a_worker_late_at_any_call_touches_nothing_of_the_next_life(labs, stage, request, links):
-    if not links:
-        request.getfixturevalue("no_links")
+@pytest.mark.parametrize("touch", [None, "rewrite", "lengthen", "replace"])
+def test_without_links_a_file_goes_only_as_it_was_registered(lab, monkeypatch, touch):
+    monkeypatch.setattr(posix, "link", no_link)
+    path = registered(lab)
+    seen = path.stat()
+    if touch == "rewrite":
+        os.utime(path, ns=(seen.st_atime_ns, seen.st_mtime_ns + 1))
+    if touch == "lengthen":
+        path.write_text("ours, and more")
+        os.utime(path, ns=(seen.st_atime_ns, seen.st_mtime_ns))
+    if touch == "replace":
+        replace(path, "ours")
+        os.utime(path, ns=(seen.st_atime_ns, seen.st_mtime_ns))
+
+    done = lab.process().release_all("s")
+
+    assert (done.deleted, done.freed_bytes) == (1, 0 if touch else 4)
+    assert path.exists() == bool(touch)
+    assert lab.leftovers() == []
+
+
+# --- files that will not go
+
+
+def failing(code, call):
+    """Make one call on `bad.jpg` and what is made of it fail."""
+
+    def act(name, args):
+        theirs = args[0] == "bad.jpg" or (name == "unlink" and not args[0].endswith(".held"))
+        if name == call and theirs:
+            raise OSError(code, os.strerror(code))
+
+    return act
+
+
+@pytest.mark.parametrize("call", ["rename", "unlink"])
+@pytest.mark.parametrize("code", [errno.EPERM, errno.EACCES, errno.EROFS])
+def test_a_file_that_may_not_be_deleted_is_stuck_and_listed_at_once(lab, stage, code, call):
+    path, process = registered(lab, "bad.jpg"), lab.process()
+
+    with stage.during(failing(code, call)):
+        done = process.release_all("s")
+        again = process.sweep()
+
+    assert (done.deleted, done.failed, done.pending) == (0, 1, 0)
+    assert (again.failed, process.stats().stuck) == (0, 1)
+    (words,) = lab.client.hvals(f"mediastore:{{{lab.namespace}}}:stuck")
+    assert words.decode().split() == [errno.errorcode[code], *process.stats().roots, "bad.jpg"]
+    lab.pass_time(300)
+    assert (process.sweep().deleted, process.stats().stuck, path.exists()) == (1, 0, False)
+    assert lab.leftovers() == []
+
+
+@pytest.mark.parametrize("code", [errno.EBUSY, errno.EIO])
+def test_a_file_that_cannot_be_deleted_now_is_tried_at_doubling_intervals_until_it_is_stuck(
+    lab, stage, code
+):
+    registered(lab, "bad.jpg")
+    process, tries = lab.process(), 1
+
+    with stage.during(failing(code, "unlink")):
+        assert process.release_all("s").failed == 1
+        for wait in (1, 2, 4, 8, 16, 32, 64, 128, 256):
+            assert process.stats().stuck == 0
+            lab.pass_time(wait - 0.001)
+            assert process.sweep().failed == 0
+            lab.pass_time(0.001)
+            assert process.sweep().failed == 1
+            tries += 1
+    assert (tries, process.stats().stuck) == (10, 1)
+
+    lab.pass_time(300)
+    assert (process.sweep().deleted, process.stats().stuck) == (1, 0)
+    assert lab.leftovers() == []
+
+
+def test_one_bad_file_never_stops_the_others(lab, stage):
+    paths = [registered(lab, name) for name in ("a.jpg", "bad.jpg", "c.jpg", "d.jpg")]
+
+    with stage.during(failing(errno.EIO, "rename")):
+        done = lab.process().release_all("s")
+
+    assert (done.deleted, done.failed, done.pending) == (3, 1, 0)
+    assert [path.exists() for path in paths] == [False, True, False, False]
+
+
+def test_whichever_call_fails_once_nothing_is_raised_and_the_sweeps_make_it_good(labs, stage):
     for number, lab in enumerate(labs):
-        paths = [registered(lab, name) for name in ("a.jpg", "b.jpg")]
-        lab.process().release_all("s", wait=False)
-        late, theirs = lab.process(), {}
+        process = lab.process()
+        for name in ("a.jpg", "b.jpg", "c.jpg"):
+            process.store(lab.file(name, "ours"), scope="s")
 
-        def overtake(lab=lab, paths=paths, theirs=theirs):
-            lab.pass_time(CLAIM_S + 1)
-            lab.process().sweep()
-            assert not any(path.exists() for path in paths)
-            theirs.update((path, replace(path, "theirs")) for path in paths)
+        def fail():
+            raise OSError(errno.EIO, "the disk")
 
-        stop = Once(overtake, number)
+        fails = Once(fail, number)
+        with stage.during(fails):
+            done = process.release_all("s")
+        lab.settle()
 
-        def act(*call, stop=stop, theirs=theirs):
-            stop(*call)
-            assert {path: identity(path) for path in theirs} == theirs
-
-        with stage.during(act):
-            late.sweep()
-
-        assert {path: identity(path) for path in theirs} == theirs
-        assert late.stats().deleted_blobs == 2
-        assert lab.leftovers() == []
-        if not stop.done:
+        assert done.failed <= 1
+        assert done.deleted + done.failed + done.pending == 3
+        assert (lab.files(), lab.leftovers(), process.stats().deleted_blobs) == ({}, [], 3)
+        if not fails.done:
             break
     assert number > 30
 
 
-def test_a_worker_that_goes_on_at_any_call_of_the_one_that_took_over_harms_nothing(labs, stage):
-    points = 0
-    for at in count():
-        for number, lab in enumerate(labs):
-            path = registered(lab)
-            lab.process().release_all("s", wait=False)
-            late = Paused(stage, lab.process().sweep, at)
-            theirs = []
+def test_a_root_that_went_away_stops_no_other_and_is_seen_to_when_it_is_back(clients, tmp_path):
+    roots = [tmp_path / "one", tmp_path / "two"]
+    for root in roots:
+        root.mkdir()
+    settings = Settings(namespace="two-roots", roots=tuple(map(str, roots)))
+    store = MediaStore(clients(), settings)
+    for root in roots:
+        (root / "a.jpg").write_text("ours")
+        store.store(root / "a.jpg", scope="s")
+    store.release_all("s", wait=False)
+    roots[0].rename(tmp_path / "away")
 
-            def go_on(path=path, late=late, theirs=theirs):
-                if not path.exists():
-                    theirs.append(replace(path, "theirs"))
-                late.finish()
+    without = store.sweep()
+    (tmp_path / "away").rename(roots[0])
+    back = store.sweep()
 
-            lab.pass_time(CLAIM_S + 1)
-            resumed = Once(go_on, number)
-            with stage.during(resumed):
-                lab.process().sweep()
-            late.finish()
-
-            assert there(path) == theirs, (at, number)
-            assert lab.process().stats().deleted_blobs == 1, (at, number)
-            assert lab.leftovers() == [], (at, number)
-            points += 1
-            if not resumed.done:
-                break
-        if not late.stopped:
-            break
-    assert points > 400
-
-
-def test_three_workers_one_late_behind_the_other_harm_nothing(labs, stage):
-    points = 0
-    for at in count():
-        for number, lab in enumerate(labs):
-            path = registered(lab)
-            lab.process().release_all("s", wait=False)
-            theirs = []
-
-            def third(lab=lab, path=path, theirs=theirs):
-                lab.pass_time(CLAIM_S + 1)
-                lab.process().sweep()
-                theirs.append(replace(path, "theirs"))
-
-            inner = Once(third, number, when=changes)
-
-            def second(lab=lab, inner=inner):
-                lab.pass_time(CLAIM_S + 1)
-                with stage.during(inner):
-                    lab.process().sweep()
-
-            outer = Once(second, at)
-            with stage.during(outer):
-                lab.process().sweep()
-
-            assert there(path) == theirs, (at, number)
-            assert lab.process().stats().deleted_blobs == 1, (at, number)
-            assert lab.leftovers() == [], (at, number)
-            points += 1
-            if not inner.done:
-                break
-        if not outer.done:
-            break
-    assert points > 150
+    assert (without.deleted, without.pending) == (1, 1)
+    assert (back.deleted, back.pending) == (1, 0)

@@ -13,6 +13,7 @@ import errno
 import logging
 import os
 import re
+from itertools import count
 from typing import Final
 
 from mediastore.journal import Claim, Doomed, Outcome
@@ -54,6 +55,9 @@ def destroy(root: int, token: str, claim: Claim) -> tuple[Outcome, ...]:
             "a claim was taken over by another sweeper; %d blobs left to it",
             len(claim.blobs) - len(outcomes),
         )
+    except OSError as error:
+        # Nothing is reported: the claim lapses, and the next one knows the same chain of tokens.
+        logger.warning("a claim cannot be taken over now: %s", os.strerror(error.errno or 0))
     return tuple(outcomes)
 
 
@@ -73,15 +77,18 @@ def _fence(root: int, own: str, prev: tuple[str, ...]) -> None:
         with contextlib.suppress(FileNotFoundError):
             posix.rename(f"{QUARANTINE}/{token}", root, f"{own}/{token}", root)
     _stop_if_fenced(root, own)
-    _flatten(root, own, own)
+    try:
+        _flatten(root, own, own, frozenset(prev))
+    except FileNotFoundError:
+        raise Fenced from None
 
 
-def _flatten(root: int, own: str, directory: str) -> None:
+def _flatten(root: int, own: str, directory: str, tokens: frozenset[str]) -> None:
+    """Move the entries of the earlier claims' directories up; a directory that is no claim's is an entry like any other."""
     for name in posix.names(directory, at=root):
         inner = f"{directory}/{name}"
-        seen = posix.look_or_none(inner, at=root)
-        if seen is not None and posix.kind(seen.st_mode) == "directory":
-            _flatten(root, own, inner)
+        if name in tokens:
+            _flatten(root, own, inner, tokens)
             posix.remove_directory(inner, at=root)
         elif directory != own:
             _move(root, own, inner, f"{own}/{name}")
@@ -168,17 +175,27 @@ def _settle(root: int, own: str, blob: Doomed, taken: str, held: str | None) -> 
         _unlink(taken, at=root)
         return True
     logger.warning(
-        "blob %s: its path was replaced at the last moment; the other file is put back", blob.blob
+        "blob %s: its path was replaced at the last moment; what came there is put back", blob.blob
     )
     try:
-        with posix.walked(root, blob.name) as (parent, name):
-            posix.link(taken, root, name, parent)
+        moved = _put_back(root, blob, taken)
     except OSError as error:
         if not (isinstance(error, FileExistsError) and _same_file(root, taken, blob.name)):
             _park(root, own, blob, taken)
             return False
-    _unlink(taken, at=root)
+        moved = False
+    if not moved:
+        _unlink(taken, at=root)
     return False
+
+
+def _put_back(root: int, blob: Doomed, taken: str) -> bool:
+    """Give what is not ours its name again, over nothing; True if it was moved: a directory has no second name."""
+    moved = posix.kind(posix.look(taken, at=root).st_mode) == "directory"
+    with posix.walked(root, blob.name) as (parent, name):
+        # A directory takes the place of nothing, or of an empty directory; never of a file.
+        (posix.rename if moved else posix.link)(taken, root, name, parent)
+    return moved
 
 
 def _same_file(root: int, taken: str, path: str) -> bool:
@@ -193,12 +210,15 @@ def _same_file(root: int, taken: str, path: str) -> bool:
 
 def _park(root: int, own: str, blob: Doomed, taken: str) -> None:
     """Keep a file that is not ours and has no place to go back to; `doctor` reports it."""
-    logger.error(
-        "blob %s: a file that is not ours could not be put back; it is kept in %s",
-        blob.blob,
-        PARKED,
-    )
-    _move(root, own, taken, f"{PARKED}/{held_name(blob.blob, blob.name)}")
+    names = (held_name(blob.blob + "-" * n, blob.name) for n in count())
+    free = next(n for n in names if posix.look_or_none(f"{PARKED}/{n}", at=root) is None)
+    if _move(root, own, taken, f"{PARKED}/{free}"):
+        logger.error(
+            "blob %s: a file that is not ours could not be put back; it is kept in %s/%s",
+            blob.blob,
+            PARKED,
+            free,
+        )
 
 
 def _bytes_freed(root: int, held: str) -> int:

@@ -221,7 +221,8 @@ class LocalBlobs:
             return destroy(fd, step.token, step.claim)
 
     def _dismiss(self, step: steps.Dismiss) -> None:
-        with self._root(step.root).opened() as fd, contextlib.suppress(FileNotFoundError, OSError):
+        # An empty directory that stays goes with the strays.
+        with contextlib.suppress(OSError, BlobsUnavailable), self._root(step.root).opened() as fd:
             posix.remove_directory(f"{QUARANTINE}/{step.token}", at=fd)
 
     # --- tidying up after crashes

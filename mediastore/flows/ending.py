@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
 from mediastore import blobs
+from mediastore.errors import BlobsUnavailable
 from mediastore.index import changes, reads
 from mediastore.index.steps import BATCH, REPLAY_WINDOW_MS
 from mediastore.model import Duration, Released, Swept, check_scope, parse_duration
@@ -30,6 +31,7 @@ class _Tally:
     deleted: int = 0
     freed: int = 0
     failed: int = 0
+    spared: int = 0
 
     def ended(self, batch: changes.Ended) -> None:
         self.released += batch.released
@@ -40,8 +42,14 @@ class _Tally:
     def acknowledged(self, batch: changes.Acknowledged) -> None:
         self.deleted += batch.deleted
         self.kept += batch.kept
+        self.spared += batch.kept
         self.freed += batch.freed
         self.failed += batch.failed
+
+    @property
+    def pending(self) -> int:
+        """Blobs this call left without a ref and did not see to: borrowed ones end when their held link has gone."""
+        return max(0, self.doomed - self.deleted - self.spared - self.failed)
 
 
 def release_all(ctx: Context, scope: str, *, wait: bool) -> Flow[Released]:
@@ -59,9 +67,8 @@ def release_all(ctx: Context, scope: str, *, wait: bool) -> Flow[Released]:
             still_closed = yield from _drain(ctx, scope, deadline, tally, roots)
         if cut.closed and not still_closed:
             yield from _see_off(ctx, cut.closed, roots, deadline, tally)
-    pending = max(0, tally.doomed - tally.deleted - tally.failed)
     return Released(
-        tally.released, tally.deleted, tally.freed, tally.kept, pending, tally.failed, still_closed
+        tally.released, tally.deleted, tally.freed, tally.kept, tally.pending, tally.failed, still_closed
     )
 
 
@@ -119,7 +126,7 @@ def _delete_named(
 def delete_batch(
     ctx: Context, root: str, named: tuple[str, ...] = ()
 ) -> Flow[changes.Acknowledged | None]:
-    """Claim a batch, delete its files, acknowledge it; None when there was nothing to claim."""
+    """Claim a batch, delete its files, acknowledge it; None when there was nothing to claim, or no root any more."""
     token = ctx.new_id()
     if not (yield from blobs.Prepare(root, token)):
         return None
@@ -127,7 +134,10 @@ def delete_batch(
     if not claim.blobs:
         yield from blobs.Dismiss(root, token)
         return None
-    outcomes = yield from blobs.Destroy(root, token, claim)
+    try:
+        outcomes = yield from blobs.Destroy(root, token, claim)
+    except BlobsUnavailable:
+        return None  # the root went away: the claim lapses, and whoever has the root then goes on
     done = yield from changes.acknowledge(root, token, ctx.new_id(), outcomes)
     if not done.left:
         yield from blobs.Dismiss(root, token)
@@ -208,8 +218,11 @@ def _swept(tally: _Tally, *, worked: bool) -> Flow[Swept]:
 
 def _tidy(root: str) -> Flow[int]:
     """Finish what crashed calls left behind on the disk."""
-    strays = yield from blobs.Strays(root, STRAY_AGE_S)
     known: set[str] = set()
-    for start in range(0, len(strays), BATCH):
-        known |= yield from reads.known_ids(strays[start : start + BATCH])
-    return (yield from blobs.Tidy(root, STRAY_AGE_S, frozenset(known)))
+    try:
+        strays = yield from blobs.Strays(root, STRAY_AGE_S)
+        for start in range(0, len(strays), BATCH):
+            known |= yield from reads.known_ids(strays[start : start + BATCH])
+        return (yield from blobs.Tidy(root, STRAY_AGE_S, frozenset(known)))
+    except BlobsUnavailable:
+        return 0  # a root that does not answer keeps no other root waiting

@@ -1,0 +1,131 @@
+"""Custody: what is borrowed, what is shared, what begins afresh, and a store of what is on its way out."""
+
+from __future__ import annotations
+
+import pytest
+
+from mediastore import Cleanup, MediaMeta
+from mediastore.errors import FileMissing
+
+from .lab import CLAIM_S, Crash, Lab
+from .processes import Once, Stage, crash, replace
+
+FORGET = MediaMeta(cleanup=Cleanup.FORGET)
+
+
+@pytest.fixture
+def lane():
+    return "fake"
+
+
+@pytest.fixture
+def lab(clients, tmp_path):
+    return Lab(clients, tmp_path / "media")
+
+
+@pytest.fixture
+def stage(monkeypatch):
+    return Stage(monkeypatch)
+
+
+def test_what_is_borrowed_is_neither_deleted_nor_held_nor_pending(lab):
+    path, process = lab.file("a.jpg", "theirs"), lab.process()
+    process.store(path, scope="s", meta=FORGET)
+    assert path.stat().st_nlink == 1
+
+    done = process.release_all("s")
+
+    assert (done.refs, done.deleted, done.kept, done.pending, done.freed_bytes) == (1, 0, 1, 0, 0)
+    assert path.read_text() == "theirs"
+    assert lab.leftovers() == []
+
+
+@pytest.mark.parametrize("alias", ["a.jpg", "./a.jpg", "sub/../a.jpg", "door/a.jpg"])
+@pytest.mark.parametrize("metas", [(FORGET, None), (None, FORGET)])
+def test_borrowed_wins_on_a_shared_path_by_whatever_name(lab, metas, alias):
+    path, process = lab.file("a.jpg", "theirs"), lab.process()
+    (lab.root / "sub").mkdir()
+    (lab.root / "door").symlink_to(lab.root)
+    for name, meta in zip(("a.jpg", alias), metas, strict=True):
+        process.store(f"{lab.root}/{name}", scope="s", meta=meta)
+
+    done = process.release_all("s")
+
+    assert (done.refs, done.deleted, done.kept, done.pending) == (2, 0, 1, 0)
+    assert path.read_text() == "theirs"
+    assert lab.leftovers() == []
+
+
+@pytest.mark.parametrize("metas", [(FORGET, None), (None, FORGET)])
+def test_borrowed_wins_when_the_file_was_replaced_in_between(lab, metas):
+    path, process = lab.file("a.jpg", "first"), lab.process()
+    process.store(path, scope="s", meta=metas[0])
+    replace(path, "second")
+    process.store(path, scope="s", meta=metas[1])
+
+    done = process.release_all("s")
+
+    assert (done.refs, done.pending, done.failed) == (2, 0, 0)
+    assert path.read_text() == "second"
+    assert lab.leftovers() == []
+
+
+@pytest.mark.parametrize("metas", [(FORGET, None), (None, FORGET)])
+def test_after_the_last_ref_a_path_begins_afresh(lab, metas):
+    path, process = lab.file("a.jpg", "theirs"), lab.process()
+    for meta in metas:
+        process.store(path, scope="s", meta=meta)
+    process.release_all("s")
+
+    process.store(path, scope="t")
+
+    assert process.release_all("t").deleted == 1
+    assert not path.exists()
+
+
+def test_two_names_of_one_file_are_two_blobs_and_each_goes_by_itself(lab):
+    path, process = lab.file("a.jpg", "ours"), lab.process()
+    twin = path.with_name("twin.jpg")
+    twin.hardlink_to(path)
+    refs = [process.store(each, scope=each.name) for each in (path, twin)]
+    assert process.stats().blobs == 2
+
+    first = process.release_all("a.jpg")
+    assert (first.deleted, first.freed_bytes, path.exists()) == (1, 0, False)
+    assert process.resolve(refs[1]).read_text() == "ours"
+    second = process.release_all("twin.jpg")
+
+    assert (second.deleted, second.freed_bytes, twin.exists()) == (1, 4, False)
+
+
+# --- storing what is on its way out
+
+
+def test_a_store_of_what_is_doomed_rescues_it(lab):
+    path, process = lab.file("a.jpg", "ours"), lab.process()
+    process.store(path, scope="s")
+    process.release_all("s", wait=False)
+    assert process.stats().trash == 1
+
+    ref = process.store(path, scope="t")
+
+    assert (process.stats().trash, process.stats().blobs) == (0, 1)
+    assert process.sweep().deleted == 0
+    assert process.resolve(ref).read_text() == "ours"
+
+
+def test_a_store_of_what_is_being_deleted_waits_for_the_claim_and_then_finishes_it(lab, stage):
+    path, process = lab.file("a.jpg", "ours"), lab.process()
+    process.store(path, scope="s")
+    dies = Once(crash, when=lambda name, args: name == "rename" and args[0] == "a.jpg")
+    with stage.during(dies), pytest.raises(Crash):
+        process.release_all("s")
+    began = lab.now_ms()
+
+    with pytest.raises(FileMissing):
+        process.store(path, scope="t")
+
+    assert CLAIM_S <= (lab.now_ms() - began) / 1000 <= CLAIM_S + 1
+    replace(path, "second life")
+    assert process.resolve(process.store(path, scope="t")).read_text() == "second life"
+    assert process.stats().deleted_blobs == 1

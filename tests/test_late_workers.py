@@ -1,0 +1,272 @@
+"""Workers that are late: one whose claim has lapsed goes on beside those that took it over, and harms nothing.
+
+Each test stops a process before each of its file calls in turn, lets others act, and lets it go on.
+Redis is fakeredis here: the files are what matters.
+"""
+
+from __future__ import annotations
+
+import errno
+from itertools import count
+
+import pytest
+
+from mediastore import blobs
+from mediastore.blobs import posix
+from mediastore.errors import FileMissing
+
+from .conftest import names_left
+from .lab import CLAIM_S, STRAY_S, Crash, Fuse, Lab
+from .processes import (
+    Once,
+    Paused,
+    Stage,
+    around_changes,
+    changes,
+    crash,
+    identity,
+    no_link,
+    replace,
+    there,
+)
+
+
+@pytest.fixture
+def lane():
+    return "fake"
+
+
+@pytest.fixture
+def labs(clients, tmp_path):
+    """Give one laboratory after the other, each with a root of its own."""
+    return (Lab(clients, tmp_path / str(number)) for number in count())
+
+
+@pytest.fixture
+def lab(labs):
+    return next(labs)
+
+
+@pytest.fixture
+def stage(monkeypatch):
+    return Stage(monkeypatch)
+
+
+@pytest.mark.parametrize("links", [True, False])
+def test_a_worker_late_at_any_call_touches_nothing_of_the_next_life(
+    labs, stage, monkeypatch, links
+):
+    if not links:
+        monkeypatch.setattr(posix, "link", no_link)
+    for number, lab in enumerate(labs):
+        late, theirs = lab.process(), {}
+        paths = [lab.file(name, "ours") for name in ("a.jpg", "b.jpg")]
+        for path in paths:
+            late.store(path, scope="s")
+        late.release_all("s", wait=False)
+
+        def overtake(lab=lab, paths=paths, theirs=theirs):
+            lab.pass_time(CLAIM_S + 1)
+            lab.process().sweep()
+            assert not any(path.exists() for path in paths)
+            theirs.update((path, replace(path, "theirs")) for path in paths)
+
+        stop = Once(overtake, number)
+
+        def act(*call, stop=stop, theirs=theirs):
+            stop(*call)
+            assert {path: identity(path) for path in theirs} == theirs
+
+        with stage.during(act):
+            late.sweep()
+
+        assert {path: identity(path) for path in theirs} == theirs
+        assert late.stats().deleted_blobs == 2
+        assert lab.leftovers() == []
+        if not stop.done:
+            break
+    assert number > 30
+
+
+def doomed(lab):
+    """Register and release a file; return its path and the process that will delete it."""
+    path, process = lab.file("a.jpg", "ours"), lab.process()
+    process.store(path, scope="s")
+    process.release_all("s", wait=False)
+    lab.pass_time(CLAIM_S + 1)
+    return path, process
+
+
+def verdict(lab, process, path, theirs, point):
+    assert there(path) == theirs, point
+    assert process.stats().deleted_blobs == 1, point
+    assert lab.leftovers() == [], point
+
+
+def test_a_worker_that_goes_on_while_another_takes_over_harms_nothing(labs, stage):
+    points = 0
+    for at in count():
+        for number, lab in enumerate(labs):
+            path, process = doomed(lab)
+            late, theirs = Paused(stage, process.sweep, at), []
+
+            def go_on(path=path, late=late, theirs=theirs):
+                theirs += [] if path.exists() else [replace(path, "theirs")]
+                late.finish()
+
+            lab.pass_time(CLAIM_S + 1)
+            resumed, other = Once(go_on, number, when=around_changes()), lab.process()
+            with stage.during(resumed):
+                other.sweep()
+            late.finish()
+
+            verdict(lab, other, path, theirs, (at, number))
+            points += 1
+            if not resumed.done:
+                break
+        if not late.stopped:
+            break
+    assert points > 200
+
+
+def test_three_workers_one_late_behind_the_other_harm_nothing(labs, stage):
+    points = 0
+    for at in count():
+        for number, lab in enumerate(labs):
+            path, process = doomed(lab)
+            theirs = []
+
+            def third(lab=lab, path=path, theirs=theirs):
+                lab.pass_time(CLAIM_S + 1)
+                lab.process().sweep()
+                theirs.append(replace(path, "theirs"))
+
+            inner = Once(third, number, when=changes)
+
+            def second(lab=lab, inner=inner):
+                lab.pass_time(CLAIM_S + 1)
+                with stage.during(inner):
+                    lab.process().sweep()
+
+            outer = Once(second, at)
+            with stage.during(outer):
+                process.sweep()
+
+            verdict(lab, process, path, theirs, (at, number))
+            points += 1
+            if not inner.done:
+                break
+        if not outer.done:
+            break
+    assert points > 100
+
+
+# --- a worker that is dead
+
+
+def test_a_chain_of_three_dead_workers_is_finished_by_the_fourth(labs, stage):
+    deepest = 0
+    for number, lab in enumerate(labs):
+        path, _ = doomed(lab)
+        with lab.fused(Fuse(at=number, after=True)) as process:
+            try:
+                process.sweep()
+                break
+            except Crash:
+                pass
+        for _ in range(2):
+            lab.pass_time(CLAIM_S + 1)
+            dies = Once(crash, when=lambda name, args: name == "names" and "quarantine/" in args[0])
+            try:
+                with stage.during(dies):
+                    lab.process().sweep()
+            except Crash:
+                deepest = max(deepest, *(name.count("/") for name in names_left(lab.root)))
+        lab.settle()
+
+        verdict(lab, lab.process(), path, [], number)
+    assert number > 8
+    assert deepest == 4  # quarantine/third/second/first/blob
+
+
+def test_a_take_over_that_fails_raises_nothing_and_is_repeated(lab, stage):
+    path, process = doomed(lab)
+    with stage.during(Once(crash, when=lambda name, _: name == "unlink")), pytest.raises(Crash):
+        process.sweep()
+    lab.pass_time(CLAIM_S + 1)
+
+    def fail(name, args):
+        if name == "rename" and args[0].count("/") == 2 and "quarantine" in args[0]:
+            raise OSError(errno.EIO, "the disk")
+
+    with stage.during(fail):
+        assert process.sweep().deleted == 0
+    lab.settle()
+
+    verdict(lab, process, path, [], "after the disk is well again")
+
+
+def test_the_directory_of_a_crashed_prepare_goes_when_it_is_old(lab):
+    process = lab.process()
+    (root,) = process.stats().roots
+    process._blobs.perform(blobs.Prepare(root, "crashed"))
+
+    process.sweep()
+    assert names_left(lab.root) == ["quarantine/crashed"]
+    lab.pass_time(STRAY_S)
+    process.sweep()
+    assert names_left(lab.root) == []
+
+
+def test_a_flushed_index_makes_the_sweeps_delete_nothing(lab, stage):
+    kept = lab.file("kept.jpg", "kept")
+    lab.process().store(kept, scope="t")
+    path, process = doomed(lab)
+    with stage.during(Once(crash, when=lambda name, _: name == "unlink")), pytest.raises(Crash):
+        process.sweep()
+    before = names_left(lab.root)
+    lab.client.flushall()
+
+    lab.settle()
+
+    assert names_left(lab.root) == before
+    half = [name for name in before if name.startswith("quarantine/") and name.count("/") == 2]
+    assert [(lab.root / ".mediastore" / name).read_text() for name in half] == ["ours"] * 2
+    assert (kept.read_text(), there(path)) == ("kept", [])
+
+
+# --- a store in the midst of it
+
+
+@pytest.mark.parametrize("fresh", [False, True])
+def test_a_store_during_a_deletion_gives_a_ref_that_holds_or_says_there_is_no_file(
+    labs, stage, fresh
+):
+    outcomes = set()
+    for number, lab in enumerate(labs):
+        path, process = doomed(lab)
+        other, refs = lab.process(), []
+
+        def store(lab=lab, path=path, other=other, refs=refs):
+            if fresh:
+                replace(path, "second")
+            try:
+                refs.append(other.store(path, scope="t"))
+            except FileMissing:
+                assert not fresh
+
+        during = Once(store, number)
+        with stage.during(during):
+            process.sweep()
+
+        texts = [other.resolve(ref).read_text() for ref in refs]
+        assert texts == ["second" if fresh else "ours"] * len(refs)
+        assert path.exists() == bool(refs)
+        other.release_all("t")
+        assert there(path) == lab.leftovers() == []
+        assert process.stats().deleted_blobs == 1 + (fresh and len(refs))
+        outcomes.add(len(refs))
+        if not during.done:
+            break
+    assert number > 25
+    assert outcomes == {0, 1}
