@@ -111,8 +111,10 @@ class Speech:
         now = "" if self.now is None else str(self.now())
         return (1, self.prefix, self._not_after(command), now, command.op, *command.args)
 
-    def read(self, step: Read[Any], marks: Marks) -> list[Words]:
-        """Return the commands of a read; the time comes first, so that every answer was true at that time."""
+    def words(self, step: Step, marks: Marks) -> list[Words]:
+        """Return what one write says; a read's time comes first, so that every answer was true at that time."""
+        if isinstance(step, Command):
+            return [self.by_digest(step)]
         return [*([("TIME",)] if step.timed else []), *step.build(self.prefix, marks)]
 
     def understand(self, step: Step, marks: Marks, replies: list[Any]) -> Any:
@@ -141,6 +143,8 @@ class Speech:
 
 def translate(error: Exception) -> MediaStoreError:
     """Return the error of ours that says what a redis-py error means, without secrets."""
+    if isinstance(error, UnicodeDecodeError):
+        return Corrupt("the index holds text that is not UTF-8")
     words = str(error).splitlines()[0][:300] if str(error) else type(error).__name__
     if isinstance(error, redis_errors.OutOfMemoryError) or "OOM command not allowed" in words:
         return StoreFull("Redis has no memory left for a new ref (maxmemory)")
@@ -169,37 +173,42 @@ class Link:
         Raises:
             MediaStoreError: never an error of redis-py.
         """
-        speech = self._speech
-        if isinstance(step, Command):
-            marks, replies = self._exchange(lambda _: [speech.by_digest(step)])
-            if isinstance(replies[0], redis_errors.NoScriptError):
-                marks, replies = self._exchange(lambda _: [speech.by_text(step)])
-        else:
-            marks, replies = self._exchange(lambda marks: speech.read(step, marks))
-        return speech.understand(step, marks, replies)
-
-    def _exchange(self, build: Callable[[Marks], list[Words]]) -> tuple[Marks, list[Any]]:
         pool = self._client.connection_pool
         try:
             connection = pool.get_connection()
             try:
-                answer: tuple[Marks, list[Any]] = connection.retry.call_with_retry(
-                    lambda: self._once(connection, build), lambda _: connection.disconnect()
+                marks, replies = connection.retry.call_with_retry(
+                    lambda: self._once(connection, step), lambda _: connection.disconnect()
                 )
-                return answer
+                # Learnt before anybody else can have the connection: when it reconnects, it must forget.
+                return self._speech.understand(step, marks, replies)
+            except MediaStoreError:
+                raise
+            except BaseException:
+                # A call that a signal interrupted leaves replies unread, which the next call would take for its own.
+                connection.disconnect()
+                raise
             finally:
                 pool.release(connection)
-        except (redis_errors.RedisError, OSError) as error:
+        except (redis_errors.RedisError, UnicodeDecodeError, OSError) as error:
             raise translate(error) from None
 
-    def _once(
-        self, connection: Any, build: Callable[[Marks], list[Words]]
-    ) -> tuple[Marks, list[Any]]:
+    def _once(self, connection: Any, step: Step) -> tuple[Marks, list[Any]]:
+        connection.connect()  # does nothing on a live connection; a new one must not be asked with old marks
         marks = self._speech.marks_of(connection)
         connected = marks.connected
-        commands = build(marks)
+        replies = self._say(connection, self._speech.words(step, marks))
+        if isinstance(step, Command) and isinstance(replies[0], redis_errors.NoScriptError):
+            replies = self._say(connection, [self._speech.by_text(step)])
+        if marks.connected != connected:
+            # The marks asked for were newer than what the old connection had seen: ask again from the start.
+            raise redis_errors.ConnectionError("reconnected in the middle of a call")
+        return marks, replies
+
+    @staticmethod
+    def _say(connection: Any, commands: list[Words]) -> list[Any]:
         if not commands:
-            return marks, []
+            return []
         connection.send_packed_command(connection.pack_commands(commands))
         replies = []
         for _ in commands:
@@ -207,10 +216,7 @@ class Link:
                 replies.append(connection.read_response())
             except redis_errors.ResponseError as error:
                 replies.append(error)
-        if marks.connected != connected:
-            # The marks asked for were newer than what the old connection had seen: ask again from the start.
-            raise redis_errors.ConnectionError("reconnected in the middle of a call")
-        return marks, replies
+        return replies
 
     def close(self) -> None:
         """Close the client's connections."""
@@ -227,16 +233,6 @@ class AsyncLink:
 
     async def perform(self, step: Step) -> Any:
         """Do one step. As `Link.perform`."""
-        speech = self._speech
-        if isinstance(step, Command):
-            marks, replies = await self._exchange(lambda _: [speech.by_digest(step)])
-            if isinstance(replies[0], redis_errors.NoScriptError):
-                marks, replies = await self._exchange(lambda _: [speech.by_text(step)])
-        else:
-            marks, replies = await self._exchange(lambda marks: speech.read(step, marks))
-        return speech.understand(step, marks, replies)
-
-    async def _exchange(self, build: Callable[[Marks], list[Words]]) -> tuple[Marks, list[Any]]:
         pool = self._client.connection_pool
 
         async def fail(_: Exception) -> None:
@@ -245,27 +241,36 @@ class AsyncLink:
         try:
             connection = await pool.get_connection()
             try:
-                answer: tuple[Marks, list[Any]] = await connection.retry.call_with_retry(
-                    lambda: self._once(connection, build), fail
+                marks, replies = await connection.retry.call_with_retry(
+                    lambda: self._once(connection, step), fail
                 )
-                return answer
+                return self._speech.understand(step, marks, replies)
+            except MediaStoreError:
+                raise
             except BaseException:
                 # A cancelled call leaves replies unread; the connection must not be used again.
                 await connection.disconnect(nowait=True)
                 raise
             finally:
                 await pool.release(connection)
-        except (redis_errors.RedisError, OSError) as error:
+        except (redis_errors.RedisError, UnicodeDecodeError, OSError) as error:
             raise translate(error) from None
 
-    async def _once(
-        self, connection: Any, build: Callable[[Marks], list[Words]]
-    ) -> tuple[Marks, list[Any]]:
+    async def _once(self, connection: Any, step: Step) -> tuple[Marks, list[Any]]:
+        await connection.connect()
         marks = self._speech.marks_of(connection)
         connected = marks.connected
-        commands = build(marks)
+        replies = await self._say(connection, self._speech.words(step, marks))
+        if isinstance(step, Command) and isinstance(replies[0], redis_errors.NoScriptError):
+            replies = await self._say(connection, [self._speech.by_text(step)])
+        if marks.connected != connected:
+            raise redis_errors.ConnectionError("reconnected in the middle of a call")
+        return marks, replies
+
+    @staticmethod
+    async def _say(connection: Any, commands: list[Words]) -> list[Any]:
         if not commands:
-            return marks, []
+            return []
         await connection.send_packed_command(connection.pack_commands(commands))
         replies = []
         for _ in commands:
@@ -273,9 +278,7 @@ class AsyncLink:
                 replies.append(await connection.read_response())
             except redis_errors.ResponseError as error:
                 replies.append(error)
-        if marks.connected != connected:
-            raise redis_errors.ConnectionError("reconnected in the middle of a call")
-        return marks, replies
+        return replies
 
     async def close(self) -> None:
         """Close the client's connections."""

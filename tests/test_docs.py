@@ -73,7 +73,9 @@ def test_the_readmes_examples_run(server_url, tmp_path, number):
         .replace("/srv/media", str(media))
     )
 
-    told = subprocess.run([sys.executable, "-c", code], cwd=HERE, capture_output=True, text=True)
+    told = subprocess.run(
+        [sys.executable, "-c", code], check=False, cwd=HERE, capture_output=True, text=True
+    )
 
     assert told.returncode == 0, told.stderr
     assert told.stdout.strip()

@@ -39,7 +39,7 @@ def lookup(ref: Ref) -> Read[Media | None]:
     """
 
     def build(p: str, marks: Marks) -> list[tuple[str | int, ...]]:
-        newer = ("ZRANGE", f"{p}closed", f"({marks.cursor}", "+inf", "BYSCORE", "WITHSCORES")
+        newer = ("ZRANGE", f"{p}closed", f"({marks.since()}", "+inf", "BYSCORE", "WITHSCORES")
         return [newer, ("HGETALL", f"{p}ref:{ref.id}")]
 
     def parse(marks: Marks, replies: list[Any], now_ms: int) -> Media | None:

@@ -12,7 +12,7 @@ from collections.abc import Callable, Generator, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cache
 from importlib.resources import files
-from typing import Any, ClassVar, Final, Generic, Self, TypeVar
+from typing import Any, Final, Generic, Self, TypeVar
 
 R = TypeVar("R")
 
@@ -22,10 +22,22 @@ FORMAT: Final = "1"
 REPLAY_WINDOW_MS: Final = 60_000
 #: The most refs or blobs a script looks at or claims, so that its pause stays below a millisecond.
 BATCH: Final = 64
+#: Beyond this many facts it is cheaper to learn the marks again than to keep those that drains have finished.
+MOST_FACTS: Final = 10_000
 #: The most refs a script ends or describes: that costs three times as much (benchmarks/script_pause.py).
 END_BATCH: Final = 20
 
-_ENDS_REFS = {"release", "drain", "expire"}
+_ENDS_REFS = ("_marks", "_batch", "_plan", "_bury")
+#: What stands between the prelude and a script.
+_SHARED = {
+    "store": ("_twin",),
+    "refuse": ("_twin",),
+    "release": _ENDS_REFS,
+    "drain": _ENDS_REFS,
+    "expire": _ENDS_REFS,
+    "acknowledge": ("_batch",),
+    "list": ("_marks",),
+}
 #: Scripts that free memory must run when there is none left; so must the greeting before them.
 _FREES = {"open", "release", "drain", "expire", "claim", "acknowledge", "refuse"}
 _READS = {"list", "stats"}
@@ -79,9 +91,14 @@ class Marks:
     facts: dict[str, int] = field(default_factory=dict)
     cursor: int = 0
     connected: int = 0
+    most: int = MOST_FACTS
 
-    #: Beyond this many facts it is cheaper to start again than to keep what drains have finished.
-    MOST: ClassVar[int] = 10_000
+    def since(self) -> int:
+        """Return the seq after which marks are to be asked for; 0 to learn them all (again)."""
+        if len(self.facts) > self.most:
+            # Before the question: whoever forgot after it would take a released ref for a live one.
+            self.facts, self.cursor = {}, 0
+        return self.cursor
 
     def forget(self, *_: object) -> None:
         """Start empty, as a new connection must."""
@@ -89,13 +106,13 @@ class Marks:
 
     def learn(self, marks: Iterable[tuple[str, int]]) -> None:
         """Merge new marks; the facts first, the cursor last."""
-        if len(self.facts) > self.MOST:
-            self.facts, self.cursor = {}, 0
-            return
-        newest = self.cursor
+        newest, all_of_them = self.cursor, self.cursor == 0
         for scope, seq in marks:
             self.facts[scope] = max(seq, self.facts.get(scope, 0))
             newest = max(newest, seq)
+        if all_of_them:
+            # With more marks than that standing, every question would be one for all of them.
+            self.most = max(MOST_FACTS, 2 * len(self.facts))
         self.cursor = newest
 
     def ended(self, scope: str, seq: int) -> bool:
@@ -110,13 +127,13 @@ class Marks:
 
 @cache
 def source(script: str, *, shebang: bool = True) -> str:
-    """Return the whole text of a script: its flags, the shared part, its own.
+    """Return the whole text of a script: its flags, the shared parts, its own.
 
     Args:
         script: The name of a file in `lua/`, without its ending.
         shebang: fakeredis knows no `#!lua` line and needs it left out.
     """
-    parts = ["_prelude", *(["_plan", "_bury"] if script in _ENDS_REFS else []), script]
+    parts = ("_prelude", *_SHARED.get(script, ()), script)
     body = "\n".join(
         (files("mediastore") / "lua" / f"{part}.lua").read_text("utf-8") for part in parts
     )

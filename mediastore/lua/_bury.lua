@@ -2,23 +2,9 @@
 -- enters the trash of its root in this same script. That entry is the journal of its bytes.
 
 local tally = { released = 0, expired = 0, kept = 0, doomed = {} }
-local counts, batches = {}, {}
+local counts = {}
 
 local function count(name, by) counts[name] = (counts[name] or 0) + by end
-
--- Collects the members of one variadic command for one key; a call for each of them would hold the server.
-local function later(command, key, ...)
-  local name = command .. " " .. key
-  local batch = batches[name] or { command, key }
-  batches[name] = batch
-  for _, word in ipairs({ ... }) do batch[#batch + 1] = word end
-end
-
-local function send_batches()
-  for _, batch in pairs(batches) do redis.call(unpack(batch)) end
-  for name, by in pairs(counts) do redis.call("HINCRBY", P .. "stats", name, by) end
-  batches, counts = {}, {}
-end
 
 -- A scope leaves its parent only when its set and its own children are empty.
 local function prune(scope)
@@ -80,6 +66,7 @@ local function bury(tombstone_ms)
     end
   end
   send_batches()
+  for name, by in pairs(counts) do redis.call("HINCRBY", P .. "stats", name, by) end
   for scope in pairs(homes) do prune(scope) end
   keep_time()
 end

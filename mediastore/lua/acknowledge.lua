@@ -26,14 +26,6 @@ end
 local current = {}
 for i, blob in ipairs(#wanted > 0 and redis.call("HMGET", paths, unpack(wanted)) or {}) do current[wanted[i]] = blob end
 
--- One variadic command a key at the end: a call for each blob would hold the server.
-local batches = {}
-local function later(command, key, word)
-  local batch = batches[command .. key] or { command, key }
-  batches[command .. key] = batch
-  batch[#batch + 1] = word
-end
-
 local function gone(id, b, freed)
   local kind = b[3] == "borrowed" and "kept" or "deleted"
   answer[kind], answer.freed = answer[kind] + 1, answer.freed + freed
@@ -64,7 +56,7 @@ for i = 7, #ARGV, 3 do
     failed(ARGV[i], known[i], ARGV[i + 1], ARGV[i + 2] == "stuck")
   end
 end
-for _, batch in pairs(batches) do redis.call(unpack(batch)) end
+send_batches()
 if answer.deleted + answer.kept > 0 then
   redis.call("HINCRBY", stats, "deleted_blobs", answer.deleted)
   redis.call("HINCRBY", stats, "freed_bytes", answer.freed)

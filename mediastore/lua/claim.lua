@@ -14,7 +14,7 @@
 local root, token = ARGV[4], ARGV[5]
 local limit, hold = int(ARGV[6], 1, 64), int(ARGV[7], 1, 60000)
 local trash = expect("zset", "trash:" .. root)
-local paths = expect("hash", "path:" .. root)
+local paths, record = expect("hash", "path:" .. root), expect("hash", "claim:" .. token)
 local answer = { prev = {}, blobs = {} }
 
 local named = { unpack(ARGV, 8) }
@@ -45,11 +45,11 @@ end
 if old then
   -- Whole, so that the chain of tokens stays one line and every late worker is fenced by one rename.
   batch = {}
-  local record = redis.call("HGETALL", P .. "claim:" .. old)
-  for i = 1, #record, 2 do
-    local id = string.match(record[i], "^blob:(.+)$")
+  local lapsed = redis.call("HGETALL", P .. "claim:" .. old)
+  for i = 1, #lapsed, 2 do
+    local id = string.match(lapsed[i], "^blob:(.+)$")
     if id then batch[#batch + 1] = id end
-    if record[i] == "prev" then for p in string.gmatch(record[i + 1], "%S+") do answer.prev[#answer.prev + 1] = p end end
+    if lapsed[i] == "prev" then for p in string.gmatch(lapsed[i + 1], "%S+") do answer.prev[#answer.prev + 1] = p end end
   end
   answer.prev[#answer.prev + 1] = old
 end
@@ -60,7 +60,7 @@ local current = #batch > 0 and redis.call("HMGET", paths, unpack(wanted)) or {}
 if #lost > 0 then redis.call("ZREM", trash, unpack(lost)) end
 if #moved > 0 then redis.call("ZADD", trash, "XX", unpack(moved)) end
 if #batch == 0 then return finish(answer) end
-local claim = { P .. "claim:" .. token, "root", root, "deadline", str(now + hold), "since", str(now), "prev", table.concat(answer.prev, " ") }
+local claim = { record, "root", root, "deadline", str(now + hold), "since", str(now), "prev", table.concat(answer.prev, " ") }
 local until_then = {}
 for i, id in ipairs(batch) do
   -- From here on the blob may be half gone: it is never handed out again, only finished.

@@ -8,7 +8,7 @@
 -- Twice: the same answer. Cost: O(1).
 
 local id, blob = ARGV[4], ARGV[5]
-local known = redis.call("HGET", P .. "ref:" .. id, "blob")
-if known then return finish({ verdict = known == blob and "new" or "joined", blob = known }) end
-redis.call("SET", P .. "gone:" .. id, "refused " .. blob, "PX", RECORD_MS)
+local twin = earlier(id, blob)
+if twin and twin.verdict ~= "busy" then return finish(twin) end
+if not twin then burn(id, blob) end
 return finish({ verdict = "refused", blob = blob })

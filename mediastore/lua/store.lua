@@ -20,22 +20,15 @@
 local id, blob, scope, root, path = ARGV[4], ARGV[5], ARGV[6], ARGV[7], ARGV[8]
 local size, stat, custody = int(ARGV[9], 0, 9e15), ARGV[11], ARGV[12]
 local ttl = ARGV[13] ~= "" and int(ARGV[13], 1, 9e15)
-
-local known = redis.call("HGET", P .. "ref:" .. id, "blob")
-if known then return finish({ verdict = known == blob and "new" or "joined", blob = known }) end
-local gone = redis.call("GET", P .. "gone:" .. id)
-if gone then
-  if string.sub(gone, 1, 7) == "refused" then return finish({ verdict = "busy", blob = string.sub(gone, 9) }) end
-  return finish({ verdict = redis.call("EXISTS", P .. "blob:" .. blob) == 1 and "new" or "joined", blob = blob })
-end
+local twin = earlier(id, blob)
+if twin then return finish(twin) end
 
 local line = lineage(scope)
 for i, s in ipairs(line) do
   expect("zset", "scope:" .. s)
   if i > 1 then expect("zset", "children:" .. s) end
 end
-local kinds = { expiry = "zset", scopes = "zset", stats = "hash", seq = "string", ["path:" .. root] = "hash", ["trash:" .. root] = "zset" }
-for name, kind in pairs(kinds) do expect(kind, name) end
+for name, kind in pairs({ expiry = "zset", scopes = "zset", stats = "hash", seq = "string", ["path:" .. root] = "hash", ["trash:" .. root] = "zset" }) do expect(kind, name) end
 
 -- The caller's held link pins its inode, so an equal number is the same file; "stat" pins nothing and must match whole.
 local function same(identity)
@@ -45,9 +38,10 @@ end
 
 local current = redis.call("HGET", P .. "path:" .. root, path)
 local old = current and redis.call("HMGET", P .. "blob:" .. current, "state", "ever", "identity", "custody", "refs", "cut", "size") or {}
+if old[6] then expect("set", "left:" .. old[6]) end
 local verdict, identity = "new", ARGV[10]
 if old[1] == "deleting" or old[1] == "stuck" or (old[1] == "doomed" and old[2] == "1") then
-  redis.call("SET", P .. "gone:" .. id, "refused " .. current, "PX", RECORD_MS)
+  burn(id, current)
   return finish({ verdict = "busy", blob = current })
 end
 -- On a shared path borrowed wins over adopted, in any order, for as long as one ref of it lives.

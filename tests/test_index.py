@@ -1,0 +1,358 @@
+"""The scripts keep their headers' word, numbers have bounds, key names are exact, every client reads the same."""
+
+from __future__ import annotations
+
+import asyncio
+import inspect
+import itertools
+import re
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+import redis
+import redis.asyncio
+from redis.crc import key_slot
+
+import mediastore
+from mediastore import AsyncMediaStore, Cleanup, MediaMeta, MediaStore, Settings
+from mediastore.errors import Corrupt, MediaStoreError
+from mediastore.index.steps import Command, prefix, source
+from mediastore.model import decode_scope, encode_scope
+
+from .conftest import Blocking
+
+LUA = sorted((Path(mediastore.__file__).parent / "lua").glob("*.lua"))
+SCRIPTS = [path for path in LUA if not path.name.startswith("_")]
+NAMES = [path.stem for path in SCRIPTS]
+#: The prelude's arguments come before a script's own.
+PRELUDE = {1, 2, 3}
+each_file = pytest.mark.parametrize("path", LUA, ids=lambda path: path.stem)
+each_script = pytest.mark.parametrize("path", SCRIPTS, ids=lambda path: path.stem)
+
+
+def dump(client, namespace):
+    """Return every key of a namespace with its type and value, whatever its time to live."""
+    start = prefix(namespace)
+    keys = sorted(client.scan_iter(match=f"{start}*", count=1000))
+    with client.pipeline(transaction=False) as pipe:
+        for key in keys:
+            pipe.type(key)
+        kinds = [kind.decode() for kind in pipe.execute()]
+        readers = {
+            "string": pipe.get,
+            "hash": pipe.hgetall,
+            "set": pipe.smembers,
+            "zset": lambda key: pipe.zrange(key, 0, -1, withscores=True),
+            "list": lambda key: pipe.lrange(key, 0, -1),
+        }
+        for key, kind in zip(keys, kinds, strict=True):
+            readers[kind](key)
+        values = zip(kinds, pipe.execute(), strict=True)
+    return {
+        key.decode().removeprefix(start): value for key, value in zip(keys, values, strict=True)
+    }
+
+
+def code(path):
+    """Return a script's lines without comments and without what is written in strings."""
+    text = re.sub(r'"[^"]*"', '""', path.read_text())
+    return re.sub(r"--.*", "", text)
+
+
+def documented(path, what):
+    """Return the numbers of the documented arguments, and where the open end begins."""
+    found = re.findall(rf"^-- {what}\[(\d+)(\.\.)?\] +\S", path.read_text(), re.MULTILINE)
+    return {int(n) for n, dots in found if not dots}, {int(n) for n, dots in found if dots}
+
+
+def used(path, what):
+    """Return the same of the arguments that the body uses."""
+    body = code(path)
+    open_ends = rf"unpack\({what}, (\d+)\)|for \w+ = (\d+), #{what}"
+    single = {int(n) for n in re.findall(rf"{what}\[(\d+)\]", body)}
+    return single, {int(a or b) for a, b in re.findall(open_ends, body)}
+
+
+# --- the header is the contract
+
+
+@each_script
+def test_a_script_uses_exactly_the_arguments_that_its_header_names(path):
+    assert documented(path, "KEYS") == ({1}, set())
+    assert documented(path, "ARGV") == used(path, "ARGV")
+    assert "KEYS" not in code(path)  # the prelude calls it P
+    assert not documented(path, "ARGV")[0] & PRELUDE
+
+
+def test_the_prelude_uses_exactly_the_arguments_that_its_header_names():
+    path = next(path for path in LUA if path.stem == "_prelude")
+
+    assert documented(path, "KEYS") == used(path, "KEYS") == ({1}, set())
+    assert documented(path, "ARGV") == used(path, "ARGV") == (PRELUDE, set())
+
+
+@each_file
+def test_a_script_says_its_name_first(path):
+    assert path.read_text().startswith(f"-- {path.stem.removeprefix('_prelude') or 'prelude'}: ")
+
+
+@pytest.mark.parametrize(
+    "path", [p for p in LUA if p.stem.startswith("_") and p.stem != "_prelude"]
+)
+def test_a_shared_part_takes_no_arguments(path):
+    assert not re.search("ARGV|KEYS", path.read_text())
+
+
+@each_script
+@pytest.mark.parametrize("word", ["Returns {", "Cost: O("])
+def test_a_script_says_what_it_returns_and_what_it_costs(path, word):
+    header = path.read_text().partition("\n\n")[0]
+
+    assert word in header
+
+
+@each_file
+def test_a_script_is_short_and_indented_by_two_spaces(path):
+    lines = path.read_text().splitlines()
+    deep = [len(line) - len(line.lstrip()) for line in lines if line]
+
+    assert len(lines) <= 80
+    assert "\t" not in path.read_text()
+    assert all(after % 2 == 0 and after - before <= 2 for before, after in itertools.pairwise(deep))
+
+
+@each_file
+def test_a_script_names_commands_in_capitals_and_none_that_waits_or_scans(path):
+    commands = set(re.findall(r'(?:redis\.p?call|later)\("([^"]+)"', path.read_text()))
+
+    assert {name.upper() for name in commands} == commands
+    assert not commands & {"KEYS", "SCAN", "DEL", "FLUSHDB", "FLUSHALL", "BLPOP", "WAIT"}
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_a_script_sets_no_global(name):
+    text = re.sub(r"--.*", "", re.sub(r'"[^"]*"', '""', source(name, shebang=False)))
+    names = r"[A-Za-z_]\w*(?:\s*,\s*[A-Za-z_]\w*)*"
+    local = re.findall(rf"\blocal ({names})|\bfor ({names})\b|function[ \w]*\(([^)]*)\)", text)
+    declared = set(re.findall(r"\w+", " ".join(" ".join(found) for found in local)))
+    declared |= set(re.findall(r"local function (\w+)", text))
+    while "{" in text:
+        text = re.sub(r"\{[^{}]*\}", "", text)  # the fields of a table are not assignments
+    assigned = re.findall(rf"(?<![\w.\]])({names})\s*=(?!=)", text)
+
+    assert set(re.findall(r"\w+", " ".join(assigned))) - {"local"} <= declared
+    assert not re.findall(r"(?<!local )\bfunction \w", text)
+
+
+# --- what the prelude refuses
+
+ID, BLOB, HELD = "r" * 22, "b" * 22, ("root", "a.jpg", 1, "link:1", "1:1:1", "adopted")
+#: Arguments that would change something, and for each number the values it must not have.
+GOOD = {
+    "store": (ID, BLOB, "s", *HELD, ""),
+    "release": ("s", 64, 1000),
+    "drain": ("closed", 64, 1000),
+    "expire": (64, 1000),
+    "claim": ("root", "token", 64, 1000),
+    "acknowledge": ("root", "token0", 1, "blob", 1, ""),
+    "list": ("s", 0, 64),
+}
+LIMIT, SIZE, SPAN = (
+    (0, 65, "x", "", "1.5", "-1"),
+    (-1, "x", "", "0.5", "1e16"),
+    (0, -1, "x", "1e16"),
+)
+BOUNDS = {
+    ("store", 9): SIZE,
+    ("store", 13): SPAN,
+    ("release", 5): LIMIT,
+    ("release", 6): SPAN,
+    ("drain", 5): LIMIT,
+    ("drain", 6): SPAN,
+    ("expire", 4): LIMIT,
+    ("expire", 5): SPAN,
+    ("claim", 6): LIMIT,
+    ("claim", 7): (0, 60001, "x", "0.5"),
+    ("acknowledge", 6): (-1, 65, "x"),
+    ("acknowledge", 8): SIZE,
+    ("list", 5): SIZE,
+    ("list", 6): LIMIT,
+}
+
+
+def run(store, script, *args, op=""):
+    return store._ask(Command(script, args, lambda reply: reply, op))
+
+
+@pytest.fixture
+def busy(other, client, settings, make_file):
+    """Give a store whose index has work for every script."""
+    other.store(make_file("a.jpg"), scope="s")
+    other.store(make_file("b.jpg"), scope="due", ttl=0.001)
+    for name in ("c.jpg", "d.jpg"):
+        other.store(make_file(name), scope=f"closed/{name}")
+    other.release_all("closed", wait=False)
+    start = prefix(settings.namespace)
+    client.hset(f"{start}blob:blob", mapping={"state": "deleting", "token": "token0", "path": "p"})
+    client.hset(f"{start}claim:token0", mapping={"root": "root", "deadline": 1, "blob:blob": ""})
+    client.hset(f"{start}blob:trash", mapping={"state": "doomed", "root": "root", "path": "t"})
+    client.zadd(f"{start}trash:root", {"trash": 1, "blob": 1})
+    return other
+
+
+@pytest.mark.parametrize("script", GOOD)
+def test_the_good_arguments_do_change_something(script, busy, client, settings):
+    before = dump(client, settings.namespace)
+
+    run(busy, script, *GOOD[script])
+
+    assert (dump(client, settings.namespace) != before) == (script != "list")
+
+
+@pytest.mark.parametrize(
+    ("script", "number", "value"),
+    [(*place, value) for place, values in BOUNDS.items() for value in values],
+)
+def test_a_number_out_of_bounds_is_refused_and_nothing_changes(
+    script, number, value, busy, client, settings
+):
+    args = list(GOOD[script])
+    args[number - 4] = value
+    before = dump(client, settings.namespace)
+
+    with pytest.raises(Corrupt, match="BADARG"):
+        run(busy, script, *args, op="an-op")
+
+    assert dump(client, settings.namespace) == before
+
+
+def test_every_number_that_a_script_takes_was_tried():
+    found = {(p.stem, int(n)) for p in SCRIPTS for n in re.findall(r"int\(ARGV\[(\d+)", code(p))}
+
+    assert found | {("acknowledge", 8)} == set(BOUNDS)
+
+
+def test_a_clock_that_is_none_is_refused(busy, client, settings):
+    before = dump(client, settings.namespace)
+    busy._speech.now = lambda: -1
+
+    with pytest.raises(Corrupt, match="BADARG"):
+        run(busy, "expire", 64, 1000)
+
+    assert dump(client, settings.namespace) == before
+
+
+# --- key names
+
+ODD = ["{x}", "}{", "*", "?", "[a-c]", "\\", "%", "%2F", "a b", "a%20b", "a+b", "é", "e\u0301", "日本",
+       "😀", ":", "chat:1", "s:chat", '"', "'", "#", "a/b", "a%2Fb", "{x}/{y}", "a/b:c", "~", "A"]  # fmt: skip
+
+
+@pytest.mark.parametrize("scope", ODD)
+def test_a_scope_is_read_back_from_its_key_name_as_it_was(scope):
+    name = encode_scope(scope)
+
+    assert decode_scope(name) == scope
+    assert re.fullmatch(r"[!-~]+", name)
+    assert not set(name) & set(r"{}*?[]\ ")
+
+
+def test_odd_scopes_never_meet_and_keep_every_key_in_one_slot(store, cat, client, settings):
+    refs = {scope: store.store(cat, scope=scope) for scope in ODD}
+    store.release_all("a", wait=False)  # the parent of a/b, so that it is closed
+
+    assert store.scopes() == sorted(set(ODD) - {"a/b", "a/b:c"}, key=encode_scope)
+    assert {s: [m.ref for m in store.refs(s)] for s in store.scopes()} == {
+        scope: [ref] for scope, ref in refs.items() if not scope.startswith("a/")
+    }
+    keys = {key for key in client.scan_iter() if settings.namespace.encode() in key}
+    assert len({key_slot(key) for key in keys}) == 1
+    assert all(key.decode().startswith(prefix(settings.namespace)) for key in keys)
+
+
+@pytest.mark.parametrize("start", ["a", "é", "e", "%", "{", "日", "a/"])
+def test_scopes_are_listed_by_the_start_of_their_own_name(start, other, cat):
+    for scope in ODD:
+        other.store(cat, scope=scope)
+
+    assert other.scopes(start) == sorted((s for s in ODD if s.startswith(start)), key=encode_scope)
+
+
+# --- every kind of client reads the same
+
+
+def life(store, media):
+    """Call every public method; return what they said."""
+    for name in ("a", "b", "c", "d"):
+        (media / name).write_text(name)
+    meta = MediaMeta(filename="é", message_idx=3, source="bot")
+    refs = [
+        store.store(media / "a", scope="s/é", meta=meta),
+        store.store(media / "a", scope="s"),
+        store.store(media / "b", scope="s", meta=MediaMeta(cleanup=Cleanup.FORGET)),
+        store.store(media / "c", scope="t", ttl=1),
+        store.store(media / "d", scope="u"),
+    ]
+    said = [refs, *(store.resolve(ref) for ref in refs), store.resolve_with_meta(refs[0])]
+    said += [store.get(refs[0]), store.get(refs[2]), store.stats(), store.scopes(), store.refs("s")]
+    plan = store.plan_release("s")
+    said += [plan, store.execute(plan), store.release_all("u", wait=False), store.drain()]
+    store._speech.now = lambda: 1_900_000_002_000
+    said += [store.clean_expired(), store.sweep(), store.scopes(), store.stats()]
+    for ref in (*refs, "media://" + "0" * 22):
+        with pytest.raises(MediaStoreError) as caught:
+            store.resolve(ref)
+        said.append(caught.value)
+    return said
+
+
+def told(store, media):
+    """Return the answers of a life with fixed ids and a fixed clock, as text."""
+    inner = getattr(store, "_store", store)
+    numbers = itertools.count()
+    inner._ctx = replace(inner._ctx, new_id=lambda: f"{next(numbers):022}")
+    inner._speech.now = lambda: 1_900_000_000_000
+    answers = [repr(answer) for answer in life(store, media)]
+    root = next(iter(inner._blobs.roots()))
+    return [answer.replace(root, "ROOT").replace(str(media), "MEDIA") for answer in answers]
+
+
+def listen(url, media, namespace, *, awaited, **options):
+    """Return what a life looks like through a client of one kind."""
+    media.mkdir()
+    settings = Settings(namespace=namespace, roots=(str(media),))
+    if not awaited:
+        with redis.Redis.from_url(url, **options) as client, MediaStore(client, settings) as store:
+            return told(store, media)
+    with asyncio.Runner() as runner:
+        remote = redis.asyncio.Redis.from_url(url, **options)
+        try:
+            return told(Blocking(AsyncMediaStore(remote, settings), runner.get_loop()), media)
+        finally:
+            runner.run(remote.aclose())
+
+
+@pytest.mark.parametrize("awaited", [False, True], ids=["blocking", "asyncio"])
+@pytest.mark.parametrize("decoded", [False, True], ids=["bytes", "decoded"])
+@pytest.mark.parametrize("protocol", [2, 3])
+def test_every_kind_of_client_gives_the_same_answers(
+    server_url, tmp_path, settings, protocol, decoded, awaited
+):
+    first = listen(server_url, tmp_path / "1", f"{settings.namespace}1", awaited=False, protocol=2)
+
+    answers = listen(
+        server_url, tmp_path / "2", f"{settings.namespace}2", awaited=awaited,
+        protocol=protocol, decode_responses=decoded,
+    )  # fmt: skip
+
+    assert answers == first
+
+
+def test_a_life_calls_every_public_method():
+    constructors = {name for name in dir(MediaStore) if name.startswith("from_")}
+    public = {name for name in dir(MediaStore) if not name.startswith("_")}
+
+    assert public - constructors - {"start", "stop", "close"} == {
+        name for name in public if f"store.{name}(" in inspect.getsource(life)
+    }

@@ -1,0 +1,345 @@
+"""Every script may run twice, at any later moment; a reply that is lost changes nothing."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+from dataclasses import replace
+from itertools import count
+
+import pytest
+import redis
+import redis.asyncio
+from redis.asyncio.connection import AbstractConnection as AsyncConnection
+from redis.connection import AbstractConnection
+
+from mediastore import AsyncMediaStore, Cleanup, MediaMeta, MediaStore
+from mediastore.index import changes
+from mediastore.index.steps import Command
+from mediastore.journal import Held, Outcome
+
+from .conftest import Blocking, names_left
+from .lab import Lab
+from .test_index import NAMES, dump, told
+
+FORGET = MediaMeta(cleanup=Cleanup.FORGET)
+#: Where the time stands in an EVALSHA: after the digest, the number of keys, the prefix and `not_after`.
+NOW = 5
+#: Where a script's own arguments begin.
+OWN = 7
+
+
+# --- L2: every script may run twice
+
+
+class Witness:
+    """Watches a process: keeps its changing commands, and may send all of them again after each one."""
+
+    def __init__(self, lab, *, sends_again):
+        self.lab, self.sends_again, self.sent = lab, sends_again, []
+        self.process = lab.process()
+        self._ask, self.process._ask = self.process._ask, self.ask
+
+    def ask(self, step):
+        if not isinstance(step, Command) or not step.changes:
+            return self._ask(step)
+        words = self.process._speech.by_digest(step)
+        heard = []
+        answer = self._ask(
+            replace(step, parse=lambda reply: heard.append(reply) or step.parse(reply))
+        )
+        self.sent.append((step.script, words, heard[0]))
+        if self.sends_again:
+            self.send_all_again()
+        return answer
+
+    def send_all_again(self):
+        """Send each kept command as it was, at the server's present time; return what was said."""
+        said = []
+        for script, words, first in self.sent:
+            before = dump(self.lab.client, self.lab.namespace)
+            try:
+                answer = self.lab.client.execute_command(
+                    *words[:NOW], self.lab.now_ms(), *words[NOW + 1 :]
+                )
+            except redis.ResponseError as error:
+                answer = error
+            assert dump(self.lab.client, self.lab.namespace) == before, script
+            if self.sends_again and not is_late_twin(words, first, answer, before):
+                assert answer == first, script
+            said.append(str(answer))
+        return said
+
+
+def is_late_twin(words, first, again, before):
+    """Whether a store, or its refusal, says "joined" of its own blob because ref and blob have gone since.
+
+    It is the same ref, made and ended. Its caller must drop the file's second name: nothing else would.
+    """
+    ref, blob = words[OWN : OWN + 2]
+    if f"ref:{ref}" in before or f"blob:{blob}" in before or isinstance(again, Exception):
+        return False
+    made = json.loads(first).get("verdict") in {"new", "joined"}
+    return made and json.loads(again) == {"verdict": "joined", "blob": blob}
+
+
+def shared(lab, process):
+    """One file in two scopes, released one by one, stored again while its blob waits in the trash."""
+    cat = lab.file("a.jpg", "a")
+    for scope in ("s", "t", "t"):
+        process.store(cat, scope=scope)
+    process.release_all("s")
+    process.release_all("t", wait=False)
+    process.store(cat, scope="s")
+    process.store(cat, scope="u", meta=FORGET)
+    process.release_all("s")
+    process.release_all("u")
+    process.release_all("u")
+    process.store(cat, scope="u")
+
+
+def tree(lab, process):
+    for number, scope in enumerate(["s", "s/x", "s/x/y", "s/z", "s/x"]):
+        process.store(lab.file(f"{number}.jpg", str(number)), scope=scope)
+    process.release_all("s/x", wait=False)
+    process.store(lab.root / "1.jpg", scope="s/x/y")
+    process.release_all("s", wait=False)
+    process.store(lab.file("9.jpg", "9"), scope="s/x")
+    process.drain()
+    process.release_all("s")
+
+
+def expired(lab, process):
+    for name, ttl in (("a.jpg", 5), ("b.jpg", 8), ("b.jpg", 600)):
+        process.store(lab.file(name, name), scope="s/x", ttl=ttl)
+        lab.pass_time(1)
+    lab.pass_time(5)
+    process.clean_expired()
+    process.store(lab.file("a.jpg", "again"), scope="s")
+    process.release_all("s", wait=False)
+    lab.pass_time(5)
+    process.sweep()
+
+
+def ident(name):
+    return name.ljust(22, "0")
+
+
+def register(process, name):
+    """Store a file of a root that is only a name, with ids that are known."""
+    held = Held("root", "a.jpg", 1, "link:1", "1:1:1", "adopted")
+    ids = ident(f"r{name}"), ident(f"b{name}")
+    return process._ask(changes.store(*ids, "s", held, None, MediaMeta()))
+
+
+def claim(process, token, hold_ms, *blobs):
+    process._ask(changes.claim("root", ident(token), f"claim {token}", hold_ms, blobs))
+
+
+def acknowledge(process, token, *outcome):
+    said = [Outcome(*outcome)]
+    process._ask(changes.acknowledge("root", ident(token), f"acknowledge {token}", said))
+
+
+def failing(lab, process):
+    """A blob that cannot be deleted at first, and one that never can."""
+    register(process, "1")
+    process.release_all("s", wait=False)
+    claim(process, "t1", 30_000)
+    acknowledge(process, "t1", ident("b1"), 0, "EBUSY")
+    lab.pass_time(2)
+    claim(process, "t2", 30_000)
+    acknowledge(process, "t2", ident("b1"), 1)
+    register(process, "2")
+    process.release_all("s", wait=False)
+    claim(process, "t3", 30_000)
+    acknowledge(process, "t3", ident("b2"), 0, "EPERM", True)
+
+
+def lapsed(lab, process):
+    """A claim that another sweeper takes over; its first holder acknowledges too late."""
+    register(process, "1")
+    process.release_all("s", wait=False)
+    claim(process, "t1", 10_000, ident("b1"))
+    claim(process, "t2", 10_000)
+    lab.pass_time(11)
+    claim(process, "t3", 30_000)
+    acknowledge(process, "t1", ident("b1"), 1)
+    acknowledge(process, "t3", ident("b1"), 1)
+
+
+def refused(lab, process):
+    """A store refused for lack of memory whose twin comes late, and one whose twin came before."""
+    process._ask(changes.refuse(ident("r1"), ident("b1")))
+    register(process, "1")
+    register(process, "2")
+    process._ask(changes.refuse(ident("r2"), ident("b2")))
+    process.release_all("s", wait=False)
+    register(process, "3")
+    process.release_all("s", wait=False)
+    process._ask(changes.refuse(ident("r3"), ident("b3")))
+
+
+def busy(lab, process):
+    """A store of a path whose blob is just being deleted."""
+    register(process, "1")
+    process.release_all("s", wait=False)
+    claim(process, "t1", 30_000)
+    register(process, "2")
+    process._ask(changes.refuse(ident("r2"), ident("b2")))
+    acknowledge(process, "t1", ident("b1"), 1)
+
+
+HISTORIES = [shared, tree, expired, failing, lapsed, refused, busy]
+each_history = pytest.mark.parametrize("history", HISTORIES, ids=lambda each: each.__name__)
+
+
+@pytest.fixture
+def watch(clients, tmp_path):
+    """Give a maker of watched processes, each in a laboratory of its own."""
+    numbers = count()
+    return lambda **how: Witness(Lab(clients, tmp_path / str(next(numbers))), **how)
+
+
+@each_history
+def test_any_command_sent_again_at_any_later_moment_changes_nothing(history, watch):
+    witness = watch(sends_again=True)
+    began = witness.lab.now_ms()
+
+    history(witness.lab, witness.process)
+
+    assert len(witness.sent) >= 5
+    assert witness.lab.now_ms() - began < 55_000  # else the first were refused for their age
+
+
+@each_history
+def test_a_command_is_refused_once_its_time_has_passed_and_changes_nothing(history, watch):
+    witness = watch(sends_again=False)
+    history(witness.lab, witness.process)
+
+    witness.lab.pass_time(61)
+
+    assert {answer.split()[0] for answer in witness.send_all_again()} == {"STALE"}
+
+
+def test_the_histories_run_every_changing_script(watch):
+    seen = set()
+    for history in HISTORIES:
+        witness = watch(sends_again=False)
+        history(witness.lab, witness.process)
+        seen |= {script for script, *_ in witness.sent}
+
+    assert seen == set(NAMES) - {"open", "list", "stats"}
+
+
+# --- a lost reply
+
+
+class Wire:
+    """Loses the n-th reply from now on, and the connection with it."""
+
+    def __init__(self):
+        self.lose, self.seen = -1, 0
+
+    def loses_now(self):
+        self.seen += 1
+        return self.seen - 1 == self.lose
+
+    def cut_after(self, replies):
+        self.lose, self.seen = replies, 0
+
+    @property
+    def lost(self):
+        return 0 <= self.lose < self.seen
+
+
+@pytest.fixture
+def wire(monkeypatch):
+    made, read, read_async = Wire(), AbstractConnection.read_response, AsyncConnection.read_response
+
+    def read_response(self, *args, **named):
+        answer = read(self, *args, **named)
+        if made.loses_now():
+            self.disconnect()
+            raise redis.ConnectionError("the reply was lost")
+        return answer
+
+    async def read_response_async(self, *args, **named):
+        answer = await read_async(self, *args, **named)
+        if made.loses_now():
+            await self.disconnect(nowait=True)
+            raise redis.ConnectionError("the reply was lost")
+        return answer
+
+    monkeypatch.setattr(AbstractConnection, "read_response", read_response)
+    monkeypatch.setattr(AsyncConnection, "read_response", read_response_async)
+    return made
+
+
+@pytest.fixture(params=["sync", "async"])
+def fresh(request, server_url, settings, tmp_path):
+    """Give a maker of stores, each with a client, a root and a namespace of its own."""
+    made, numbers = [], count()
+    with asyncio.Runner() as runner:
+
+        def make():
+            number = next(numbers)
+            root = tmp_path / f"root{number}"
+            root.mkdir()
+            where = {"namespace": f"{settings.namespace}n{number}", "roots": [str(root)]}
+            if request.param == "sync":
+                made.append(MediaStore.from_url(server_url, **where))
+            else:
+                store = AsyncMediaStore.from_url(server_url, **where)
+                made.append(Blocking(store, runner.get_loop()))
+            return made[-1], root
+
+        yield make
+        for store in made:
+            store.close()
+
+
+def test_a_store_makes_one_ref_whichever_reply_is_lost(fresh, wire):
+    for number in count():
+        store, root = fresh()
+        (root / "a.jpg").write_text("a")
+        wire.cut_after(number)
+
+        ref = store.store(root / "a.jpg", scope="s")
+
+        if not wire.lost:
+            break
+        assert [media.ref for media in store.refs("s")] == [ref]
+        assert (store.stats().refs, store.stats().stored_refs) == (1, 1)
+        assert len(names_left(root)) == 1  # its held link
+    assert number >= 2
+
+
+def test_a_release_counts_once_whichever_reply_is_lost(fresh, wire):
+    for number in count():
+        store, root = fresh()
+        for name in ("a.jpg", "b.jpg"):
+            (root / name).write_text("four")
+            store.store(root / name, scope="s")
+        wire.cut_after(number)
+
+        done = store.release_all("s")
+
+        if not wire.lost:
+            break
+        assert (done.refs, done.deleted, done.freed_bytes) == (2, 2, 8)
+        assert (store.stats().released_refs, store.stats().deleted_blobs) == (2, 2)
+        assert names_left(root) == []
+    assert number >= 3
+
+
+@pytest.mark.slow
+def test_a_life_is_the_same_whichever_reply_is_lost(fresh, wire):
+    expected = told(*fresh())
+
+    for number in count():
+        wire.cut_after(number)
+        assert told(*fresh()) == expected, number
+        if not wire.lost:
+            break
+    assert number >= 50
