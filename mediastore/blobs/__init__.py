@@ -49,16 +49,16 @@ class Hold(Step[Held]):
 
 
 @dataclass(frozen=True, slots=True)
-class Keep(Step[None]):
-    """The index made the blob: its held link gets its lasting place."""
+class Keep(Step[bool]):
+    """The index made the blob: its held link gets its lasting place. Returns whether the file is still at its path."""
 
     held: Held
     blob: str
 
 
 @dataclass(frozen=True, slots=True)
-class Drop(Step[None]):
-    """The index did not make the blob: the second name goes."""
+class Drop(Step[bool]):
+    """The index did not make the blob: the second name goes. Returns whether the file is still at its path."""
 
     held: Held
     blob: str

@@ -176,16 +176,22 @@ class LocalBlobs:
             posix.unlink(target, at=fd)
             raise
 
-    def _keep(self, step: steps.Keep) -> None:
+    def _keep(self, step: steps.Keep) -> bool:
         name = held_name(step.blob, step.held.path)
-        with self._root(step.held.root).opened() as fd, contextlib.suppress(FileNotFoundError):
+        with self._root(step.held.root).opened() as fd:
             if step.held.identity.startswith("link:"):
-                posix.rename(f"{NEW}/{name}", fd, f"{HELD}/{name}", fd)
+                with contextlib.suppress(FileNotFoundError):
+                    posix.rename(f"{NEW}/{name}", fd, f"{HELD}/{name}", fd)
+            return _still_there(fd, step.held)
 
-    def _drop(self, step: steps.Drop) -> None:
-        with self._root(step.held.root).opened() as fd, contextlib.suppress(FileNotFoundError):
+    def _drop(self, step: steps.Drop) -> bool:
+        with self._root(step.held.root).opened() as fd:
+            # Looked at while the second name still pins the inode: the number cannot have come back.
+            still_there = _still_there(fd, step.held)
             if step.held.identity.startswith("link:"):
-                posix.unlink(f"{NEW}/{held_name(step.blob, step.held.path)}", at=fd)
+                with contextlib.suppress(FileNotFoundError):
+                    posix.unlink(f"{NEW}/{held_name(step.blob, step.held.path)}", at=fd)
+        return still_there
 
     def _check(self, step: steps.Check) -> Path | None:
         root = self._root(step.root)
@@ -279,6 +285,15 @@ def _remove_empty(fd: int, directory: str) -> int:
     except OSError:
         return 0
     return 1
+
+
+def _still_there(fd: int, held: Held) -> bool:
+    """Whether the file that was given a second name is at its path."""
+    try:
+        with posix.walked(fd, held.path) as (parent, name):
+            return posix.look(name, at=parent).st_ino == int(held.stat.partition(":")[0])
+    except OSError:
+        return False
 
 
 def _check_text(path: str) -> None:

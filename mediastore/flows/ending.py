@@ -68,7 +68,13 @@ def release_all(ctx: Context, scope: str, *, wait: bool) -> Flow[Released]:
         if cut.closed and not still_closed:
             yield from _see_off(ctx, cut.closed, roots, deadline, tally)
     return Released(
-        tally.released, tally.deleted, tally.freed, tally.kept, tally.pending, tally.failed, still_closed
+        tally.released,
+        tally.deleted,
+        tally.freed,
+        tally.kept,
+        tally.pending,
+        tally.failed,
+        still_closed,
     )
 
 

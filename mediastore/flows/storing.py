@@ -52,13 +52,16 @@ def store(ctx: Context, path: str, scope: str, meta: MediaMeta, ttl: Duration | 
         except Corrupt:
             yield from blobs.Drop(held, blob)
             raise
-        if stored.verdict == "new":
-            yield from blobs.Keep(held, blob)
+        settle = blobs.Keep if stored.verdict == "new" else blobs.Drop
+        still_there = yield from settle(held, blob)
+        if stored.verdict == "busy":
+            yield from _outlast(ctx, held.root, stored.blob, path)
+        elif still_there:
             return Ref(f"media://{ref}")
-        yield from blobs.Drop(held, blob)
-        if stored.verdict == "joined":
-            return Ref(f"media://{ref}")
-        yield from _outlast(ctx, held.root, stored.blob, path)
+        else:
+            # Between the second name and the script, the path was deleted for its last registration.
+            yield from changes.withdraw(ref, ctx.new_id())
+            yield from delete_batch(ctx, held.root, (stored.blob,))
 
 
 def _lifetime_ms(settings: Settings, meta: MediaMeta, ttl: Duration | None) -> int | None:

@@ -59,6 +59,11 @@ def refuse(ref: str, blob: str) -> Command[Stored]:
     return Command("refuse", (ref, blob), lambda r: Stored(**from_json(r)))
 
 
+def withdraw(ref: str, op: str) -> Command[None]:
+    """Take back a ref whose file was deleted while it was being stored."""
+    return Command("withdraw", (ref,), lambda _: None, op)
+
+
 @dataclass(frozen=True, slots=True)
 class Ended:
     """What one release, drain or expiry ended, and the blobs it left without a ref as (root, blob id)."""

@@ -32,6 +32,7 @@ _ENDS_REFS = ("_marks", "_batch", "_plan", "_bury")
 _SHARED = {
     "store": ("_twin",),
     "refuse": ("_twin",),
+    "withdraw": _ENDS_REFS,
     "release": _ENDS_REFS,
     "drain": _ENDS_REFS,
     "expire": _ENDS_REFS,
@@ -39,7 +40,7 @@ _SHARED = {
     "list": ("_marks",),
 }
 #: Scripts that free memory must run when there is none left; so must the greeting before them.
-_FREES = {"open", "release", "drain", "expire", "claim", "acknowledge", "refuse"}
+_FREES = {"open", "release", "drain", "expire", "claim", "acknowledge", "refuse", "withdraw"}
 _READS = {"list", "stats"}
 
 

@@ -1,8 +1,8 @@
 -- _bury: put after _plan. Ends the planned refs: each leaves a tombstone, and each blob without a ref left
 -- enters the trash of its root in this same script. That entry is the journal of its bytes.
 
-local tally = { released = 0, expired = 0, kept = 0, doomed = {} }
-local counts = {}
+local tally = { released = 0, expired = 0, refused = 0, kept = 0, doomed = {} }
+local counts, withdrawn = {}, false
 
 local function count(name, by) counts[name] = (counts[name] or 0) + by end
 
@@ -39,11 +39,13 @@ local function end_ref(ref, tombstone_ms)
   -- Whichever came first ended it: the deadline or the release.
   local at, cause = ref.mark or us, "released"
   if ref.due and ref.due * 1000 <= at then cause, at = "expired", ref.due * 1000 end
+  if withdrawn then cause = "refused" end
   tally[cause] = tally[cause] + 1
   count("refs", -1)
-  count(cause .. "_refs", 1)
-  count(cause .. "_bytes", ref.size)
-  redis.call("SET", P .. "gone:" .. ref.id, cause .. " " .. str(math.floor(at / 1000)) .. " " .. ref.scope, "PX", tombstone_ms)
+  count((withdrawn and "stored" or cause) .. "_refs", withdrawn and -1 or 1)
+  count((withdrawn and "stored" or cause) .. "_bytes", withdrawn and -ref.size or ref.size)
+  local words = withdrawn and ref.blob or str(math.floor(at / 1000)) .. " " .. ref.scope
+  redis.call("SET", P .. "gone:" .. ref.id, cause .. " " .. words, "PX", tombstone_ms)
   local blob = blobs[ref.blob]
   if blob then blob.refs, blob.touched, blob.cut = blob.refs - 1, true, ref.mark and str(ref.mark) end
 end
