@@ -7,6 +7,7 @@ exactly once, and any number of workers and beats give the same result.
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import logging
 import os
@@ -20,6 +21,7 @@ from celery import Celery, Task, bootsteps, signals
 from celery.beat import Scheduler, SchedulingError
 from celery.exceptions import CPendingDeprecationWarning
 from celery.worker.consumer import Consumer
+from celery.worker.request import Request
 from kombu.exceptions import OperationalError
 
 from .client import MediaStore
@@ -30,7 +32,6 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from celery.beat import ScheduleEntry
-    from celery.worker.request import Request
     from kombu import Producer
 
     from .model import Swept
@@ -122,13 +123,14 @@ def broker_url(settings: Settings) -> str:
     Raises:
         InvalidSettings: the URL cannot be read.
     """
-    if settings.broker_url:
-        return _with_verified_peer(settings.broker_url)
     try:
-        return _with_verified_peer(_from_redis_url(settings.redis_url))
+        url = settings.broker_url or _from_redis_url(settings.redis_url)
     except ValueError:
         # The parser's own words could repeat a password.
         raise InvalidSettings(f"redis_url cannot be read: {mask(settings.redis_url)}") from None
+    if url.startswith("rediss://") and "ssl_cert_reqs=" not in url:
+        url += f"{'&' if '?' in url else '?'}ssl_cert_reqs=required"
+    return url
 
 
 def _from_redis_url(url: str) -> str:
@@ -144,12 +146,6 @@ def _from_redis_url(url: str) -> str:
     secure = urlencode({key: text for key, text in query.items() if key.startswith("ssl_")})
     host = parts.netloc.rpartition("@")[2]
     return f"{parts.scheme}://{login}{host}/{database}{'?' if secure else ''}{secure}"
-
-
-def _with_verified_peer(url: str) -> str:
-    if not url.startswith("rediss://") or "ssl_cert_reqs=" in url:
-        return url
-    return f"{url}{'&' if '?' in url else '?'}ssl_cert_reqs=required"
 
 
 def _intervals(settings: Settings) -> dict[str, float]:
@@ -183,11 +179,6 @@ def _config(settings: Settings) -> dict[str, Any]:
         "result_backend": None,
         "task_ignore_result": True,
         "task_default_queue": QUEUE,
-        # As on the tasks themselves; here for whoever asks the application.
-        "task_acks_late": Tick.acks_late,
-        "task_reject_on_worker_lost": Tick.reject_on_worker_lost,
-        "task_soft_time_limit": Tick.soft_time_limit,
-        "task_time_limit": Tick.time_limit,
         # One long sweep, and a drain beside it. One child a core would be 64 clocks on some hosts.
         "worker_concurrency": 2,
         # A tick taken by a busy worker waits; left in the queue, an idle one takes it.
@@ -196,18 +187,11 @@ def _config(settings: Settings) -> dict[str, Any]:
         # A sweep goes on when the queue is gone: what it does is in the index.
         "worker_cancel_long_running_tasks_on_connection_loss": False,
         "worker_enable_prefetch_count_reduction": False,  # nothing is prefetched
-        "worker_consumer": _path(Listener),
-        # Our logger has no handler of its own: Celery's formats its lines, and takes its level.
-        "worker_hijack_root_logger": True,
+        "worker_consumer": f"{__name__}:Listener",
         "beat_schedule": beat_schedule(settings),
-        "beat_scheduler": _path(Clock),
+        "beat_scheduler": f"{__name__}:Clock",
         "enable_utc": True,
-        "timezone": "UTC",
     }
-
-
-def _path(thing: type) -> str:
-    return f"{thing.__module__}:{thing.__name__}"
 
 
 def _transport_options(settings: Settings) -> dict[str, Any]:
@@ -233,10 +217,24 @@ def _transport_options(settings: Settings) -> dict[str, Any]:
 # --- the work
 
 
+class Receipt(Request):
+    """A tick as the worker knows it while it is carried out."""
+
+    def acknowledge(self) -> None:
+        """Acknowledge the tick, unless the connection it came by is gone.
+
+        With Celery 5.7 and kombu 5.7, acknowledging it there ends the worker.
+        """
+        if getattr(self.message.channel, "closed", False):
+            self.acknowledged = True
+        super().acknowledge()
+
+
 class Tick(Task[[], None]):
     """A task without arguments: nothing in a message can say what is deleted."""
 
     every_s: float = 0.0  # 0: nobody ticks by itself
+    Request = f"{__name__}:Receipt"
     queue = QUEUE
     serializer = "json"
     ignore_result = True  # the index counts; nobody waits for an answer
@@ -319,7 +317,10 @@ class Listener(Consumer):
         """Say that the broker is gone, but not that a setting could be what we set it to be."""
         with warnings.catch_warnings():
             warnings.simplefilter("ignore", CPendingDeprecationWarning)
-            super().on_connection_error_after_connected(exc)
+            # kombu 5.7 gives unacknowledged ticks back over the connection it has just dropped;
+            # the AttributeError of that would end the worker. The index remembers their work.
+            with contextlib.suppress(AttributeError):
+                super().on_connection_error_after_connected(exc)
 
 
 class Pulse(bootsteps.StartStopStep):
@@ -339,10 +340,7 @@ class Pulse(bootsteps.StartStopStep):
         self._timer: Any = None
 
     def start(self, consumer: Any) -> None:
-        """Tick once, also after the broker was away and may have lost ticks; then watch.
-
-        However many ticks wait: after a time without workers, those have all expired.
-        """
+        """Tick once, whatever waits in the queue: it may all have expired. Then watch."""
         signals.task_received.connect(self._received, sender=consumer)
         for task in self._tasks():
             self._publish(task, however_many=True)

@@ -1,8 +1,8 @@
 """The main job on real input, on this machine alone: `mediastore demo`, also `make run`.
 
-Five bots store photos, voice notes and documents, hand the refs to each other, and release them. Two
-Celery workers and a beat clean up behind them. One bot and one worker are killed in the middle. At the
-end a table shows whether anything was lost, kept too long or left behind.
+Five bots store photos, voice notes and documents, hand the refs to each other, and release them.
+Two Celery workers and a beat clean up behind them. One bot and one worker are killed in the middle.
+At the end a table shows whether anything was lost, kept too long or left behind.
 
     bot        the program of one bot: a process of its own
     mailbox    how bots hand refs to each other, and how they are told to finish

@@ -36,7 +36,7 @@ PATIENCE_S = 1.5
 
 
 def report(did: str, **facts: Any) -> None:
-    """Say what was done. One write of less than a pipe takes at once: a kill cuts no line in two."""
+    """Say what was done, in one write that fits into a pipe: a kill cuts no line in two."""
     os.write(1, json.dumps({"did": did, **facts}).encode() + b"\n")
 
 
@@ -63,7 +63,7 @@ class Bot:
         self.folder.mkdir(exist_ok=True)
 
     def live(self) -> None:
-        """Work until told to finish; then end the conversation, and leave two things of each kind."""
+        """Work until told to finish; then end the conversation, and leave some things behind."""
         self.put(self.pick(), f"library:{self.name}", NEVER)
         while not self.finishing:
             self.message()
@@ -148,7 +148,7 @@ class Bot:
         self.mail.send(sender, kind="seen", number=number)
 
     def look(self, ref: str, sha256: str) -> str:
-        """Resolve a ref that another process made, and compare what is read with what was stored."""
+        """Resolve a ref that another process made; compare what is read with what was stored."""
         for _ in range(2):
             try:
                 return "right" if digest(self.store.resolve(ref)) == sha256 else "wrong"

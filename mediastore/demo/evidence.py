@@ -111,8 +111,9 @@ def for_the_person_on_call(settings: Settings, media: Media) -> list[str]:
         members: Any = client.zrange(scope, 0, -1)
     shown = ("scope", "path", "size", "content_type", "stored_at", "expires_at")
     words = "  ".join(f"{name}={fields[name]}" for name in shown if name in fields)
+    there = f"{media.path.stat().st_size:,} bytes" if media.path.exists() else "no such file"
     return [
         f"HGETALL {ref}\n    {words}",
         f"ZRANGE {scope} 0 -1\n    {'  '.join(members)}",
-        f"ls {media.path}\n    {media.path.stat().st_size:,} bytes",
+        f"ls {media.path}\n    {there}",
     ]

@@ -30,7 +30,7 @@ class Ledger:
 
     A bot killed between a store and its report has stored a ref that nobody reported. So it
     announces each store before, does one at a time, and what a dead bot had begun is looked up in
-    the index by scope and path (`begun`, `found`, `never_stored`). Nothing else is taken from there.
+    the index by scope and path (`begun`, `found`, `never_stored`). Nothing else comes from there.
     """
 
     stored: dict[str, Intent] = field(default_factory=dict)

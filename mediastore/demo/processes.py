@@ -84,7 +84,7 @@ class Interruption:
 
 
 class Child:
-    """A process in a session of its own, so that a signal to it reaches all it started, and no other."""
+    """A process in a session of its own: a signal to it reaches all it started, and no other."""
 
     def __init__(
         self, name: str, command: list[str], *, log: Path, env: Mapping[str, str], reports: bool

@@ -72,7 +72,7 @@ class Story:
         """
         stays = "and stays there" if kept else "and is gone at the end"
         self._voice.say(
-            "Five bots share one media store; two Celery workers delete what is released or expires.\n"
+            "Five bots share one media store; two Celery workers delete what is released or due.\n"
             "One bot and one worker get killed at the worst moment. In the end it must add up.\n"
             f"Everything lies in {self._directory} {stays}."
         )
@@ -256,7 +256,8 @@ class Story:
             self._tell(
                 "sweep", f"ten minutes later (a moved clock) it removes {names} the kills left"
             )
-        self._tell("demo", "all is quiet; counting")
+        quiet = "all is quiet" if settled else f"not at rest after {SETTLE_LIMIT_S:.0f} s"
+        self._tell("demo", f"{quiet}; counting")
         seen = evidence.gather(self._store, self._fleet.root, self._ledger)
         self._table = rows(self._ledger, seen)
         if seen.listed:

@@ -6,7 +6,7 @@ import contextlib
 import re
 import time
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Protocol, Self
+from typing import TYPE_CHECKING, Final, Protocol, Self
 
 from rich.console import Console, Group
 from rich.live import Live
@@ -153,7 +153,7 @@ class OnTerminal:
     """Events scroll by; below them, the fleet and its numbers stay in place."""
 
     EVERY_S = 0.25
-    COLOURS = {"at work": "green", "killed": "red", "starting": "yellow", "left": "dim"}  # noqa: RUF012
+    COLOURS: Final = {"at work": "green", "killed": "red", "starting": "yellow", "left": "dim"}
 
     def __init__(self, console: Console) -> None:
         """Draw on this console, in our own thread: the view must not outrun the story."""
