@@ -24,7 +24,7 @@ META = MediaMeta(filename="cat.jpg", content_type="image/jpeg", source="telegram
 def one_round(store: MediaStore, root: Path) -> None:
     """Do everything once with batches at their bound."""
     deep = f"chat:{secrets.token_hex(4)}/msg:1/tool:2/part:3"
-    for number in range(BATCH):
+    for _ in range(BATCH):
         path = root / f"{secrets.token_hex(8)}.jpg"
         path.write_bytes(b"x")
         store.store(path, scope=deep, meta=META)

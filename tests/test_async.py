@@ -74,13 +74,10 @@ def test_one_store_serves_one_loop_after_another(url_settings, cat):
 def test_a_cancelled_release_is_finished_by_the_sweep(url_settings, make_file, media, expect_empty):
     """Wherever the cancellation strikes: the refs are all there or all dead, and a sweep leaves nothing."""
 
-    async def fill(store):
-        for number in range(70):
-            await store.store(make_file(f"{number}.jpg"), scope="s")
-
     async def main(cancel_after):
         store = AsyncMediaStore(None, url_settings)
-        await fill(store)
+        for number in range(70):
+            await store.store(make_file(f"{cancel_after}-{number}.jpg"), scope="s")
         task = asyncio.create_task(store.release_all("s"))
         for _ in range(cancel_after):
             await asyncio.sleep(0)

@@ -188,6 +188,7 @@ def test_a_crash_at_any_call_leaves_nothing_after_the_sweeps(
 TWICE = [s for s in SCENARIOS if s.name in {"release", "release a tree", "sweep what has expired"}]
 
 
+@pytest.mark.parametrize("lane", ["real"], indirect=True)
 @pytest.mark.parametrize("scenario", TWICE, ids=lambda s: s.name)
 def test_a_second_crash_in_the_sweep_that_takes_over_leaves_nothing_either(
     scenario: Scenario, make_lab: Callable[[], Lab]

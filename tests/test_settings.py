@@ -51,7 +51,7 @@ def test_an_unknown_variable_is_a_warning_with_the_nearest_name(caplog):
 
 def test_an_unknown_keyword_is_a_type_error_with_the_nearest_name():
     with pytest.raises(TypeError, match="did you mean 'namespace'"):
-        MediaStore.from_url("redis://localhost", namspace="x")
+        MediaStore.from_url("redis://localhost", namespacee="x")
 
 
 def test_an_env_file_is_read_only_when_named_and_variables_win(tmp_path, monkeypatch):

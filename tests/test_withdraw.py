@@ -125,7 +125,12 @@ def test_a_withdrawn_ref_never_counted_and_cannot_come_back(lab):
     store, other = lab.process(), lab.process()
     sent = []
     ask = store._ask
-    store._ask = lambda step: (sent.append(step), ask(step))[1]
+
+    def asked(step):
+        sent.append(step)
+        return ask(step)
+
+    store._ask = asked
     with meanwhile("link", lambda: other.release_all("s")), pytest.raises(FileMissing):
         store.store(lab.root / "a.jpg", scope="t")
     before = store.stats()
