@@ -1,7 +1,7 @@
 """How steps reach Redis: one write and its replies on a connection of the user's own client, retried as a whole.
 
-A held connection with packed commands costs two thirds of `redis.get`; retries, TLS, ACL users, Sentinel
-and health checks stay redis-py's. Scripts go by digest and survive a flushed script cache; never inside MULTI.
+A held connection with packed commands costs two thirds of `redis.get`; retries, TLS, ACL users
+and Sentinel stay redis-py's. Scripts go by digest and survive a flushed script cache; never inside MULTI.
 """
 
 from __future__ import annotations
@@ -33,7 +33,6 @@ if TYPE_CHECKING:
 
 #: A bot learns within a second that the server is not there; the round trip itself may take `timeout`.
 _CONNECT_S: Final = 0.8
-_HEALTH_CHECK_S: Final = 30
 #: How long the server's clock, once read, is carried forward by this host's: it drifts by milliseconds in that time.
 _TIME_KEPT_S: Final = 60.0
 
@@ -94,7 +93,9 @@ class Speech:
         if not command.changes or command.script == "open":
             return ""
         passed_ms = (time.monotonic() - self._heard) * 1000
-        server = self._server_ms + passed_ms if self.now is None else max(self._server_ms, self.now())
+        server = (
+            self._server_ms + passed_ms if self.now is None else max(self._server_ms, self.now())
+        )
         return str(int(server) + REPLAY_WINDOW_MS)
 
     # --- words
@@ -154,7 +155,9 @@ def translate(error: Exception) -> MediaStoreError:
         return StaleCommand("the command reached Redis later than a minute after it was made")
     if isinstance(error, redis_errors.NoPermissionError) or words.startswith("NOPERM"):
         return IndexUnavailable(f"Redis refuses this user: {words}")
-    if isinstance(error, redis_errors.AuthenticationError):
+    # The asyncio client passes a refused login on as a ConnectionError of these words.
+    refused = "username-password" in words or "already authenticated" in words
+    if refused or isinstance(error, redis_errors.AuthenticationError):
         return IndexUnavailable("Redis refuses the user name or password")
     return IndexUnavailable(f"Redis does not answer as it should: {type(error).__name__}: {words}")
 
@@ -194,7 +197,11 @@ class Link:
             raise translate(error) from None
 
     def _once(self, connection: Any, step: Step) -> tuple[Marks, list[Any]]:
-        connection.connect()  # does nothing on a live connection; a new one must not be asked with old marks
+        # Does nothing on a live connection; a new one must not be asked with the marks of the old.
+        try:
+            connection.connect()
+        except (redis_errors.RedisError, OSError) as error:
+            raise translate(error) from None  # it has been tried again already
         marks = self._speech.marks_of(connection)
         connected = marks.connected
         replies = self._say(connection, self._speech.words(step, marks))
@@ -257,7 +264,10 @@ class AsyncLink:
             raise translate(error) from None
 
     async def _once(self, connection: Any, step: Step) -> tuple[Marks, list[Any]]:
-        await connection.connect()
+        try:
+            await connection.connect()
+        except (redis_errors.RedisError, OSError) as error:
+            raise translate(error) from None
         marks = self._speech.marks_of(connection)
         connected = marks.connected
         replies = await self._say(connection, self._speech.words(step, marks))
@@ -327,7 +337,9 @@ def _from_url(make: Callable[..., Any], settings: Settings, **options: Any) -> A
             settings.redis_url,
             socket_timeout=timeout,
             socket_connect_timeout=min(timeout, _CONNECT_S),
-            health_check_interval=_HEALTH_CHECK_S,
+            # None: a lost connection is noticed by the call itself, which is then sent again, and
+            # with health checks redis-py repeats a login that was refused without an end.
+            health_check_interval=0,
             client_name=f"mediastore:{socket.gethostname()}:{os.getpid()}".replace(" ", "-"),
             **options,
         )

@@ -55,9 +55,7 @@ class Clock:
 
 
 @contextmanager
-def lab_store(
-    root: str | os.PathLike[str], **settings: Any
-) -> Iterator[tuple[MediaStore, Clock]]:
+def lab_store(root: str | os.PathLike[str], **settings: Any) -> Iterator[tuple[MediaStore, Clock]]:
     """Give a store on an in-memory index with one root, and the clock that governs it.
 
     Args:

@@ -150,6 +150,16 @@ def no_link(*_):
     raise PermissionError(errno.EPERM, "no links here")
 
 
+def both(first: Act, second: Act) -> Act:
+    """Return an act made of two."""
+
+    def act(name: str, args: tuple[Any, ...]) -> None:
+        first(name, args)
+        second(name, args)
+
+    return act
+
+
 def crash():
     """End the process here, as far as the world can see."""
     raise Crash

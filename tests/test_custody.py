@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from contextlib import suppress
+from itertools import count
+
 import pytest
 
 from mediastore import Cleanup, MediaMeta
@@ -19,8 +22,14 @@ def lane():
 
 
 @pytest.fixture
-def lab(clients, tmp_path):
-    return Lab(clients, tmp_path / "media")
+def labs(clients, tmp_path):
+    """Give one laboratory after the other, each with a root of its own."""
+    return (Lab(clients, tmp_path / str(number)) for number in count())
+
+
+@pytest.fixture
+def lab(labs):
+    return next(labs)
 
 
 @pytest.fixture
@@ -70,12 +79,13 @@ def test_borrowed_wins_when_the_file_was_replaced_in_between(lab, metas):
     assert lab.leftovers() == []
 
 
+@pytest.mark.parametrize("wait", [True, False])
 @pytest.mark.parametrize("metas", [(FORGET, None), (None, FORGET)])
-def test_after_the_last_ref_a_path_begins_afresh(lab, metas):
+def test_after_the_last_ref_a_path_begins_afresh(lab, metas, wait):
     path, process = lab.file("a.jpg", "theirs"), lab.process()
     for meta in metas:
         process.store(path, scope="s", meta=meta)
-    process.release_all("s")
+    process.release_all("s", wait=wait)
 
     process.store(path, scope="t")
 
@@ -129,3 +139,32 @@ def test_a_store_of_what_is_being_deleted_waits_for_the_claim_and_then_finishes_
     replace(path, "second life")
     assert process.resolve(process.store(path, scope="t")).read_text() == "second life"
     assert process.stats().deleted_blobs == 1
+
+
+@pytest.mark.parametrize("fresh", [False, True])
+def test_a_store_overtaken_at_any_call_by_a_release_of_its_path_does_not_dangle(labs, stage, fresh):
+    for number, lab in enumerate(labs):
+        path, process, other = lab.file("a.jpg", "first"), lab.process(), lab.process()
+        process.store(path, scope="s")
+
+        def overtake(path=path, other=other):
+            other.release_all("s")
+            if fresh and not path.exists():
+                replace(path, "second")
+
+        overtaken, refs = Once(overtake, number), []
+        with stage.during(overtaken), suppress(FileMissing):
+            refs.append(process.store(path, scope="t"))
+
+        texts = [other.resolve(ref).read_text() for ref in refs]
+        assert texts == [each.read_text() for each in (path,) if each.exists()], number
+        assert process.stats().refs == len(refs) + (not overtaken.done)
+        process.release_all("s")
+        process.release_all("t")
+        process.sweep()
+        assert (lab.files(), lab.leftovers()) == ({}, []), number
+        stats = process.stats()
+        assert stats.stored_refs == stats.released_refs == 1 + len(refs)
+        if not overtaken.done:
+            break
+    assert number > 5

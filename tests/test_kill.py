@@ -52,7 +52,8 @@ class Deadly(Fuse):
         if name in CHANGES:
             os._exit(NO_SUCH_POINT)  # dead after one file call is dead before the next
         send = AbstractConnection.send_packed_command
-        AbstractConnection.send_packed_command = lambda *args, **named: die(send(*args, **named))
+        deadly = lambda *args, **named: die(send(*args, **named))  # noqa: E731
+        setattr(AbstractConnection, send.__name__, deadly)
 
 
 def fate(lab: Lab, scenario: Scenario, fuse: Fuse) -> int:

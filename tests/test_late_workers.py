@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import errno
 from itertools import count
+from typing import TYPE_CHECKING, Any
 
 import pytest
 
@@ -29,6 +30,9 @@ from .processes import (
     replace,
     there,
 )
+
+if TYPE_CHECKING:
+    from pathlib import Path
 
 
 @pytest.fixture
@@ -54,12 +58,13 @@ def stage(monkeypatch):
 
 @pytest.mark.parametrize("links", [True, False])
 def test_a_worker_late_at_any_call_touches_nothing_of_the_next_life(
-    labs, stage, monkeypatch, links
+    labs, stage, monkeypatch, caplog, links
 ):
     if not links:
         monkeypatch.setattr(posix, "link", no_link)
     for number, lab in enumerate(labs):
-        late, theirs = lab.process(), {}
+        late = lab.process()
+        theirs: dict[Path, Any] = {}
         paths = [lab.file(name, "ours") for name in ("a.jpg", "b.jpg")]
         for path in paths:
             late.store(path, scope="s")
@@ -83,6 +88,7 @@ def test_a_worker_late_at_any_call_touches_nothing_of_the_next_life(
         assert {path: identity(path) for path in theirs} == theirs
         assert late.stats().deleted_blobs == 2
         assert lab.leftovers() == []
+        assert "cannot" not in caplog.text
         if not stop.done:
             break
     assert number > 30
@@ -108,7 +114,8 @@ def test_a_worker_that_goes_on_while_another_takes_over_harms_nothing(labs, stag
     for at in count():
         for number, lab in enumerate(labs):
             path, process = doomed(lab)
-            late, theirs = Paused(stage, process.sweep, at), []
+            late = Paused(stage, process.sweep, at)
+            theirs: list[Any] = []
 
             def go_on(path=path, late=late, theirs=theirs):
                 theirs += [] if path.exists() else [replace(path, "theirs")]
@@ -134,7 +141,7 @@ def test_three_workers_one_late_behind_the_other_harm_nothing(labs, stage):
     for at in count():
         for number, lab in enumerate(labs):
             path, process = doomed(lab)
-            theirs = []
+            theirs: list[Any] = []
 
             def third(lab=lab, path=path, theirs=theirs):
                 lab.pass_time(CLAIM_S + 1)
@@ -189,7 +196,7 @@ def test_a_chain_of_three_dead_workers_is_finished_by_the_fourth(labs, stage):
     assert deepest == 4  # quarantine/third/second/first/blob
 
 
-def test_a_take_over_that_fails_raises_nothing_and_is_repeated(lab, stage):
+def test_a_take_over_that_fails_raises_nothing_and_is_repeated(lab, stage, caplog):
     path, process = doomed(lab)
     with stage.during(Once(crash, when=lambda name, _: name == "unlink")), pytest.raises(Crash):
         process.sweep()
@@ -201,6 +208,7 @@ def test_a_take_over_that_fails_raises_nothing_and_is_repeated(lab, stage):
 
     with stage.during(fail):
         assert process.sweep().deleted == 0
+    assert "a claim cannot be taken over now" in caplog.text
     lab.settle()
 
     verdict(lab, process, path, [], "after the disk is well again")
@@ -245,7 +253,8 @@ def test_a_store_during_a_deletion_gives_a_ref_that_holds_or_says_there_is_no_fi
     outcomes = set()
     for number, lab in enumerate(labs):
         path, process = doomed(lab)
-        other, refs = lab.process(), []
+        other = lab.process()
+        refs: list[str] = []
 
         def store(lab=lab, path=path, other=other, refs=refs):
             if fresh:

@@ -172,6 +172,38 @@ def test_a_look_whose_reply_is_lost_starts_again_from_nothing(
         reader.resolve(dead)
 
 
+def test_a_connection_that_is_renewed_while_it_sends_starts_again_from_nothing(
+    reader, index, settings, cat, monkeypatch
+):
+    """A health check of redis-py may reconnect after the question was made for the old connection."""
+    dead = lose_the_newest_mark(reader, index, settings, cat)
+    renew_once(monkeypatch)
+
+    with pytest.raises(RefGone, match="released"):
+        reader.resolve(dead)
+
+
+def renew_once(patch):
+    """Reconnect in the next send of a question."""
+    due = [1]
+
+    def send(self, command, **named):
+        if due:
+            due.clear()
+            self.disconnect()
+        return keep(self, command, **named)
+
+    async def send_async(self, command, **named):
+        if due:
+            due.clear()
+            await self.disconnect()
+        return await keep_async(self, command, **named)
+
+    keep, keep_async = AbstractConnection.send_packed_command, AsyncConnection.send_packed_command
+    patch.setattr(AbstractConnection, "send_packed_command", send)
+    patch.setattr(AsyncConnection, "send_packed_command", send_async)
+
+
 def test_what_a_connection_said_is_learnt_before_another_call_can_have_it(
     store, other, cat, monkeypatch
 ):

@@ -6,6 +6,7 @@ import asyncio
 import json
 from dataclasses import replace
 from itertools import count
+from typing import Any
 
 import pytest
 import redis
@@ -45,9 +46,12 @@ class Witness:
             return self._ask(step)
         words = self.process._speech.by_digest(step)
         heard = []
-        answer = self._ask(
-            replace(step, parse=lambda reply: heard.append(reply) or step.parse(reply))
-        )
+
+        def parse(reply):
+            heard.append(reply)
+            return step.parse(reply)
+
+        answer = self._ask(replace(step, parse=parse))
         self.sent.append((step.script, words, heard[0]))
         if self.sends_again:
             self.send_all_again()
@@ -65,22 +69,27 @@ class Witness:
             except redis.ResponseError as error:
                 answer = error
             assert dump(self.lab.client, self.lab.namespace) == before, script
-            if self.sends_again and not is_late_twin(words, first, answer, before):
+            if self.sends_again and not is_late_twin(script, words, first, answer, before):
                 assert answer == first, script
             said.append(str(answer))
         return said
 
 
-def is_late_twin(words, first, again, before):
-    """Whether a store, or its refusal, says "joined" of its own blob because ref and blob have gone since.
+def is_late_twin(script, words, first, again, before):
+    """Whether a store, or its refusal, comes so late that it can only say that ref and blob have gone since.
 
-    It is the same ref, made and ended. Its caller must drop the file's second name: nothing else would.
+    Of a ref that was made and ended it says "joined", so that its caller drops the file's second name;
+    of one that was withdrawn it says "busy", and that caller has answered long ago.
     """
-    ref, blob = words[OWN : OWN + 2]
-    if f"ref:{ref}" in before or f"blob:{blob}" in before or isinstance(again, Exception):
+    if script not in {"store", "refuse"} or isinstance(again, Exception):
         return False
-    made = json.loads(first).get("verdict") in {"new", "joined"}
-    return made and json.loads(again) == {"verdict": "joined", "blob": blob}
+    ref, blob = words[OWN : OWN + 2]
+    if f"ref:{ref}" in before or json.loads(first)["verdict"] not in {"new", "joined"}:
+        return False
+    verdict = json.loads(again)["verdict"]
+    if before[f"gone:{ref}"][1].startswith(b"refused"):
+        return verdict == "busy"
+    return verdict == "joined" and f"blob:{blob}" not in before
 
 
 def shared(lab, process):
@@ -190,7 +199,17 @@ def busy(lab, process):
     acknowledge(process, "t1", ident("b1"), 1)
 
 
-HISTORIES = [shared, tree, expired, failing, lapsed, refused, busy]
+def withdrawn(lab, process):
+    """Two refs whose file went while they were being stored."""
+    for name in ("1", "2"):
+        register(process, name)
+    for name in ("2", "1"):
+        process._ask(changes.withdraw(ident(f"r{name}"), f"withdraw {name}"))
+    claim(process, "t1", 30_000)
+    acknowledge(process, "t1", ident("b1"), 1)
+
+
+HISTORIES = [shared, tree, expired, failing, lapsed, refused, busy, withdrawn]
 each_history = pytest.mark.parametrize("history", HISTORIES, ids=lambda each: each.__name__)
 
 
@@ -279,7 +298,8 @@ def wire(monkeypatch):
 @pytest.fixture(params=["sync", "async"])
 def fresh(request, server_url, settings, tmp_path):
     """Give a maker of stores, each with a client, a root and a namespace of its own."""
-    made, numbers = [], count()
+    made: list[Any] = []
+    numbers = count()
     with asyncio.Runner() as runner:
 
         def make():

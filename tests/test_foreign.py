@@ -1,0 +1,267 @@
+"""A key of a foreign type, foreign bytes, a foreign format: a typed error, and nothing has changed."""
+
+from __future__ import annotations
+
+import re
+
+import pytest
+
+from mediastore import MediaMeta, MediaStore
+from mediastore.connection import Link, Speech
+from mediastore.errors import Corrupt, IndexVersion
+from mediastore.index import __doc__ as documentation, changes, reads
+from mediastore.index.steps import FORMAT, prefix
+from mediastore.journal import Held, Outcome
+from mediastore.model import Ref
+
+from .conftest import names_left
+from .test_hostile import CALLS
+from .test_index import dump
+
+NOW_MS = 1_900_000_000_000
+LONG_MS = 86_400_000
+
+
+def ident(name):
+    return name.ljust(22, "0")
+
+
+# --- keys of a foreign type
+
+
+class Index:
+    """A namespace with something in every kind of key, and steps that use them."""
+
+    def __init__(self, client, namespace):
+        self.client, self.namespace, self.now = client, namespace, NOW_MS
+        self.link = Link(client, Speech(namespace, lambda: self.now))
+
+    def do(self, *steps):
+        for step in steps:
+            self.link.perform(step)
+
+    def register(self, name, scope, *, ttl_ms=None):
+        self.do(
+            changes.store(ident(f"r{name}"), ident(f"b{name}"), scope, held(name), ttl_ms, META)
+        )
+
+    def fill(self):
+        self.do(changes.open_index({"root": "host:/media"}))
+        for name, scope in {"1": "s/x", "2": "small", "4": "closed/x", "5": "closed"}.items():
+            self.register(name, scope)
+        self.register("3", "due/x", ttl_ms=1000)
+        for name in "6789":
+            self.register(name, "cut/x")
+        self.do(
+            changes.release("cut", "op1", LONG_MS), changes.drain("cut", "op2", LONG_MS),
+            changes.claim("root", ident("t6"), "op3", 30_000, [ident("b6")]),
+            changes.acknowledge("root", ident("t6"), "op4", [Outcome(ident("b6"), 0, "EPERM", True)]),
+            changes.claim("root", ident("t8"), "op5", 60_000, [ident("b8")]),
+            changes.claim("root", ident("t9"), "op6", 1_000, [ident("b9")]),
+            changes.release("closed", "op7", LONG_MS),
+        )  # fmt: skip
+        self.now += 2_000
+        return self.dump()
+
+    def dump(self):
+        return dump(self.client, self.namespace)
+
+    def load(self, state):
+        keys = list(self.client.scan_iter(match=f"{prefix(self.namespace)}*", count=1000))
+        with self.client.pipeline() as pipe:
+            pipe.unlink("none", *keys)
+            for name, (kind, value) in state.items():
+                key = prefix(self.namespace) + name
+                if kind == "hash":
+                    pipe.hset(key, mapping=value)
+                elif kind == "zset":
+                    pipe.zadd(key, dict(value))
+                elif kind == "string":
+                    pipe.set(key, value)
+                else:
+                    (pipe.sadd if kind == "set" else pipe.rpush)(key, *value)
+            pipe.execute()
+
+
+META = MediaMeta(filename="cat.jpg")
+
+
+def held(name):
+    return Held("root", f"{name}.jpg", 1, f"link:{name}", f"{name}:1:1", "adopted")
+
+
+FOREIGN = {
+    "string": ("string", b"foreign"),
+    "hash": ("hash", {b"foreign": b"1"}),
+    "zset": ("zset", [(b"foreign", 1.0)]),
+    "set": ("set", {b"foreign"}),
+    "list": ("list", [b"foreign"]),
+}
+STEPS = {
+    "open": changes.open_index({"root": "host:/media"}),
+    "store": changes.store(ident("new"), ident("newb"), "s/x", held("7"), 1000, META),
+    "withdraw": changes.withdraw(ident("r1"), "op"),
+    "release": changes.release("small", "op", LONG_MS),
+    "drain": changes.drain("closed", "op", LONG_MS),
+    "expire": changes.expire("op", LONG_MS),
+    "claim": changes.claim("root", ident("t"), "op", 1_000),
+    "acknowledge": changes.acknowledge("root", ident("t8"), "op", [Outcome(ident("b8"), 1)]),
+    "refuse": changes.refuse(ident("new"), ident("newb")),
+    "list": reads.page("s/x", 0, 20),
+    "stats": reads.stats(),
+    "lookup": reads.lookup(Ref(f"media://{ident('r1')}")),
+    "blob_state": reads.blob_state("root", ident("b1")),
+    "due": reads.due(("root",)),
+    "left_of": reads.left_of("7"),
+    "farewell": reads.farewell(Ref(f"media://{ident('r1')}")),
+    "roots_of": reads.roots_of([ident("b1")]),
+    "place_of": reads.place_of("root"),
+    "scope_names": reads.scope_names("", ""),
+    "children": reads.children("s", 0),
+}
+
+#: The keys that each step looks at. Those that are missing here and not in the index are planted.
+LOOKS_AT = {
+    "open": "clock format roots",
+    "store": "blob:b7 children:s clock expiry left:cut path:root scope:s/x scopes seq stats trash:root"
+    " ref:new gone:new",
+    "withdraw": "blob:b1 children:s clock closed expiry path:root ref:r1 scope:s/x scopes seq stats"
+    " trash:root op:op",
+    "release": "blob:b2 clock closed expiry path:root ref:r2 scope:small scopes seq stats trash:root"
+    " children:small op:op",
+    "drain": "blob:b4 blob:b5 children:closed clock closed expiry path:root ref:r4 ref:r5 scope:closed"
+    " scope:closed/x scopes seq stats trash:root children:closed/x left:closed op:op",
+    "expire": "blob:b3 children:due clock closed expiry path:root ref:r3 scope:due/x scopes seq stats"
+    " trash:root op:op",
+    "claim": "blob:b7 blob:b9 claim:t9 clock path:root trash:root claim:t op:op",
+    "acknowledge": "blob:b8 claim:t8 clock left:cut path:root stats stuck trash:root op:op",
+    "refuse": "clock ref:new gone:new",
+    "list": "blob:b1 clock closed ref:r1 scope:s/x",
+    "stats": "clock closed roots scopes stats stuck trash:root",
+    "lookup": "closed ref:r1",
+    "farewell": "gone:r1",
+    "blob_state": "blob:b1 trash:root",
+    "due": "closed expiry trash:root",
+    "left_of": "left:7",
+    "roots_of": "blob:b1",
+    "place_of": "roots",
+    "scope_names": "scopes",
+    "children": "children:s",
+}
+
+
+def key_of(name, state):
+    kind, _, rest = name.partition(":")
+    if name == "left:cut":
+        return next(key for key in state if key.startswith("left:"))
+    if name == "left:closed":
+        return f"left:{state['closed'][1][0][1]:.0f}"
+    return f"{kind}:{ident(rest)}" if kind in {"ref", "blob", "claim", "gone"} else name
+
+
+#: The type of each kind of key, as the documentation of the index has it.
+TYPES = {
+    name: kind
+    for names, kind in re.findall(r"^    (\S.{15}) (\w+) ", documentation, re.MULTILINE)
+    for name in re.sub("<.*?>|:", "", names).split()
+}
+
+
+@pytest.fixture
+def index(client, settings):
+    return Index(client, settings.namespace)
+
+
+@pytest.mark.parametrize("name", STEPS)
+def test_a_key_of_a_foreign_type_is_met_before_anything_is_written(name, index):
+    state = index.fill()
+
+    for key in (key_of(word, state) for word in LOOKS_AT[name].split()):
+        for kind in set(FOREIGN) - {TYPES[key.partition(":")[0]]}:
+            before = {**state, key: FOREIGN[kind]}
+            index.load(before)
+
+            with pytest.raises(Corrupt, match="WRONGTYPE"):
+                index.do(STEPS[name])
+
+            assert index.dump() == before, (key, kind)
+
+
+def test_a_first_greeting_that_meets_a_foreign_key_leaves_nothing(index):
+    before = {"roots": FOREIGN["zset"]}
+    index.load(before)
+
+    with pytest.raises(Corrupt, match="WRONGTYPE"):
+        index.do(STEPS["open"])
+
+    assert index.dump() == before
+
+
+@pytest.mark.parametrize("name", STEPS)
+def test_a_step_looks_at_no_other_key(name, index):
+    state = index.fill()
+    index.do(*([STEPS[name]] if name != "farewell" else []))
+    clean = index.dump()
+    looked_at = {key_of(word, state) for word in LOOKS_AT[name].split()}
+
+    for kind, value in FOREIGN.items():
+        others = dict.fromkeys(set(state) - looked_at, value)
+        index.load({**state, **others})
+
+        index.do(*([STEPS[name]] if name != "farewell" else []))
+
+        assert index.dump() == {**clean, **others}, kind
+
+
+def test_every_key_has_the_type_that_is_documented(index):
+    found = {key.partition(":")[0]: kind for key, (kind, _) in index.fill().items()}
+
+    assert found == TYPES
+
+
+# --- foreign values
+
+
+@pytest.fixture(params=[False, True], ids=["bytes", "decoded"])
+def decoding(request, clients, settings):
+    """Give a store over a client that decodes, or not."""
+    with MediaStore(clients(decode_responses=request.param), settings) as store:
+        yield store
+
+
+def test_text_that_is_no_utf8_is_corrupt_and_the_next_call_is_right(
+    decoding, client, settings, make_file
+):
+    broken, fine = (decoding.store(make_file(name), scope="s") for name in ("1", "2"))
+    client.hset(f"{prefix(settings.namespace)}ref:{broken.id}", "filename", b"\xff\xfe")
+
+    for _ in range(2):
+        with pytest.raises(Corrupt):
+            decoding.resolve(broken)
+        with pytest.raises(Corrupt):
+            decoding.refs("s")
+        assert decoding.resolve(fine).name == "2"
+
+
+@pytest.mark.parametrize("field", ["scope", "seq", "root", "path", "size", "blob", "stored_at"])
+def test_a_ref_without_one_of_its_fields_is_corrupt(store, client, settings, cat, field):
+    ref = store.store(cat, scope="s")
+    client.hdel(f"{prefix(settings.namespace)}ref:{ref.id}", field)
+
+    with pytest.raises(Corrupt):
+        store.resolve(ref)
+
+
+@pytest.mark.parametrize("call", CALLS)
+def test_another_format_is_refused_by_every_call_and_nothing_changes(
+    store, client, settings, cat, media, call
+):
+    client.set(f"{prefix(settings.namespace)}format", "2")
+    before = dump(client, settings.namespace)
+
+    with pytest.raises(IndexVersion) as caught:
+        CALLS[call](store, cat)
+
+    assert (caught.value.found, caught.value.supported) == ("2", FORMAT)
+    assert dump(client, settings.namespace) == before
+    assert names_left(media) == []
