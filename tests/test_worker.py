@@ -19,7 +19,7 @@ import pytest
 import redis
 
 from mediastore import MediaStore, Settings, celery as ours
-from mediastore.embedded import EmbeddedServer, find_engine
+from mediastore.embedded import EmbeddedServer, _tied_to_us, find_engine
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -111,7 +111,8 @@ class Fleet:
         environ.update({f"MEDIASTORE_{name.upper()}": text for name, text in given.items()})
         with (self.home / "log").open("ab") as log:
             process = subprocess.Popen(
-                [sys.executable, "-m", "celery", "-A", app, *command, "-l", "info"],
+                # A test run that is killed leaves no fleet behind.
+                [*_tied_to_us(), sys.executable, "-m", "celery", "-A", app, *command, "-l", "info"],
                 env=environ,
                 cwd=self.home,
                 stdout=log,
