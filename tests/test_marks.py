@@ -56,7 +56,7 @@ def closed(client, settings):
     key = f"{prefix(settings.namespace)}closed"
 
     def make(number, after):
-        client.zadd(key, {f"closed:{n}": after + n for n in range(1, number + 1)})
+        client.zadd(key, {f"closed:{after + n}": after + n for n in range(1, number + 1)})
 
     return make
 
@@ -117,6 +117,7 @@ def test_a_reader_that_has_seen_too_many_marks_learns_them_again(
     dead, live = store.store(cat, scope="a/x"), store.store(cat, scope="b")
     other.release_all("a", wait=False)
     seq = newest()
+    assert store.resolve(live) == cat
 
     for time in range(times):
         closed(MOST_FACTS + 1, after=seq + time * 2 * MOST_FACTS)

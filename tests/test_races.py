@@ -247,7 +247,9 @@ def test_whatever_eight_processes_do_files_are_the_live_blobs_and_the_counters_a
     assert (now.refs, now.blobs) == (len(refs), len(files_in(media)))
     assert now.size_bytes == sum(os.path.getsize(path) for path in files_in(media))
     assert now.stored_refs == now.refs + now.released_refs + now.expired_refs >= sums["stored"]
-    assert (now.released_refs, now.deleted_blobs) == (sums["released"], sums["deleted"])
+    assert now.released_refs == sums["released"]
+    # A store helps to delete what stands in its way, and has no number to return for it.
+    assert now.deleted_blobs >= sums["deleted"]
     assert min(now.released_refs, now.expired_refs, now.refs) > 0
     for scope in ("a", "b", KEPT):
         parent.release_all(scope)
