@@ -128,7 +128,7 @@ LOOKS_AT = {
     "withdraw": "blob:b1 children:s clock closed expiry path:root ref:r1 scope:s/x scopes seq stats"
     " trash:root op:op",
     "release": "blob:b2 clock closed expiry path:root ref:r2 scope:small scopes seq stats trash:root"
-    " children:small op:op",
+    " children:small left:small op:op",
     "drain": "blob:b4 blob:b5 children:closed clock closed expiry path:root ref:r4 ref:r5 scope:closed"
     " scope:closed/x scopes seq stats trash:root children:closed/x left:closed op:op",
     "expire": "blob:b3 children:due clock closed expiry path:root ref:r3 scope:due/x scopes seq stats"
@@ -152,10 +152,6 @@ LOOKS_AT = {
 
 def key_of(name, state):
     kind, _, rest = name.partition(":")
-    if name == "left:cut":
-        return next(key for key in state if key.startswith("left:"))
-    if name == "left:closed":
-        return f"left:{state['closed'][1][0][1]:.0f}"
     return f"{kind}:{ident(rest)}" if kind in {"ref", "blob", "claim", "gone"} else name
 
 

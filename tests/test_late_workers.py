@@ -7,6 +7,7 @@ Redis is fakeredis here: the files are what matters.
 from __future__ import annotations
 
 import errno
+from functools import partial
 from itertools import count
 from typing import TYPE_CHECKING, Any
 
@@ -166,6 +167,36 @@ def test_three_workers_one_late_behind_the_other_harm_nothing(labs, stage):
         if not outer.done:
             break
     assert points > 100
+
+
+@pytest.mark.parametrize("scopes", [["s"], ["s", "s/x"]])
+def test_a_release_that_waits_returns_when_the_files_of_an_earlier_one_are_gone(
+    labs, stage, monkeypatch, scopes
+):
+    waits = 0
+    for number, lab in enumerate(labs):
+        paths = [lab.file(f"{n}.jpg", "ours") for n in range(3)]
+        first, second = lab.process(), lab.process()
+        for n, path in enumerate(paths):
+            first.store(path, scope=scopes[n % len(scopes)])
+        busy = Paused(stage, partial(first.release_all, "s"), number)
+
+        def wait(seconds, lab=lab, busy=busy):
+            busy.finish()
+            lab.offset_s += seconds
+
+        monkeypatch.setattr(lab, "pass_time", wait)
+        before = lab.offset_s
+        second.release_all("s")
+
+        assert not any(path.exists() for path in paths), number
+        waits += lab.offset_s > before
+        busy.finish()
+        assert first.stats().deleted_blobs == 3
+        assert lab.leftovers() == []
+        if not busy.stopped:
+            break
+    assert waits > 20
 
 
 # --- a worker that is dead

@@ -63,7 +63,7 @@ def files_in(root) -> list[str]:
 
 
 def release(store: MediaStore, _: int, scope: str) -> Any:
-    return store.release_all(scope)
+    return store.release_all(scope), files_in(store.settings.roots[0])
 
 
 @pytest.mark.parametrize("scopes", [["s"], ["s", "s/x", "s/x/y", "s/z", "s/z/1", "s/z/2"]])
@@ -74,9 +74,10 @@ def test_releases_of_one_scope_by_eight_processes_sum_to_the_truth(
         path = make_file(f"{number % 7}/{number}.jpg", b"x" * (1 + number % 5))
         parent.store(path, scope=scopes[number % len(scopes)])
 
-    done = crew.run(release, settings, "s")
+    answers = crew.run(release, settings, "s")
 
-    assert files_in(media) == []
+    done = [answer for answer, _ in answers]
+    assert [left for _, left in answers] == [[]] * 8
     assert sum(one.refs for one in done) == 300
     assert sum(one.deleted for one in done) == 300
     assert sum(one.freed_bytes for one in done) == 300 * 3

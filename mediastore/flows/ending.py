@@ -65,8 +65,8 @@ def release_all(ctx: Context, scope: str, *, wait: bool) -> Flow[Released]:
         yield from _delete_named(ctx, roots, cut.doomed, tally)
         if cut.closed:
             still_closed = yield from _drain(ctx, scope, deadline, tally, roots)
-        if cut.closed and not still_closed:
-            yield from _see_off(ctx, cut.closed, roots, deadline, tally)
+        if not still_closed and (cut.closed or cut.others or tally.pending):
+            yield from _see_off(ctx, scope, roots, deadline, tally)
     return Released(
         tally.released,
         tally.deleted,
@@ -96,13 +96,13 @@ def _drain(
 
 
 def _see_off(
-    ctx: Context, mark: str, roots: dict[str, str], deadline: float, tally: _Tally
+    ctx: Context, scope: str, roots: dict[str, str], deadline: float, tally: _Tally
 ) -> Flow[None]:
-    """Wait for, or finish, what other processes drained of this release: then the caller's own roots are clean."""
+    """Wait for, or finish, what other processes have begun to delete of this scope: then the caller's own roots are clean."""
     wait = LOOK_AGAIN_S
     deadline = min(deadline, (yield from blobs.Elapsed()) + ctx.settings.seconds("timeout"))
     while True:
-        left = yield from reads.left_of(mark)
+        left = yield from reads.left_of(scope)
         mine = yield from reads.roots_of(left)
         before = tally.deleted
         busy = [(root, blob) for blob, (root, errno) in mine.items() if root in roots and not errno]

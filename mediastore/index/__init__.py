@@ -13,7 +13,7 @@ Keys of one namespace share the prefix `mediastore:{<namespace>}:` and so one sl
     path:<root id>   hash    relative path -> its current blob
     trash:<root id>  zset    blob id -> due ms: the journal of bytes that must go
     claim:<token>    hash    root deadline since prev, and a field blob:<id> for each blob of the batch
-    left:<seq>       set     blobs that one closed release doomed and that are not gone yet
+    left:<scope>     set     blobs that releases of the scope doomed and that are not gone yet
     stuck            hash    blob id -> errno, root and path of a blob that will not go
     roots stats      hash    root id -> host:path; counters
     gone:<id>        string  tombstone: cause, ms, scope            (carries a TTL)

@@ -74,13 +74,20 @@ class Ended:
     doomed: tuple[tuple[str, str], ...]
     closed: str
     done: bool
+    others: bool
 
 
 def _ended(reply: Any) -> Ended:
     a = from_json(reply)
     doomed = tuple((root, blob) for root, blob in (a["doomed"] or []))
     return Ended(
-        a["released"], a["expired"], a["kept"], doomed, a.get("closed", ""), bool(a.get("done", 1))
+        released=a["released"],
+        expired=a["expired"],
+        kept=a["kept"],
+        doomed=doomed,
+        closed=a.get("closed", ""),
+        done=bool(a.get("done", 1)),
+        others=bool(a.get("others", 0)),
     )
 
 

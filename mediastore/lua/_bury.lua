@@ -47,7 +47,7 @@ local function end_ref(ref, tombstone_ms)
   local words = withdrawn and ref.blob or str(math.floor(at / 1000)) .. " " .. ref.scope
   redis.call("SET", P .. "gone:" .. ref.id, cause .. " " .. words, "PX", tombstone_ms)
   local blob = blobs[ref.blob]
-  if blob then blob.refs, blob.touched, blob.cut = blob.refs - 1, true, ref.mark and str(ref.mark) end
+  if blob then blob.refs, blob.touched, blob.cut = blob.refs - 1, true, ref.cut end
 end
 
 local function bury(tombstone_ms)

@@ -2,9 +2,9 @@
 
 -- The marks of the scope and of its ancestors: every ref below with a seq up to one of them is dead.
 local function marks_above(scope)
-  local found = {}
-  for _, mark in ipairs(redis.call("ZMSCORE", P .. "closed", unpack(lineage(scope)))) do
-    if mark then found[#found + 1] = tonumber(mark) end
+  local found, line = {}, lineage(scope)
+  for i, mark in ipairs(redis.call("ZMSCORE", P .. "closed", unpack(line))) do
+    if mark then found[#found + 1] = { seq = tonumber(mark), scope = line[i] } end
   end
   return found
 end
@@ -13,7 +13,7 @@ end
 local function first_cut(found, seq)
   local first
   for _, mark in ipairs(found) do
-    if mark >= seq and (not first or mark < first) then first = mark end
+    if mark.seq >= seq and (not first or mark.seq < first.seq) then first = mark end
   end
   return first
 end

@@ -25,17 +25,19 @@ local function plan_blob(id)
 end
 
 -- `home` is the scope whose set named the ref; a ref without its hash is only taken off that set.
+-- `cut` is the scope whose release ends it now, if none has before.
 -- Returns what it cost, in refs: the first ref of a scope costs as much as two.
-local function plan(id, home)
+local function plan(id, home, cut)
   local r = redis.call("HMGET", P .. "ref:" .. id, "scope", "seq", "blob", "size", "expires_at")
   local ref = { id = id, scope = r[1] or home, known = r[1] }
   local cost = marks[ref.scope] and 1 or 2
   if ref.scope then plan_scope(ref.scope) end
   if ref.known then
     ref.blob, ref.size, ref.due = r[3], tonumber(r[4]), r[5] and tonumber(r[5])
-    ref.mark = first_cut(marks[ref.scope], tonumber(r[2]))
+    local mark = first_cut(marks[ref.scope], tonumber(r[2]))
+    ref.mark, ref.cut = mark and mark.seq, mark and mark.scope or cut
     if not blobs[ref.blob] then plan_blob(ref.blob) end
-    if ref.mark then expect_once("set", "left:" .. str(ref.mark)) end
+    if ref.cut then expect_once("set", "left:" .. ref.cut) end
   end
   refs[#refs + 1] = ref
   return cost

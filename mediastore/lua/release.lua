@@ -5,17 +5,19 @@
 -- ARGV[5] limit         int   most refs to end here; a larger scope, or a tree, is closed instead
 -- ARGV[6] tombstone_ms  ms    how long an ended ref is remembered
 --
--- Returns {released, expired, kept, doomed = {{root, blob}, ...}, closed = mark or ""}.
+-- Returns {released, expired, kept, doomed = {{root, blob}, ...}, closed = mark or "", others = 0 or 1}.
+-- `others`: files that an earlier release of the scope ended are not gone yet.
 -- Twice with one op: the same answer; a new call raises the mark, and drains do the rest.
 -- Cost: O(1) when closing, O(limit) inline.
 
 local scope, limit, tombstone_ms = ARGV[4], int(ARGV[5], 1, 64), int(ARGV[6], 1, 9e15)
 plan_scope(scope)
+expect_once("set", "left:" .. scope)
 expect_once("zset", "children:" .. scope)
 plan_common()
 local size = redis.call("ZCARD", P .. "scope:" .. scope)
 local parent_of_some = redis.call("EXISTS", P .. "children:" .. scope) == 1
-tally.closed = ""
+tally.closed, tally.others = "", redis.call("EXISTS", P .. "left:" .. scope)
 
 if size > limit or parent_of_some then
   local mark = next_seq()
@@ -25,7 +27,7 @@ if size > limit or parent_of_some then
   return finish(tally)
 end
 
-for _, id in ipairs(redis.call("ZRANGE", P .. "scope:" .. scope, 0, -1)) do plan(id, scope) end
+for _, id in ipairs(redis.call("ZRANGE", P .. "scope:" .. scope, 0, -1)) do plan(id, scope, scope) end
 bury(tombstone_ms)
 redis.call("ZREM", P .. "closed", scope)
 return finish(tally)
