@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from contextlib import suppress
-from itertools import count
+from itertools import count, permutations, product
 
 import pytest
 
@@ -77,6 +77,64 @@ def test_borrowed_wins_when_the_file_was_replaced_in_between(lab, metas):
     assert (done.refs, done.pending, done.failed) == (2, 0, 0)
     assert path.read_text() == "second"
     assert lab.leftovers() == []
+
+
+@pytest.mark.parametrize("wait", [True, False])
+@pytest.mark.parametrize("order", list(permutations("abc")))
+@pytest.mark.parametrize("metas", list(product((FORGET, None), repeat=3)))
+def test_what_replaced_a_borrowed_file_is_borrowed_for_as_long_as_one_ref_of_it_lives(
+    lab, metas, order, wait
+):
+    path, process = lab.file("a.jpg", "first"), lab.process()
+    borrowed: set[str] = set()
+    for scope, meta in zip("abc", metas, strict=True):
+        replace(path, f"file of {scope}")
+        process.store(path, scope=scope, meta=meta)
+        if meta or borrowed:
+            borrowed.add(scope)
+
+    for number, ended in enumerate(order):
+        process.release_all(ended, wait=wait)
+        borrowed.discard(ended)
+        replace(path, f"probe {number}")
+        process.store(path, scope="probe")
+        process.release_all("probe")
+        assert path.exists() == bool(borrowed)
+
+    process.sweep()
+    assert lab.leftovers() == []
+
+
+def test_a_borrowed_file_with_a_held_link_counts_like_one_without(lab):
+    path, process = lab.file("a.jpg", "first"), lab.process()
+    process.store(path, scope="first")
+    process.store(path, scope="first", meta=FORGET)
+    replace(path, "second")
+    process.store(path, scope="second")
+    process.release_all("second")
+    assert path.exists()
+
+    process.store(path, scope="third")
+    process.release_all("third")
+
+    assert path.read_text() == "second"
+    process.release_all("first")
+    process.store(path, scope="fourth")
+    assert process.release_all("fourth").deleted == 1
+    assert lab.leftovers() == []
+
+
+def test_what_is_rescued_beside_a_borrowed_file_that_it_replaced_is_borrowed_again(lab):
+    path, process = lab.file("a.jpg", "first"), lab.process()
+    process.store(path, scope="first", meta=FORGET)
+    replace(path, "second")
+    process.store(path, scope="second")
+    process.release_all("second", wait=False)
+
+    process.store(path, scope="third")
+    process.release_all("third")
+
+    assert path.read_text() == "second"
 
 
 @pytest.mark.parametrize("wait", [True, False])

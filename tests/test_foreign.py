@@ -52,6 +52,9 @@ class Index:
         self.register("3", "due/x", ttl_ms=1000)
         for name in "6789":
             self.register(name, "cut/x")
+        for name in ("21", "22"):
+            lent = Held("root", "lent.jpg", 1, f"inode:{name}", f"{name}:1:1", "borrowed")
+            self.do(changes.store(ident(f"r{name}"), ident(f"b{name}"), "lent", lent, None, META))
         self.do(
             changes.release("cut", "op1", LONG_MS), changes.drain("cut", "op2", LONG_MS),
             changes.claim("root", ident("t6"), "op3", 30_000, [ident("b6")]),
@@ -123,16 +126,17 @@ STEPS = {
 #: The keys that each step looks at. Those that are missing here and not in the index are planted.
 LOOKS_AT = {
     "open": "clock format roots",
-    "store": "blob:b7 children:s clock expiry left:cut path:root scope:s/x scopes seq stats trash:root"
-    " ref:new gone:new",
-    "withdraw": "blob:b1 children:s clock closed expiry path:root ref:r1 scope:s/x scopes seq stats"
-    " trash:root op:op",
-    "release": "blob:b2 clock closed expiry path:root ref:r2 scope:small scopes seq stats trash:root"
-    " children:small left:small op:op",
-    "drain": "blob:b4 blob:b5 children:closed clock closed expiry path:root ref:r4 ref:r5 scope:closed"
-    " scope:closed/x scopes seq stats trash:root children:closed/x left:closed op:op",
-    "expire": "blob:b3 children:due clock closed expiry path:root ref:r3 scope:due/x scopes seq stats"
-    " trash:root op:op",
+    "store": "blob:b7 children:s clock expiry left:cut borrowed:root path:root scope:s/x"
+    " scopes seq stats trash:root ref:new gone:new",
+    "withdraw": "blob:b1 children:s clock closed expiry borrowed:root path:root ref:r1"
+    " scope:s/x scopes seq stats trash:root op:op",
+    "release": "blob:b2 clock closed expiry borrowed:root path:root ref:r2 scope:small scopes"
+    " seq stats trash:root children:small left:small op:op",
+    "drain": "blob:b4 blob:b5 children:closed clock closed expiry borrowed:root path:root"
+    " ref:r4 ref:r5 scope:closed scope:closed/x scopes seq stats trash:root"
+    " children:closed/x left:closed op:op",
+    "expire": "blob:b3 children:due clock closed expiry borrowed:root path:root ref:r3"
+    " scope:due/x scopes seq stats trash:root op:op",
     "claim": "blob:b7 blob:b9 claim:t9 clock path:root trash:root claim:t op:op",
     "acknowledge": "blob:b8 claim:t8 clock left:cut path:root stats stuck trash:root op:op",
     "refuse": "clock ref:new gone:new",

@@ -17,19 +17,25 @@ local function prune(scope)
   end
 end
 
+-- A borrowed blob gives up its path, or, where the path went on to another blob, its share of `borrowed`.
+-- True when there is nothing to journal: not ours to delete, and nothing of ours on the disk.
+local function give_back(id, blob)
+  local path, others = P .. "path:" .. blob.root, P .. "borrowed:" .. blob.root
+  local ours, bare = redis.call("HGET", path, blob.path) == id, string.sub(blob.identity, 1, 5) ~= "link:"
+  if ours and bare then redis.call("HDEL", path, blob.path) end
+  if not ours and redis.call("HINCRBY", others, blob.path, -1) <= 0 then redis.call("HDEL", others, blob.path) end
+  return bare
+end
+
 local function doom(id, blob)
-  local key = P .. "blob:" .. id
   count("blobs", -1)
   count("size_bytes", -blob.size)
-  if blob.custody == "borrowed" and string.sub(blob.identity, 1, 5) ~= "link:" then
-    -- Not ours to delete, and nothing of ours on the disk: there is nothing to journal.
-    local path = P .. "path:" .. blob.root
-    if redis.call("HGET", path, blob.path) == id then redis.call("HDEL", path, blob.path) end
-    later("UNLINK", key)
+  if blob.custody == "borrowed" and give_back(id, blob) then
+    later("UNLINK", P .. "blob:" .. id)
     tally.kept = tally.kept + 1
     return
   end
-  redis.call("HSET", key, "state", "doomed", "refs", 0, unpack(blob.cut and { "cut", blob.cut } or {}))
+  redis.call("HSET", P .. "blob:" .. id, "state", "doomed", "refs", 0, unpack(blob.cut and { "cut", blob.cut } or {}))
   later("ZADD", P .. "trash:" .. blob.root, str(now), id)
   if blob.cut then later("SADD", P .. "left:" .. blob.cut, id) end
   tally.doomed[#tally.doomed + 1] = { blob.root, id }

@@ -1,26 +1,20 @@
 -- _plan: put after the prelude of the scripts that end refs. Reads everything their ending needs;
 -- nothing is written before `bury`, so that a key of a foreign type stops the script while nothing has changed.
 
-local refs, blobs, checked, marks = {}, {}, {}, {}
-
-local function expect_once(kind, name)
-  if not checked[name] then checked[name] = expect(kind, name) end
-end
+local refs, blobs, marks = {}, {}, {}
 
 local function plan_scope(scope)
   if marks[scope] then return end
-  expect_once("zset", "scope:" .. scope)
-  for i, s in ipairs(lineage(scope)) do
-    if i > 1 then expect_once("zset", "children:" .. s) end
-  end
+  lineage_to_change(scope)
   marks[scope] = marks_above(scope)
 end
 
 local function plan_blob(id)
   local b = redis.call("HMGET", P .. "blob:" .. id, "refs", "root", "path", "custody", "identity", "size")
   if not b[1] then return end
-  expect_once("zset", "trash:" .. b[2])
-  expect_once("hash", "path:" .. b[2])
+  expect("zset", "trash:" .. b[2])
+  expect("hash", "path:" .. b[2])
+  expect("hash", "borrowed:" .. b[2])
   blobs[id] = { refs = tonumber(b[1]), root = b[2], path = b[3], custody = b[4], identity = b[5], size = tonumber(b[6]) }
 end
 
@@ -37,7 +31,7 @@ local function plan(id, home, cut)
     local mark = first_cut(marks[ref.scope], tonumber(r[2]))
     ref.mark, ref.cut = mark and mark.seq, mark and mark.scope or cut
     if not blobs[ref.blob] then plan_blob(ref.blob) end
-    if ref.cut then expect_once("set", "left:" .. ref.cut) end
+    if ref.cut then expect("set", "left:" .. ref.cut) end
   end
   refs[#refs + 1] = ref
   return cost
@@ -45,5 +39,5 @@ end
 
 local function plan_common()
   local kinds = { expiry = "zset", scopes = "zset", closed = "zset", stats = "hash", seq = "string", clock = "string" }
-  for name, kind in pairs(kinds) do expect_once(kind, name) end
+  for name, kind in pairs(kinds) do expect(kind, name) end
 end

@@ -18,10 +18,13 @@ end
 local function str(n) return string.format("%.0f", n) end
 
 -- Lua never rolls back: a key of a foreign type must be met before the first write.
+local checked = {}
 local function expect(kind, name)
+  if checked[name] then return checked[name] end
   local found = redis.call("TYPE", P .. name)["ok"]
   if found ~= "none" and found ~= kind then error("WRONGTYPE " .. P .. name .. " is a " .. found) end
-  return P .. name
+  checked[name] = P .. name
+  return checked[name]
 end
 
 local time = redis.call("TIME")
@@ -63,4 +66,12 @@ local function lineage(scope)
     if not parent then return line end
     line[#line + 1] = parent
   end
+end
+
+-- The same, for a script that adds to the tree or takes from it.
+local function lineage_to_change(scope)
+  local line = lineage(scope)
+  expect("zset", "scope:" .. scope)
+  for i = 2, #line do expect("zset", "children:" .. line[i]) end
+  return line
 end

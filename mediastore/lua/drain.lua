@@ -21,7 +21,7 @@ local left, clean, below = limit, {}, "(" .. str(mark)
 -- Children are visited oldest bound first; those with only newer refs are never visited.
 local function visit(node)
   plan_scope(node)
-  expect_once("zset", "children:" .. node)
+  expect("zset", "children:" .. node)
   local ids = redis.call("ZRANGEBYSCORE", P .. "scope:" .. node, "-inf", below, "LIMIT", 0, left + 1)
   for i = 1, math.min(#ids, left) do plan(ids[i], node) end
   local finished = #ids <= left

@@ -23,12 +23,8 @@ local ttl = ARGV[13] ~= "" and int(ARGV[13], 1, 9e15)
 local twin = earlier(id, blob)
 if twin then return finish(twin) end
 
-local line = lineage(scope)
-for i, s in ipairs(line) do
-  expect("zset", "scope:" .. s)
-  if i > 1 then expect("zset", "children:" .. s) end
-end
-for name, kind in pairs({ expiry = "zset", scopes = "zset", stats = "hash", seq = "string", ["path:" .. root] = "hash", ["trash:" .. root] = "zset" }) do expect(kind, name) end
+local line = lineage_to_change(scope)
+for name, kind in pairs({ expiry = "zset", scopes = "zset", stats = "hash", seq = "string", ["path:" .. root] = "hash", ["borrowed:" .. root] = "hash", ["trash:" .. root] = "zset" }) do expect(kind, name) end
 
 -- The caller's held link pins its inode, so an equal number is the same file; "stat" pins nothing and must match whole.
 local function same(identity)
@@ -44,8 +40,10 @@ if old[1] == "deleting" or old[1] == "stuck" or (old[1] == "doomed" and old[2] =
   burn(id, current)
   return finish({ verdict = "busy", blob = current })
 end
--- On a shared path borrowed wins over adopted, in any order, for as long as one ref of it lives.
-if old[1] == "live" and old[4] == "borrowed" then custody = "borrowed" end
+-- On a shared path borrowed wins over adopted, in any order, for as long as one ref of it lives:
+-- also a ref of a file that was replaced since, which `borrowed` counts.
+local lent = old[1] == "live" and old[4] == "borrowed"
+if lent or redis.call("HEXISTS", P .. "borrowed:" .. root, path) == 1 then custody = "borrowed" end
 
 if (old[1] == "live" or old[1] == "doomed") and same(old[3]) then
   verdict, blob, identity = "joined", current, old[3]
@@ -60,6 +58,7 @@ else
   redis.call("HSET", P .. "blob:" .. blob, "state", "live", "refs", 1, "ever", 0, "root", root, "path", path,
     "custody", custody, "identity", identity, "size", size)
   redis.call("HSET", P .. "path:" .. root, path, blob)
+  if lent then redis.call("HINCRBY", P .. "borrowed:" .. root, path, 1) end
 end
 if verdict == "new" or old[1] == "doomed" then
   redis.call("HINCRBY", P .. "stats", "blobs", 1)
