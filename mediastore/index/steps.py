@@ -21,11 +21,11 @@ FORMAT: Final = "1"
 #: A changing command is refused this long after it was made (W of the protocol).
 REPLAY_WINDOW_MS: Final = 60_000
 #: The most refs or blobs a script looks at or claims, so that its pause stays below a millisecond.
-BATCH: Final = 64
+BATCH: Final = 32
 #: Beyond this many facts it is cheaper to learn the marks again than to keep those that drains have finished.
 MOST_FACTS: Final = 10_000
-#: The most refs a script ends or describes: that costs three times as much (benchmarks/script_pause.py).
-END_BATCH: Final = 20
+#: The most refs a script ends or describes: each costs three times as much (benchmarks/script_pause.py).
+END_BATCH: Final = 10
 
 _ENDS_REFS = ("_marks", "_batch", "_plan", "_bury")
 #: What stands between the prelude and a script.
