@@ -27,6 +27,7 @@ from kombu.exceptions import OperationalError
 from .client import MediaStore
 from .errors import InvalidSettings, MediaStoreError
 from .settings import Settings, mask
+from .sweeper import report
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -277,9 +278,7 @@ def _run(name: str, work: Callable[[], Swept]) -> None:
     except SoftTimeLimitExceeded:
         logger.warning("a %s took over %d s; the next one goes on with it", name, SOFT_LIMIT_S)
     else:
-        counts = (swept.expired, swept.drained, swept.deleted, swept.failed)
-        if any(counts):
-            logger.info("swept: %d expired, %d drained, %d files deleted, %d failed", *counts)
+        report(swept)
 
 
 # --- the clocks

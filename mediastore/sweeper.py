@@ -68,7 +68,8 @@ class _Beat:
         return pause
 
 
-def _report(swept: Swept) -> None:
+def report(swept: Swept) -> None:
+    """Log what a pass removed; one that found nothing says nothing."""
     if swept.refs or swept.deleted or swept.failed:
         logger.info(
             "swept: %d expired, %d drained, %d files deleted, %d failed",
@@ -118,7 +119,7 @@ class Sweeper:
         while not stop.is_set():
             full = beat.full()
             try:
-                _report(self._sweep(full))
+                report(self._sweep(full))
             except MediaStoreError as error:
                 logger.warning("a sweep failed and will be tried again: %s", error)
             except Exception:
@@ -164,7 +165,7 @@ class AsyncSweeper:
         while True:
             full = beat.full()
             try:
-                _report(await self._sweep(full))
+                report(await self._sweep(full))
             except MediaStoreError as error:
                 logger.warning("a sweep failed and will be tried again: %s", error)
             except Exception:

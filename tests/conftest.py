@@ -11,6 +11,7 @@ import asyncio
 import inspect
 import os
 import secrets
+from itertools import count
 from typing import TYPE_CHECKING, Any
 
 import fakeredis
@@ -160,6 +161,28 @@ def expect_empty(client: redis.Redis, settings: Settings, media: Path) -> Callab
         assert names_left(media) == []
 
     return check
+
+
+@pytest.fixture
+def labs(clients: Any, tmp_path: Path) -> Iterator[Any]:
+    """Give one laboratory after the other, each with a root of its own."""
+    from .lab import Lab  # it needs what is here
+
+    return (Lab(clients, tmp_path / str(number)) for number in count())
+
+
+@pytest.fixture
+def lab(labs: Iterator[Any]) -> Any:
+    """Give one laboratory."""
+    return next(labs)
+
+
+@pytest.fixture
+def stage(monkeypatch: pytest.MonkeyPatch) -> Any:
+    """Give a stage on which another process acts in the middle of a step."""
+    from .processes import Stage
+
+    return Stage(monkeypatch)
 
 
 def keys_left(client: redis.Redis, namespace: str) -> set[str]:

@@ -3,15 +3,15 @@
 from __future__ import annotations
 
 from contextlib import suppress
-from itertools import count, permutations, product
+from itertools import permutations, product
 
 import pytest
 
 from mediastore import Cleanup, MediaMeta
 from mediastore.errors import FileMissing
 
-from .lab import CLAIM_S, Crash, Lab
-from .processes import Once, Stage, crash, replace
+from .lab import CLAIM_S, Crash
+from .processes import Once, crash, replace
 
 FORGET = MediaMeta(cleanup=Cleanup.FORGET)
 
@@ -19,22 +19,6 @@ FORGET = MediaMeta(cleanup=Cleanup.FORGET)
 @pytest.fixture
 def lane():
     return "fake"
-
-
-@pytest.fixture
-def labs(clients, tmp_path):
-    """Give one laboratory after the other, each with a root of its own."""
-    return (Lab(clients, tmp_path / str(number)) for number in count())
-
-
-@pytest.fixture
-def lab(labs):
-    return next(labs)
-
-
-@pytest.fixture
-def stage(monkeypatch):
-    return Stage(monkeypatch)
 
 
 def test_what_is_borrowed_is_neither_deleted_nor_held_nor_pending(lab):

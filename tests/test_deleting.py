@@ -9,36 +9,19 @@ from __future__ import annotations
 import errno
 import os
 from contextlib import suppress
-from itertools import count
 
 import pytest
 
 from mediastore import MediaStore, Settings
 from mediastore.blobs import posix
 
-from .lab import CLAIM_S, Crash, Lab
-from .processes import Once, Stage, both, crash, identity, no_link, replace, there
+from .lab import CLAIM_S, Crash
+from .processes import Once, both, crash, identity, no_link, replace, there
 
 
 @pytest.fixture
 def lane():
     return "fake"
-
-
-@pytest.fixture
-def labs(clients, tmp_path):
-    """Give one laboratory after the other, each with a root of its own."""
-    return (Lab(clients, tmp_path / str(number)) for number in count())
-
-
-@pytest.fixture
-def lab(labs):
-    return next(labs)
-
-
-@pytest.fixture
-def stage(monkeypatch):
-    return Stage(monkeypatch)
 
 
 def registered(lab, name="a.jpg", scope="s"):

@@ -18,11 +18,10 @@ from mediastore.blobs import posix
 from mediastore.errors import FileMissing
 
 from .conftest import names_left
-from .lab import CLAIM_S, STRAY_S, Crash, Fuse, Lab
+from .lab import CLAIM_S, STRAY_S, Crash, Fuse
 from .processes import (
     Once,
     Paused,
-    Stage,
     around_changes,
     changes,
     crash,
@@ -39,22 +38,6 @@ if TYPE_CHECKING:
 @pytest.fixture
 def lane():
     return "fake"
-
-
-@pytest.fixture
-def labs(clients, tmp_path):
-    """Give one laboratory after the other, each with a root of its own."""
-    return (Lab(clients, tmp_path / str(number)) for number in count())
-
-
-@pytest.fixture
-def lab(labs):
-    return next(labs)
-
-
-@pytest.fixture
-def stage(monkeypatch):
-    return Stage(monkeypatch)
 
 
 @pytest.mark.parametrize("links", [True, False])

@@ -78,8 +78,7 @@ class Fleet:
         for name in WORKERS:
             options = ["-P", "prefork", "-c", "1", "-n", f"{name}@%h", "-l", "INFO"]
             self._start(name, [*celery, "worker", *options])
-        schedule = str(self._logs / "beat-schedule")
-        self._start("beat", [*celery, "beat", "-s", schedule, "--pidfile=", "-l", "INFO"])
+        self._start("beat", [*celery, "beat", "--pidfile=", "-l", "INFO"])
 
     def start_bots(self) -> None:
         """Start the bots in a ring: each hands its refs to the next."""
