@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any, Final, Self
 
 from .errors import InvalidRequest, InvalidSettings
 from .model import Duration, Never, parse_duration
+from .state import Running, state_directory
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
@@ -142,23 +143,52 @@ class Settings:
     ) -> Self:
         """Return the settings that `MEDIASTORE_*` variables give; `env_file` is read first where one is named.
 
+        Where neither says `redis_url`, those of a running `mediastore up` of this user count.
+
         Raises:
             InvalidSettings: a value cannot be used, or `env_file` cannot be read.
         """
-        variables = dict(os.environ if environ is None else environ)
-        if env_file is not None:
-            variables = {**_read_env_file(Path(env_file)), **variables}
-        known = names()
-        values: dict[str, Any] = {}
-        for variable, text in variables.items():
-            if not variable.startswith(PREFIX) or _FOREIGN.fullmatch(variable):
-                continue
-            name = variable.removeprefix(PREFIX).lower()
-            if name in known:
-                values[name] = _from_text(name, text)
-            else:
-                logger.warning("%s is not a setting%s; ignored", variable, _nearest(name, known))
+        said = gather(os.environ if environ is None else environ, env_file)
+        values: dict[str, Any] = {name: _from_text(name, each.text) for name, each in said.items()}
         return cls(**values)
+
+
+@dataclass(frozen=True, slots=True)
+class Said:
+    """A setting as text, and who said it: a variable's name, the env file, or "mediastore up"."""
+
+    text: str
+    origin: str
+
+
+def gather(
+    environ: Mapping[str, str], env_file: str | os.PathLike[str] | None = None
+) -> dict[str, Said]:
+    """Return what was said of each setting, and where; a setting that nobody mentions is not in it.
+
+    Raises:
+        InvalidSettings: `env_file` cannot be read.
+    """
+    variables = {
+        name: Said(text, str(env_file))
+        for name, text in (_read_env_file(Path(env_file)) if env_file is not None else {}).items()
+    } | {name: Said(text, name) for name, text in environ.items()}
+    known = names()
+    said: dict[str, Said] = {}
+    for variable, each in variables.items():
+        if not variable.startswith(PREFIX) or _FOREIGN.fullmatch(variable):
+            continue
+        name = variable.removeprefix(PREFIX).lower()
+        if name in known:
+            said[name] = each
+        else:
+            logger.warning("%s is not a setting%s; ignored", variable, _nearest(name, known))
+    running = None if "redis_url" in said else Running.read(state_directory(environ))
+    if running is not None:
+        # All or nothing of the fleet: its namespace on another server would be a foreign one.
+        told = {name: Said(text, "mediastore up") for name, text in running.settings.items()}
+        said = {name: each for name, each in told.items() if name in known} | said
+    return said
 
 
 def names() -> tuple[str, ...]:
@@ -178,8 +208,7 @@ def mask(url: str) -> str:
 
 def default_root() -> Path:
     """Return the root used when none is given: `$XDG_STATE_HOME/mediastore/media`."""
-    state = os.environ.get("XDG_STATE_HOME") or str(Path.home() / ".local" / "state")
-    return Path(state) / "mediastore" / "media"
+    return state_directory() / "media"
 
 
 def _nearest(name: str, known: Iterable[str]) -> str:

@@ -97,6 +97,14 @@ def clients(lane: str, request: pytest.FixtureRequest) -> Iterator[Callable[[], 
         client.close()
 
 
+@pytest.fixture(scope="session", autouse=True)
+def no_fleet_of_this_user(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
+    """Keep a running `mediastore up` and the media of whoever runs the tests out of them."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("XDG_STATE_HOME", str(tmp_path_factory.mktemp("state")))
+        yield
+
+
 @pytest.fixture
 def client(clients: Callable[[], redis.Redis]) -> redis.Redis:
     """Give one blocking client, for looking into the index."""

@@ -1,0 +1,63 @@
+"""The state directory, and the note in it by which other processes find a running `mediastore up`.
+
+The note, `up.json`, holds what a client needs to share refs with that fleet and nothing else. It is written
+whole by rename and readable by its owner alone, for a URL may hold a password.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Final, Self
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+_NOTE: Final = "up.json"
+
+
+def state_directory(environ: Mapping[str, str] | None = None) -> Path:
+    """Return `$XDG_STATE_HOME/mediastore`, by default `~/.local/state/mediastore`; it need not exist."""
+    variables = os.environ if environ is None else environ
+    state = variables.get("XDG_STATE_HOME")
+    home = Path(variables.get("HOME") or Path.home())
+    return Path(state) / "mediastore" if state else home / ".local" / "state" / "mediastore"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Running:
+    """What a running `mediastore up` tells the processes of the same user.
+
+    Attributes:
+        pid: The supervisor.
+        settings: Settings as text, by name: `redis_url`, `namespace` and what else was not the default.
+    """
+
+    pid: int
+    settings: dict[str, str] = field(default_factory=dict)
+
+    @classmethod
+    def read(cls, directory: Path) -> Self | None:
+        """Return the note in this state directory; None where there is none that can be read."""
+        try:
+            words = json.loads((directory / _NOTE).read_text("utf-8"))
+            pid = int(words["pid"])
+            return cls(pid=pid, settings={str(k): str(v) for k, v in words["settings"].items()})
+        except (OSError, ValueError, KeyError, TypeError, AttributeError):
+            return None
+
+    def write(self, directory: Path) -> None:
+        """Leave the note; the one before is replaced."""
+        draft = directory / f"{_NOTE}.new"
+        with os.fdopen(os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600), "w") as file:
+            json.dump(asdict(self), file)
+            file.flush()
+            os.fsync(file.fileno())
+        draft.replace(directory / _NOTE)
+
+    @staticmethod
+    def remove(directory: Path) -> None:
+        """Take the note away."""
+        (directory / _NOTE).unlink(missing_ok=True)
