@@ -209,6 +209,10 @@ class EmbeddedServer:
                 raise IndexUnavailable(detail) from error
             raise
 
+    def adopt(self) -> bool:
+        """Adopt the server that lives here, if one does; nothing is started."""
+        return _ask(self.socket_path) is not None and self._adopt()
+
     def stop(self) -> None:
         """End the server and remove its socket and pidfile; the data stays.
 
@@ -225,8 +229,7 @@ class EmbeddedServer:
             with contextlib.suppress(FileNotFoundError), self._lock() as lock:
                 if lock is not None:
                     self._clear_crash()
-        self._process = self._pid = None
-        self.adopted = False
+        self._process, self._pid, self.adopted = None, None, False
 
     def kill(self) -> None:
         """End the server as a crash would: at once, with its socket and pidfile left behind."""
@@ -234,12 +237,10 @@ class EmbeddedServer:
         _until(self._ended, STOP_LIMIT_S)
 
     def __enter__(self) -> Self:
-        """Start."""
         self.start()
         return self
 
     def __exit__(self, *error: object) -> None:
-        """Stop."""
         self.stop()
 
     def _come_up(self) -> None:

@@ -113,6 +113,12 @@ class Settings:
         """Return a duration setting in whole milliseconds."""
         return max(1, round(self.seconds(name) * 1000))
 
+    def as_text(self) -> dict[str, str]:
+        """Return what is not the default, each as its variable would hold it; relative roots become absolute."""
+        said = {f.name: getattr(self, f.name) for f in fields(self)}
+        plain = {f.name: f.default for f in fields(self)}
+        return {name: _to_text(name, value) for name, value in said.items() if value != plain[name]}
+
     def __repr__(self) -> str:
         """Show every value, no password."""
         shown = {f.name: getattr(self, f.name) for f in fields(self)}
@@ -236,6 +242,14 @@ def _from_text(name: str, text: str) -> object:
             raise InvalidSettings(f"{PREFIX}{name.upper()} is a whole number, not {text!r:.60}")
         return int(text)
     return text
+
+
+def _to_text(name: str, value: object) -> str:
+    if name == "roots":
+        return os.pathsep.join(str(Path(root).absolute()) for root in value)  # type: ignore[attr-defined]
+    if value is None:
+        return "never"
+    return str(value).lower() if isinstance(value, bool) else str(value)
 
 
 def _positive(name: str, value: Duration) -> float:

@@ -27,24 +27,51 @@ def state_directory(environ: Mapping[str, str] | None = None) -> Path:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Process:
+    """One process of a running fleet.
+
+    Attributes:
+        name: "server", "worker" or "beat".
+        state: "up", or what is the matter with it.
+        pid: Its process id; None while it is down.
+        since: When this state began, in seconds since 1970.
+        restarts: How often it was started again.
+    """
+
+    name: str
+    state: str
+    pid: int | None
+    since: float
+    restarts: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Running:
     """What a running `mediastore up` tells the processes of the same user.
 
     Attributes:
         pid: The supervisor.
+        since: When it started, in seconds since 1970.
         settings: Settings as text, by name: `redis_url`, `namespace` and what else was not the default.
+        processes: What it looks after.
     """
 
     pid: int
+    since: float = 0.0
     settings: dict[str, str] = field(default_factory=dict)
+    processes: tuple[Process, ...] = ()
 
     @classmethod
     def read(cls, directory: Path) -> Self | None:
         """Return the note in this state directory; None where there is none that can be read."""
         try:
             words = json.loads((directory / _NOTE).read_text("utf-8"))
-            pid = int(words["pid"])
-            return cls(pid=pid, settings={str(k): str(v) for k, v in words["settings"].items()})
+            return cls(
+                pid=int(words["pid"]),
+                since=float(words.get("since", 0)),
+                settings={str(name): str(text) for name, text in words["settings"].items()},
+                processes=tuple(Process(**each) for each in words.get("processes", [])),
+            )
         except (OSError, ValueError, KeyError, TypeError, AttributeError):
             return None
 

@@ -7,6 +7,8 @@ import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+import billiard.pool
+
 from mediastore.celery import make_app
 from mediastore.errors import MediaStoreError
 from mediastore.settings import Settings
@@ -26,6 +28,10 @@ def load() -> Celery:
         sys.stderr.write(f"mediastore: {error}\n")
         raise SystemExit(2) from None
 
+
+# A pool process whose task ends while the worker stops waits 30 s for its result to be read, and nobody
+# reads it any more (billiard 4.3). Our results are nothing: 2 s.
+billiard.pool.GUARANTEE_MESSAGE_CONSUMPTION_RETRY_LIMIT = 20
 
 # At INFO, Celery says "received" and "succeeded" of each tick, two lines every five seconds, and
 # the one line that tells of deleted files is lost among them. Sweeps report themselves.
