@@ -245,7 +245,10 @@ class IndexUnavailable(Unavailable):
     """Redis does not answer, or refuses this client."""
 
     code = "index_unavailable"
-    hint = "Check MEDIASTORE_REDIS_URL and the server: `mediastore doctor` says what is wrong."
+    hint = (
+        "Check MEDIASTORE_REDIS_URL and the server: `mediastore doctor` says what is wrong. "
+        "Without a server, `mediastore up` starts one."
+    )
 
 
 class StaleCommand(IndexUnavailable):

@@ -325,7 +325,7 @@ class Supervisor:
             self._tell("stopped")
 
     def _tell(self, words: str) -> None:
-        self._say(f"{'up':<6} | {words}")
+        self._say(f"{'up':<6} | {time.strftime('[%Y-%m-%d %H:%M:%S]')} {words}")
 
 
 class Log:
