@@ -7,49 +7,29 @@ import logging
 import os
 import pickle
 from pathlib import Path
-from types import SimpleNamespace
-from typing import TYPE_CHECKING, Any
 
 import celery
 import pytest
 from billiard.exceptions import SoftTimeLimitExceeded
 from celery._state import get_current_app
-from kombu.exceptions import ContentDisallowed, OperationalError
+from kombu.exceptions import ContentDisallowed
 from kombu.serialization import loads
 
 from mediastore import MediaStore, Settings, celery as ours
+from mediastore.celery import tasks
 from mediastore.errors import InvalidSettings
 from mediastore.model import Swept
 
-if TYPE_CHECKING:
-    from collections.abc import Iterator
+from .celery_fixtures import app, pulse_of
+
+__all__ = ["app"]  # a fixture
+
 
 HERE = Path(__file__).parent.parent
 NOTHING = Swept(0, 0, 0, 0, 0, 0, 0, 0)
 
 
 # --- what the application is
-
-
-@pytest.fixture
-def app(settings: Settings, monkeypatch: pytest.MonkeyPatch) -> Iterator[celery.Celery]:
-    """Give an application whose broker is this process's memory."""
-    monkeypatch.delenv("CELERY_BROKER_URL", raising=False)
-    made = ours.make_app(dataclasses.replace(settings, broker_url="memory://"))
-    waiting(made, purge=True)
-    yield made
-    made.close()
-
-
-def waiting(app: celery.Celery, *, purge: bool = False) -> list[str]:
-    """Return the names of the tasks in the queue, and take them out."""
-    names = []
-    with app.connection_for_write() as connection:
-        queue = app.amqp.queues[ours.QUEUE].bind(connection.default_channel)
-        queue.declare()
-        while message := queue.get(no_ack=True):
-            names.append(message.headers["task"])
-    return [] if purge else names
 
 
 def test_a_message_is_json_and_nothing_else(app):
@@ -76,14 +56,14 @@ def test_a_pass_ends_before_the_soft_limit_and_the_visibility_timeout_after_the_
     task = app.tasks[ours.SWEEP]
     options = ours.make_app().conf.broker_transport_options
 
-    assert ours.BUDGET_AT_MOST_S < task.soft_time_limit < task.time_limit
+    assert tasks.BUDGET_AT_MOST_S < task.soft_time_limit < task.time_limit
     # A live worker's tick must not be handed to another one.
     assert options["visibility_timeout"] > 2 * task.time_limit
     # kombu looks for a dead worker's ticks this often; its defaults make it 100 s.
     assert options["unacked_restore_interval"] * options["unacked_restore_throttle"] <= 5
 
 
-@pytest.mark.parametrize(("setting", "budget_s"), [(10, 10.0), (3600, ours.BUDGET_AT_MOST_S)])
+@pytest.mark.parametrize(("setting", "budget_s"), [(10, 10.0), (3600, tasks.BUDGET_AT_MOST_S)])
 @pytest.mark.parametrize("name", ["sweep", "drain"])
 def test_the_budget_of_a_pass_is_the_setting_within_the_limits(
     settings, monkeypatch, name, setting, budget_s
@@ -220,7 +200,7 @@ def test_a_url_that_cannot_be_read_is_named_without_its_password(url):
 
 
 def test_each_process_has_one_store_of_its_own(settings, monkeypatch):
-    stores = ours._Stores(settings)
+    stores = tasks.Stores(settings)
     parent = stores.mine()
     assert stores.mine() is parent
     assert parent.settings.retries > settings.retries
@@ -235,7 +215,7 @@ def test_each_process_has_one_store_of_its_own(settings, monkeypatch):
 
 
 def test_an_unreachable_index_is_one_line_and_no_traceback(settings, monkeypatch, caplog):
-    monkeypatch.setattr(ours, "PATIENT_RETRIES", 0)
+    monkeypatch.setattr(tasks, "PATIENT_RETRIES", 0)
     nobody = dataclasses.replace(settings, redis_url="unix:///nobody/listens.sock", retries=0)
 
     ours.make_app(nobody).tasks[ours.SWEEP]()
@@ -255,146 +235,3 @@ def test_a_pass_that_takes_too_long_is_one_line_and_no_traceback(app, monkeypatc
 
     (line,) = caplog.records
     assert (line.levelno, line.exc_info) == (logging.WARNING, None)
-
-
-# --- the clocks, on a broker in memory
-
-
-def pulse_of(app: celery.Celery) -> ours.Pulse:
-    return ours.Pulse(SimpleNamespace(app=app))
-
-
-class Timer:
-    """A worker's timer that waits for nothing."""
-
-    def __init__(self):
-        self.calls = []
-
-    def call_repeatedly(self, _seconds, call):
-        self.calls.append(call)
-        return SimpleNamespace(cancel=lambda: self.calls.remove(call))
-
-
-class Consumer:
-    """What a pulse sees of Celery's consumer."""
-
-    def __init__(self, app: celery.Celery) -> None:
-        self.app, self.timer = app, Timer()
-
-
-@pytest.fixture
-def consumer(app):
-    return Consumer(app)
-
-
-@pytest.fixture
-def pulse(app, consumer):
-    """Give the pulse of a worker that has just started, its first ticks taken."""
-    pulse = pulse_of(app)
-    pulse.start(consumer)
-    assert waiting(app) == [ours.DRAIN, ours.SWEEP]
-    yield pulse
-    pulse.stop(consumer)
-    assert consumer.timer.calls == []
-
-
-def receive(consumer: Any, name: str) -> None:
-    celery.signals.task_received.send(sender=consumer, request=SimpleNamespace(name=name))
-
-
-def let_pass(pulse: ours.Pulse, seconds: float) -> None:
-    for name in pulse._seen:
-        pulse._seen[name] -= seconds
-
-
-@pytest.mark.parametrize(
-    ("silence_s", "ticks"),
-    [
-        (14, []),  # drain_interval is 5 s
-        (16, [ours.DRAIN]),
-        (901, [ours.DRAIN, ours.SWEEP]),  # sweep_interval is 300 s
-    ],
-)
-def test_a_worker_ticks_after_three_silent_intervals(app, consumer, pulse, silence_s, ticks):
-    let_pass(pulse, silence_s)
-
-    consumer.timer.calls[0]()
-    consumer.timer.calls[0]()  # once
-
-    assert waiting(app) == ticks
-
-
-@pytest.mark.parametrize(
-    ("received", "ticks"),
-    [
-        (ours.SWEEP, []),  # a sweep drains as well
-        (ours.DRAIN, [ours.SWEEP]),
-        ("somebody.elses", [ours.DRAIN, ours.SWEEP]),
-    ],
-)
-def test_a_tick_that_came_makes_another_needless(app, consumer, pulse, received, ticks):
-    let_pass(pulse, 901)
-
-    receive(consumer, received)
-    consumer.timer.calls[0]()
-
-    assert waiting(app) == ticks
-
-
-def test_a_tick_of_another_worker_in_this_process_is_not_ours(app, consumer, pulse):
-    let_pass(pulse, 901)
-
-    receive(Consumer(app), ours.SWEEP)
-    consumer.timer.calls[0]()
-
-    assert len(waiting(app)) == 2
-
-
-def test_ticks_by_a_worker_itself_expire(app, pulse):
-    let_pass(pulse, 16)
-    pulse._look()
-
-    with app.connection_for_write() as connection:
-        queue = app.amqp.queues[ours.QUEUE].bind(connection.default_channel)
-        assert queue.get(no_ack=True).headers["expires"]
-
-
-def test_a_beat_without_workers_does_not_fill_the_server(app):
-    clock = ours.Clock(app)
-
-    for _ in range(20):
-        clock.apply_entry(clock.schedule[ours.DRAIN], producer=clock.producer)
-
-    assert len(waiting(app)) == ours.WAITING_AT_MOST
-    clock.close()
-
-
-def test_a_worker_that_starts_late_ticks_among_expired_ones(app, consumer):
-    clock = ours.Clock(app)
-    for _ in range(20):
-        clock.apply_entry(clock.schedule[ours.DRAIN], producer=clock.producer)
-    pulse = pulse_of(app)
-
-    pulse.start(consumer)
-
-    assert waiting(app)[-2:] == [ours.DRAIN, ours.SWEEP]
-    pulse.stop(consumer)
-    clock.close()
-
-
-def test_a_broker_that_is_gone_costs_a_clock_one_line(app, pulse, monkeypatch, caplog):
-    def gone(*_):
-        raise OperationalError("nobody listens")
-
-    clock = ours.Clock(app)
-    monkeypatch.setattr(ours, "_crowded", gone)
-    let_pass(pulse, 16)
-
-    clock.apply_entry(clock.schedule[ours.SWEEP], producer=clock.producer)
-    pulse._look()
-
-    lines = [line for line in caplog.records if line.name == "mediastore"]
-    assert [line.levelno for line in lines] == [logging.WARNING] * 2
-    assert [line.exc_info for line in lines] == [None, None]
-    assert waiting(app) == []
-    clock.close()

@@ -1,0 +1,146 @@
+"""A fleet of real workers and beats for the tests: each its own process, on one server and one root."""
+
+from __future__ import annotations
+
+import dataclasses
+import itertools
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import pytest
+import redis
+
+from mediastore import MediaStore, Settings
+from mediastore.embedded import _tied_to_us
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+HERE = Path(__file__).parent.parent
+
+
+class Fleet:
+    """Workers and beats as their own processes, on one server and one root."""
+
+    def __init__(self, settings: Settings, home: Path) -> None:
+        self.settings = settings
+        self.home = home
+        self.store = MediaStore.from_settings(settings)
+        self.root = Path(settings.roots[0])
+        self._processes: list[subprocess.Popen[bytes]] = []
+        self._numbers = itertools.count()
+
+    def worker(self, *options: str, app: str = "worker") -> subprocess.Popen[bytes]:
+        name = f"w{next(self._numbers)}@here"
+        return self._start("worker", "-n", name, *options, app=app)
+
+    def beat(self) -> subprocess.Popen[bytes]:
+        return self._start("beat")
+
+    def _start(self, *command: str, app: str = "worker") -> subprocess.Popen[bytes]:
+        given = {
+            "redis_url": self.settings.redis_url,
+            "namespace": self.settings.namespace,
+            "claim": f"{self.settings.seconds('claim')}s",
+            "roots": os.pathsep.join(self.settings.roots),
+            "sweep_interval": f"{self.settings.seconds('sweep_interval')}s",
+            "drain_interval": f"{self.settings.seconds('drain_interval')}s",
+        }
+        environ = {**os.environ, "PYTHONPATH": str(HERE)}
+        environ.update({f"MEDIASTORE_{name.upper()}": text for name, text in given.items()})
+        with (self.home / "log").open("ab") as log:
+            process = subprocess.Popen(
+                # A test run that is killed leaves no fleet behind.
+                [*_tied_to_us(), sys.executable, "-m", "celery", "-A", app, *command, "-l", "info"],
+                env=environ,
+                cwd=self.home,
+                stdout=log,
+                stderr=log,
+                start_new_session=True,
+            )
+        self._processes.append(process)
+        return process
+
+    @property
+    def log(self) -> str:
+        return (self.home / "log").read_text()
+
+    def put(self, name: str, scope: str, ttl: float | None = None) -> Path:
+        path = self.root / name
+        path.write_bytes(name.encode())
+        self.store.store(path, scope=scope, ttl=ttl)
+        return path
+
+    def release_one(self, name: str) -> Path:
+        path = self.put(name, f"one:{name}")
+        self.store.release_all(f"one:{name}", wait=False)
+        return path
+
+    def until(self, fact: Callable[[], bool], limit_s: float = 20.0) -> float:
+        """Wait for a fact; return the seconds it took. Fails with the processes' log."""
+        began = time.monotonic()
+        while not fact():
+            if time.monotonic() - began > limit_s or any(p.poll() for p in self._processes):
+                pytest.fail(
+                    f"not within {limit_s} s, or a process failed; the log:\n{self.log[-6000:]}"
+                )
+            time.sleep(0.01)
+        return time.monotonic() - began
+
+    def count(self, command: str, key: str) -> int:
+        """Ask the broker how long one of Celery's keys is."""
+        with redis.Redis.from_url(self.settings.redis_url) as client:
+            name = f"mediastore:celery:{self.settings.namespace}:{key}"
+            return int(client.execute_command(command, name))
+
+    def gone(self, *paths: Path) -> float:
+        return self.until(lambda: not any(path.exists() for path in paths))
+
+    def ready(self, workers: int) -> None:
+        self.until(lambda: self.log.count(" ready.") >= workers)
+
+    def kill(self, process: subprocess.Popen[bytes]) -> None:
+        """End a process and its children as a crash would."""
+        os.killpg(process.pid, signal.SIGKILL)
+        process.wait()
+        self._processes.remove(process)
+
+    def end(self) -> None:
+        for process in [process for process in self._processes if process.poll() is None]:
+            self.kill(process)
+        self.store.close()
+
+
+def children(process: subprocess.Popen[bytes]) -> list[int]:
+    found = subprocess.run(
+        ["ps", "-o", "pid=", "--ppid", str(process.pid)],
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    return [int(pid) for pid in found.stdout.split()]
+
+
+@pytest.fixture
+def fleet_of(settings, server_url, tmp_path):
+    """Give a maker of fleets, all of whose processes end with the test."""
+    made: list[Fleet] = []
+
+    def make(url: str = server_url, **chosen: Any) -> Fleet:
+        often = {"sweep_interval": 1, "drain_interval": 1, **chosen}
+        home = tmp_path / "home"
+        home.mkdir()
+        made.append(Fleet(dataclasses.replace(settings, redis_url=url, **often), home))
+        return made[0]
+
+    yield make
+    for fleet in made:
+        fleet.end()
+
+
+real = [pytest.mark.xdist_group("celery"), pytest.mark.slow]
