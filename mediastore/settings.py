@@ -10,7 +10,7 @@ import difflib
 import logging
 import os
 import re
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, fields, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final, Self
 
@@ -28,6 +28,15 @@ _NAMESPACE = re.compile(r"[a-z0-9][a-z0-9._-]{0,62}")
 _URL = re.compile(r"(redis|rediss|unix)://\S+")
 _BROKER_URL = re.compile(r"[a-z][a-z0-9+.-]*://\S*")
 _SECRET_PARAMETER = re.compile(r"(?i)([?&;](?:\w*pass\w*|\w*secret\w*|\w*token\w*)=)[^&;#]*")
+_LOG_FORMATS: Final = ("text", "json")
+#: The whole numbers, with the least and the most that make sense.
+_NUMBERS: Final = {
+    "retries": (0, 100),
+    "worker_concurrency": (1, 64),
+    "worker_max_tasks": (0, 1_000_000_000),
+}
+#: Where a root has the name of its namespace.
+PLACEHOLDER: Final = "{namespace}"
 _TRUE = {"1", "true", "yes", "on"}
 _FALSE = {"0", "false", "no", "off"}
 #: A claim outliving the replay window could be acknowledged after its records are forgotten (PROTOCOL: W = 60 s).
@@ -42,9 +51,11 @@ class Settings:
 
     Attributes:
         redis_url: The index: `redis://`, `rediss://` or `unix://`, with user and password if needed.
-        broker_url: Where Celery keeps its queue; empty: the same Redis, apart by a key prefix.
+        broker_url: Where Celery keeps its queue; empty: the same Redis, apart by a key prefix. `CELERY_BROKER_URL` overrides it.
         namespace: The tenant: its own scopes, refs, roots and limits.
+        namespaces: The tenants that one worker serves; empty: `namespace` alone.
         roots: Directories that hold media. None given: `$XDG_STATE_HOME/mediastore/media`.
+            `{namespace}` in one stands for the name; several `namespaces` need it in each.
         max_age: Lifetime of a ref stored without `ttl` or `policy`; None, 0 or "never": no end.
         sweep_interval: Seconds between two expiry sweeps; 0 switches the in-process sweeper off.
         drain_interval: Seconds between two looks at what was released and not yet deleted.
@@ -55,11 +66,17 @@ class Settings:
         release_budget: How long `release_all(wait=True)` drains and deletes before it leaves the rest to a sweep.
         sweep_budget: How long one sweep works before it leaves the rest to the next.
         tombstone_ttl: How long an ended ref answers RefGone rather than RefUnknown.
+        worker_concurrency: How many passes a worker carries out at once, each in a process of its own.
+        worker_max_tasks: How many ticks such a process carries out before another replaces it; 0: no end.
+        soft_shutdown: How long a worker that gets SIGQUIT waits for its passes; 0: not at all.
+        log_format: How the worker, beat and `sweep --watch` log: "text", or "json" for an object a line.
+        health_dir: Where workers and beats leave their heartbeat files; empty: `$XDG_STATE_HOME/mediastore/health`.
     """
 
     redis_url: str = "redis://localhost:6379/0"
     broker_url: str = ""
     namespace: str = "default"
+    namespaces: tuple[str, ...] = ()
     roots: tuple[str, ...] = ()
     max_age: Duration | None = 1800.0
     sweep_interval: Duration = 300.0
@@ -71,6 +88,11 @@ class Settings:
     release_budget: Duration = 60.0
     sweep_budget: Duration = 30.0
     tombstone_ttl: Duration = 86400.0
+    worker_concurrency: int = 2
+    worker_max_tasks: int = 1000
+    soft_shutdown: Duration = 20.0
+    log_format: str = "text"
+    health_dir: str = ""
 
     def __post_init__(self) -> None:
         """Turn every duration into seconds and refuse what cannot be used."""
@@ -85,21 +107,62 @@ class Settings:
             self._set(name, _positive(name, getattr(self, name)))
         self._set("max_age", _or_none("max_age", self.max_age))
         self._set("sweep_interval", _or_none("sweep_interval", self.sweep_interval) or 0.0)
-        self._set("roots", _roots(self.roots))
-        if not _NAMESPACE.fullmatch(self.namespace):
-            raise InvalidSettings(
-                f"namespace {self.namespace!r:.80} is not of the form [a-z0-9][a-z0-9._-]{{0,62}}"
-            )
+        self._set("soft_shutdown", _or_none("soft_shutdown", self.soft_shutdown) or 0.0)
+        for name in ("namespace", "health_dir", "log_format"):
+            if not isinstance(getattr(self, name), str):
+                raise InvalidSettings(f"{name} is text, not {getattr(self, name)!r:.60}")
+        self._set("namespaces", _namespaces(self.namespaces))
+        for namespace in (self.namespace, *self.namespaces):
+            if not _NAMESPACE.fullmatch(namespace):
+                raise InvalidSettings(
+                    f"namespace {namespace!r:.80} is not of the form [a-z0-9][a-z0-9._-]{{0,62}}"
+                )
+        self._set("roots", self._placed(_roots(self.roots)))
         if not _URL.fullmatch(self.redis_url):
             raise InvalidSettings(
                 "redis_url starts with redis://, rediss:// or unix:// and holds no spaces"
             )
         if self.broker_url and not _BROKER_URL.fullmatch(self.broker_url):
             raise InvalidSettings("broker_url is empty or the URL of a broker, and holds no spaces")
-        if not isinstance(self.retries, int) or not 0 <= self.retries <= 100:  # noqa: PLR2004
-            raise InvalidSettings(f"retries is a whole number from 0 to 100, not {self.retries!r}")
+        if self.log_format not in _LOG_FORMATS:
+            raise InvalidSettings(f"log_format is text or json, not {self.log_format!r:.60}")
+        for name, (least, most) in _NUMBERS.items():
+            number = getattr(self, name)
+            if not isinstance(number, int) or not least <= number <= most:
+                raise InvalidSettings(
+                    f"{name} is a whole number from {least} to {most}, not {number!r:.60}"
+                )
         if self.seconds("claim") > _CLAIM_MAX_S:
             raise InvalidSettings(f"claim is at most {_CLAIM_MAX_S:.0f} s")
+
+    def _placed(self, roots: tuple[str, ...]) -> tuple[str, ...]:
+        """Put the namespace where a root names it; with several, `for_namespace` does that."""
+        if not self.namespaces:
+            return tuple(root.replace(PLACEHOLDER, self.namespace) for root in roots)
+        if len(self.namespaces) > 1 and not (roots and all(PLACEHOLDER in root for root in roots)):
+            raise InvalidSettings(
+                "a root belongs to one namespace: with several namespaces, each root must hold "
+                f"{PLACEHOLDER}, such as /srv/media/{PLACEHOLDER}"
+            )
+        return roots
+
+    @property
+    def served(self) -> tuple[str, ...]:
+        """The namespaces that a worker with these settings serves."""
+        return self.namespaces or (self.namespace,)
+
+    def for_namespace(self, name: str) -> Self:
+        """Return the settings of one of the namespaces, with its own roots.
+
+        Raises:
+            InvalidSettings: these settings are not for it.
+        """
+        if name not in self.served:
+            names = ", ".join(self.served)
+            raise InvalidSettings(
+                f"namespace {name!r:.80} is none of {names:.200}: set namespace to the one you mean"
+            )
+        return replace(self, namespace=name, namespaces=()) if self.namespaces else self
 
     def _set(self, name: str, value: object) -> None:
         object.__setattr__(self, name, value)
@@ -233,11 +296,13 @@ def _read_env_file(path: Path) -> dict[str, str]:
 def _from_text(name: str, text: str) -> object:
     if name == "roots":
         return tuple(part for part in text.split(os.pathsep) if part)
+    if name == "namespaces":
+        return tuple(part.strip() for part in text.split(",") if part.strip())
     if name == "cleanup_enabled":
         if text.lower() not in _TRUE | _FALSE:
             raise InvalidSettings(f"{PREFIX}{name.upper()} is true or false, not {text!r:.60}")
         return text.lower() in _TRUE
-    if name == "retries":
+    if name in _NUMBERS:
         if not text.isdecimal():
             raise InvalidSettings(f"{PREFIX}{name.upper()} is a whole number, not {text!r:.60}")
         return int(text)
@@ -279,10 +344,20 @@ def _not_above_zero(value: object) -> bool:
         return False
 
 
+def _namespaces(names: object) -> tuple[str, ...]:
+    if isinstance(names, str) or not isinstance(names, list | tuple):
+        raise InvalidSettings(f"namespaces is a list of names, not {names!r:.60}")
+    if not all(isinstance(name, str) for name in names):
+        raise InvalidSettings("namespaces is a list of names, each of them text")
+    if len(set(names)) < len(names):
+        raise InvalidSettings(f"namespaces names one twice: {', '.join(names):.200}")
+    return tuple(names)
+
+
 def _roots(roots: object) -> tuple[str, ...]:
     if isinstance(roots, str | os.PathLike):
         raise InvalidSettings("roots is a list of directories, not one path")
     try:
-        return tuple(os.fspath(root) for root in roots)  # type: ignore[attr-defined]
+        return tuple(os.fsdecode(root) for root in roots)  # type: ignore[attr-defined]
     except TypeError:
         raise InvalidSettings(f"roots is a list of directories, not {roots!r:.60}") from None

@@ -72,7 +72,10 @@ def test_an_env_file_is_read_only_when_named_and_variables_win(tmp_path, monkeyp
     [{"namespace": "Upper"}, {"namespace": ""}, {"namespace": "a" * 64}, {"namespace": "a{b}"},
      {"redis_url": "http://x"}, {"redis_url": "redis://a b"}, {"timeout": 0}, {"timeout": "never"},
      {"claim": "61s"}, {"retries": -1}, {"retries": True and "3"}, {"roots": "/srv/a"}, {"roots": 3},
-     {"max_age": "soon"}, {"sweep_interval": "often"}, {"tombstone_ttl": -3}],
+     {"worker_concurrency": 0}, {"worker_max_tasks": -1}, {"soft_shutdown": "soon"},
+     {"log_format": "xml"}, {"health_dir": 3}, {"namespaces": "a,b"}, {"namespaces": ["a", "a"]},
+     {"namespaces": [1]}, {"namespaces": ["a", "B"]}, {"namespaces": ["a", "b"]},
+     {"namespaces": ["a", "b"], "roots": ["/srv/{namespace}", "/srv/b"]}, {"max_age": "soon"}, {"sweep_interval": "often"}, {"tombstone_ttl": -3}],
 )  # fmt: skip
 def test_a_value_that_cannot_be_used_is_refused(values):
     with pytest.raises(InvalidSettings):
@@ -136,3 +139,58 @@ def test_every_setting_is_documented():
     for name in names():
         assert f"`{name}`" in text
         assert name in (Settings.__doc__ or "")
+
+
+# --- many namespaces
+
+
+def test_each_of_several_namespaces_has_settings_and_roots_of_its_own():
+    settings = Settings.from_env(
+        {
+            "MEDIASTORE_NAMESPACES": "bots, agents,",
+            "MEDIASTORE_ROOTS": "/srv/{namespace}:/b/{namespace}",
+        }
+    )
+
+    assert settings.served == ("bots", "agents")
+    own = settings.for_namespace("agents")
+    assert (own.namespace, own.namespaces) == ("agents", ())
+    assert own.roots == ("/srv/agents", "/b/agents")
+    with pytest.raises(InvalidSettings, match="bots, agents"):
+        settings.for_namespace("others")
+
+
+def test_one_namespace_needs_no_placeholder_and_may_have_it():
+    assert Settings().served == ("default",)
+    assert Settings(namespace="a", roots=["/srv/{namespace}"]).roots == ("/srv/a",)
+    assert Settings(namespaces=["a"], roots=["/srv"]).for_namespace("a").roots == ("/srv",)
+
+
+def test_a_root_that_several_namespaces_would_share_is_refused_in_words():
+    with pytest.raises(InvalidSettings, match=r"each root must hold \{namespace\}"):
+        Settings(namespaces=["a", "b"], roots=["/srv/media"])
+
+
+@pytest.mark.parametrize("kind", [MediaStore, AsyncMediaStore])
+def test_a_store_works_in_its_own_namespace_of_several(kind):
+    several = Settings(namespaces=["a", "b"], namespace="b", roots=["/srv/{namespace}"])
+
+    assert kind.from_settings(several).settings.roots == ("/srv/b",)
+    with pytest.raises(InvalidSettings, match="'default' is none of a, b"):
+        kind.from_url("redis://localhost", namespaces=["a", "b"], roots=["/srv/{namespace}"])
+
+
+def test_the_settings_of_a_worker_are_read_as_text():
+    settings = Settings.from_env(
+        {
+            "MEDIASTORE_WORKER_CONCURRENCY": "4",
+            "MEDIASTORE_WORKER_MAX_TASKS": "0",
+            "MEDIASTORE_SOFT_SHUTDOWN": "0",
+            "MEDIASTORE_LOG_FORMAT": "json",
+            "MEDIASTORE_HEALTH_DIR": "/run/health",
+        }
+    )
+
+    assert (settings.worker_concurrency, settings.worker_max_tasks) == (4, 0)
+    assert (settings.seconds("soft_shutdown"), settings.log_format) == (0, "json")
+    assert settings.health_dir == "/run/health"

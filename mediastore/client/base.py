@@ -48,9 +48,13 @@ class BaseStore:
 
         Args:
             client: A redis-py client: bytes or decoded, RESP2 or 3, with its own retry settings. None: from `settings.redis_url`.
-            settings: None: all defaults.
+            settings: None: all defaults. With several `namespaces`, those of its `namespace`.
+
+        Raises:
+            InvalidSettings: `namespace` is none of `namespaces`.
         """
-        self.settings = settings or Settings()
+        settings = settings or Settings()
+        self.settings = settings.for_namespace(settings.namespace)
         self._client = client
         self._given = client is not None
         if self._given and not self._usable(client):
