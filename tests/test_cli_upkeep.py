@@ -23,6 +23,7 @@ from .cli_fixtures import (  # noqa: F401 - fixtures
     told,
     until,
 )
+from .doctor_fixtures import staff
 
 # --- release
 
@@ -237,6 +238,7 @@ def test_stats_prints_the_namespace_in_numbers(cat, bot):
 
 def test_doctor_exits_with_5_only_for_a_problem(cat, bot):
     bot.store(cat, scope="chat:1")
+    staff(bot.settings)
     well = run("doctor")
     ill = run("--root", "/etc", "doctor")
 
@@ -249,6 +251,7 @@ def test_doctor_exits_with_5_only_for_a_problem(cat, bot):
 
 def test_doctor_tells_findings_in_json(cat, bot):
     bot.store(cat, scope="chat:1")
+    staff(bot.settings)
 
     found = told("doctor")["findings"]
 

@@ -15,7 +15,7 @@ from mediastore.embedded import EmbeddedServer
 from mediastore.errors import InvalidSettings
 from mediastore.index.steps import prefix
 
-from .doctor_fixtures import NOWHERE, found, key, lane, mine, states  # noqa: F401 - fixtures
+from .doctor_fixtures import NOWHERE, found, key, lane, mine, staff, states  # noqa: F401 - fixtures
 
 
 @pytest.fixture(scope="module")
@@ -58,6 +58,7 @@ def test_a_store_in_use_is_well(mine, cat):
     with MediaStore.from_settings(mine) as store:
         store.store(cat, scope="chat:1")
         root = next(iter(store.stats().roots))
+    staff(mine)
 
     findings = examine(mine)
 
@@ -67,7 +68,7 @@ def test_a_store_in_use_is_well(mine, cat):
 
 
 def test_every_check_has_its_line(mine):
-    names = "settings server version scripts eviction memory persistence clock access journal"
+    names = "settings server version scripts eviction memory persistence clock access journal worker beat"
 
     assert [finding.name for finding in examine(mine)] == [*names.split(), f"root {mine.roots[0]}"]
 

@@ -9,7 +9,7 @@ import pytest
 from mediastore import MediaMeta, MediaStore
 from mediastore.connection import Link, Speech
 from mediastore.errors import Corrupt, IndexVersion
-from mediastore.index import __doc__ as documentation, changes, reads
+from mediastore.index import __doc__ as documentation, changes, presence, reads
 from mediastore.index.steps import FORMAT, prefix
 from mediastore.journal import Held, Outcome
 from mediastore.model import Ref
@@ -62,6 +62,7 @@ class Index:
             changes.claim("root", ident("t8"), "op5", 60_000, [ident("b8")]),
             changes.claim("root", ident("t9"), "op6", 1_000, [ident("b9")]),
             changes.release("closed", "op7", LONG_MS),
+            presence.seen(["worker:w1@here"], self.now),
         )  # fmt: skip
         self.now += 2_000
         return self.dump()
@@ -121,6 +122,8 @@ STEPS = {
     "place_of": reads.place_of("root"),
     "scope_names": reads.scope_names("", ""),
     "children": reads.children("s", 0),
+    "seen": presence.seen(["worker:w1@here", "beat:beat@here"], NOW_MS + 5_000),
+    "last_seen": presence.last_seen(),
 }
 
 #: The keys that each step looks at. Those that are missing here and not in the index are planted.
@@ -151,6 +154,8 @@ LOOKS_AT = {
     "place_of": "roots",
     "scope_names": "scopes",
     "children": "children:s",
+    "seen": "seen",
+    "last_seen": "seen",
 }
 
 

@@ -1,4 +1,4 @@
-"""What is wrong here, for the person on call: the server, the journal, the roots.
+"""What is wrong here, for the person on call: the server, the journal, who sweeps, the roots.
 
 Nothing is changed, with one exception: greeting an index that nobody has used writes its format number.
 A directory that was never used is looked at and not marked, so that a missing mount stays noticeable.
@@ -6,12 +6,13 @@ A directory that was never used is looked at and not marked, so that a missing m
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 from mediastore.connection import connect
 from mediastore.errors import MediaStoreError
 
-from . import journal, roots, server
+from . import journal, presence, roots, server
 from .finding import Finding, human_bytes, human_span
 
 if TYPE_CHECKING:
@@ -31,7 +32,20 @@ def examine(settings: Settings, client: Any = None) -> list[Finding]:
 
     Returns:
         What was found. A server that does not answer comes first, and the roots are still looked at.
+        With several namespaces, what is one's own begins with its name.
     """
+    several = len(settings.served) > 1
+    found: list[Finding] = []
+    for name in settings.served:
+        for each in _examine(settings.for_namespace(name), client):
+            if each.name not in server.SHARED:
+                found.append(replace(each, name=f"{name} {each.name}") if several else each)
+            elif name == settings.served[0]:
+                found.append(each)
+    return found
+
+
+def _examine(settings: Settings, client: Any) -> list[Finding]:
     found = list(_settings(settings))
     made = None
     places = journal.Places()
@@ -41,6 +55,7 @@ def examine(settings: Settings, client: Any = None) -> list[Finding]:
         found += server.findings(answering)
         places, unread = journal.places(answering)
         found += [*unread, *journal.findings(answering, places.all)]
+        found += presence.findings(answering, places.all)
     except MediaStoreError as error:
         found.insert(0, server.dead(error))
     finally:

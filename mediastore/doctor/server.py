@@ -21,6 +21,10 @@ if TYPE_CHECKING:
 
     from mediastore.settings import Settings
 
+#: The checks that come out the same in every namespace.
+SHARED: Final = frozenset(
+    {"server", "version", "eviction", "memory", "persistence", "clock", "access"}
+)
 _OLDEST: Final = {"redis": (7, 0), "valkey": (7, 2)}
 _SLOW_PING_MS: Final = 50.0
 _NEARLY_FULL: Final = 0.9

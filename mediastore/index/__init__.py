@@ -16,6 +16,7 @@ Keys of one namespace share the prefix `mediastore:{<namespace>}:` and so one sl
     claim:<token>    hash    root deadline since prev, and a field blob:<id> for each blob of the batch
     left:<scope>     set     blobs that releases of the scope doomed and that are not gone yet
     stuck            hash    blob id -> errno, root and path of a blob that will not go
+    seen             zset    worker:<node> or beat:<node> -> ms it was last alive; a day at most
     roots stats      hash    root id -> host:path; counters
     gone:<id>        string  tombstone: cause, ms, scope            (carries a TTL)
     op:<id>          string  the answer of one call, for its replay  (carries a TTL)
