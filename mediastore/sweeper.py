@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Final
 from .errors import MediaStoreError
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Callable
+    from collections.abc import Awaitable, Callable, Mapping
 
     from .model import Swept
 
@@ -68,12 +68,16 @@ class _Beat:
         return pause
 
 
-def report(swept: Swept) -> None:
+def report(swept: Swept, where: str = "", fields: Mapping[str, object] | None = None) -> None:
     """Log what a pass removed; one that found nothing says nothing."""
     if swept.refs or swept.deleted or swept.failed:
+        numbers = {
+            "expired": swept.expired, "drained": swept.drained,
+            "deleted": swept.deleted, "failed": swept.failed,
+        }  # fmt: skip
         logger.info(
-            "swept: %d expired, %d drained, %d files deleted, %d failed",
-            swept.expired, swept.drained, swept.deleted, swept.failed,
+            "swept%s: %d expired, %d drained, %d files deleted, %d failed",
+            where, *numbers.values(), extra={**numbers, **(fields or {})},
         )  # fmt: skip
 
 

@@ -12,11 +12,12 @@ import celery
 import pytest
 from billiard.exceptions import SoftTimeLimitExceeded
 from celery._state import get_current_app
+from celery.utils.quorum_queues import detect_quorum_queues
 from kombu.exceptions import ContentDisallowed
 from kombu.serialization import loads
 
 from mediastore import MediaStore, Settings, celery as ours
-from mediastore.celery import tasks
+from mediastore.celery import consumer, tasks
 from mediastore.errors import InvalidSettings
 from mediastore.model import Swept
 
@@ -52,15 +53,17 @@ def test_no_argument_of_a_message_says_what_is_deleted(app):
             app.tasks[name].apply_async(kwargs={"scope": "chat:1"})
 
 
-def test_a_pass_ends_before_the_soft_limit_and_the_visibility_timeout_after_the_hard_one(app):
+def test_a_pass_ends_before_the_soft_limit_and_a_dead_workers_tick_comes_back_within_10_s(app):
     task = app.tasks[ours.SWEEP]
     options = ours.make_app().conf.broker_transport_options
 
     assert tasks.BUDGET_AT_MOST_S < task.soft_time_limit < task.time_limit
-    # A live worker's tick must not be handed to another one.
-    assert options["visibility_timeout"] > 2 * task.time_limit
+    # A live worker's tick must not be handed to another one, though it miss two renewals.
+    assert options["visibility_timeout"] > 3 * consumer.RENEW_S
     # kombu looks for a dead worker's ticks this often; its defaults make it 100 s.
-    assert options["unacked_restore_interval"] * options["unacked_restore_throttle"] <= 5
+    looks_s = options["unacked_restore_interval"] * options["unacked_restore_throttle"]
+    assert options["visibility_timeout"] + looks_s < 10
+    assert options["unacked_mutex_expire"] < 10  # kombu's own is five minutes
 
 
 @pytest.mark.parametrize(("setting", "budget_s"), [(10, 10.0), (3600, tasks.BUDGET_AT_MOST_S)])
@@ -125,8 +128,12 @@ def test_two_namespaces_on_one_server_never_hear_each_other():
 def test_options_of_redis_are_kept_from_other_brokers(settings):
     app = ours.make_app(dataclasses.replace(settings, broker_url="amqp://rabbit//"))
 
-    assert app.conf.broker_transport_options == {}
+    assert app.conf.broker_transport_options == {"confirm_publish": True}
     assert app.conf.worker_disable_prefetch is False
+    # Quorum queues refuse a prefetch limit for the whole channel.
+    assert app.amqp.queues[ours.QUEUE].queue_arguments == {"x-queue-type": "quorum"}
+    assert detect_quorum_queues(app, "amqp") == (True, ours.QUEUE)
+    assert ours.make_app(settings).amqp.queues[ours.QUEUE].queue_arguments is None
 
 
 def test_an_application_of_ours_changes_nothing_for_another(monkeypatch):
@@ -200,18 +207,19 @@ def test_a_url_that_cannot_be_read_is_named_without_its_password(url):
 
 
 def test_each_process_has_one_store_of_its_own(settings, monkeypatch):
+    name = settings.namespace
     stores = tasks.Stores(settings)
-    parent = stores.mine()
-    assert stores.mine() is parent
+    parent = stores.mine(name)
+    assert stores.mine(name) is parent
     assert parent.settings.retries > settings.retries
 
     monkeypatch.setattr(os, "getpid", lambda: -1)
 
-    child = stores.mine()
+    child = stores.mine(name)
     assert child is not parent
     stores.close()
     stores.close()  # nothing left, not an error
-    assert stores.mine() is not child
+    assert stores.mine(name) is not child
 
 
 def test_an_unreachable_index_is_one_line_and_no_traceback(settings, monkeypatch, caplog):

@@ -37,6 +37,7 @@ COMMANDS = [
     "sweep",
     "stats",
     "doctor",
+    "health",
     "demo",
 ]
 

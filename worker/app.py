@@ -8,9 +8,11 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import billiard.pool
+from celery import signals
 
 from mediastore.celery import make_app
 from mediastore.errors import MediaStoreError
+from mediastore.logs import JsonLines
 from mediastore.settings import Settings
 
 if TYPE_CHECKING:
@@ -23,10 +25,18 @@ def load() -> Celery:
     """Return the application for the environment's settings; exits with 2 when one is wrong."""
     try:
         settings = Settings.from_env(env_file=ENV_FILE if ENV_FILE.is_file() else None)
+        if settings.log_format == "json":
+            signals.after_setup_logger.connect(log_in_json)
         return make_app(settings)
     except (MediaStoreError, OSError) as error:
         sys.stderr.write(f"mediastore: {error}\n")
         raise SystemExit(2) from None
+
+
+def log_in_json(logger: logging.Logger, **_: object) -> None:
+    """Format what Celery has set up; its level and its file stay."""
+    for handler in logger.handlers:
+        handler.setFormatter(JsonLines())
 
 
 # A pool process whose task ends while the worker stops waits 30 s for its result to be read, and nobody

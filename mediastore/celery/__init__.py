@@ -7,6 +7,9 @@ exactly once, and any number of workers and beats give the same result.
 
 from __future__ import annotations
 
+import logging
+from typing import Any
+
 from celery import Celery, signals
 
 from mediastore.settings import Settings
@@ -22,9 +25,12 @@ from .config import (
     broker_url,
     configuration,
     intervals,
+    with_our_route,
 )
-from .consumer import Listener
-from .tasks import BUDGET_AT_MOST_S, Receipt, Stores, Tick, run
+from .consumer import Hold, Listener
+from .health import Heartbeats
+from .shutdown import Limit
+from .tasks import Passes, Receipt, Tick
 
 __all__ = [
     "DRAIN",
@@ -43,6 +49,8 @@ __all__ = [
     "make_app",
 ]
 
+logger = logging.getLogger("mediastore")
+
 
 def make_app(settings: Settings | None = None) -> Celery:
     """Return the ready Celery application: configuration, tasks, beat entries, ticking worker.
@@ -59,30 +67,58 @@ def make_app(settings: Settings | None = None) -> Celery:
     # Without fixups: DJANGO_SETTINGS_MODULE may be set for a neighbour, and is not meant for us.
     app = Celery("mediastore", set_as_current=False, fixups=[])
     app.conf.update(configuration(settings))
-    install(app, settings)
+    _add(app, settings)
+    app.steps["consumer"].add(Hold)
+    app.steps["worker"].add(Limit)
     return app
 
 
-def install(app: Celery, settings: Settings) -> None:
-    """Add the tasks to an application, and to its workers the habit of ticking by themselves.
+def install(app: Any, settings: Settings, *, beat: bool = True) -> None:
+    """Make an application of your own sweep: tasks, their route, beat entries, workers that tick.
 
-    For an application of your own, whose workers must then consume `mediastore` too
-    (`-Q celery,mediastore`). `beat_schedule` gives the entries for its beat.
+    Its workers must consume the queue `mediastore` too (`-Q celery,mediastore`) and accept JSON. Its
+    broker, queues, serializers, results and scheduler stay as they are; what it says itself of our
+    route or entries wins. It may be configured before or after.
+
+    Args:
+        app: Any Celery application.
+        settings: As the bots have them; `Settings.from_env()`.
+        beat: Whether its beat is to tick; without it, `beat_schedule` gives the entries.
     """
-    stores = Stores(settings)
-    budget_s = min(settings.seconds("sweep_budget"), BUDGET_AT_MOST_S)
+    _add(app, settings)
+
+    def configure(**_: object) -> None:
+        conf: Any = app.conf
+        conf.task_routes = with_our_route(conf.task_routes)
+        if beat:
+            conf.beat_schedule = {**beat_schedule(settings), **(conf.beat_schedule or {})}
+        if "json" not in conf.accept_content:
+            logger.error("add json to accept_content: mediastore's ticks are refused without it")
+
+    if app.configured:
+        configure()
+    # Celery reads a configuration when it is first needed, and again when it is given another.
+    app.on_after_configure.connect(configure, weak=False)
+
+
+def _add(app: Celery, settings: Settings) -> None:
+    """Add the tasks, and to workers the habit of ticking by themselves and of saying that they live."""
+    passes = Passes(settings)
     every_s = intervals(settings)
 
     # Not shared: Celery would hand these tasks to every other application of the process.
-    @app.task(base=Tick, shared=False, name=SWEEP, every_s=every_s.get(SWEEP, 0.0))
-    def sweep() -> None:
+    own: dict[str, Any] = {"base": Tick, "bind": True, "shared": False, "settings": settings}
+
+    @app.task(name=SWEEP, every_s=every_s.get(SWEEP, 0.0), **own)
+    def sweep(self: Tick) -> None:
         """Expire, drain and delete what is due in the roots of this process."""
-        run("sweep", lambda: stores.mine().sweep(budget_s))
+        passes.run(self)
 
-    @app.task(base=Tick, shared=False, name=DRAIN, every_s=every_s[DRAIN])
-    def drain() -> None:
+    @app.task(name=DRAIN, every_s=every_s[DRAIN], **own)
+    def drain(self: Tick) -> None:
         """Delete what was released, in the roots of this process."""
-        run("drain", lambda: stores.mine().drain(budget_s))
+        passes.run(self)
 
-    signals.worker_process_shutdown.connect(stores.close)
+    signals.worker_process_shutdown.connect(passes.stores.close)
     app.steps["consumer"].add(Pulse)
+    app.steps["worker"].add(Heartbeats)

@@ -3,14 +3,19 @@
 from __future__ import annotations
 
 import logging
+import socket
 import time
+from functools import cached_property
 from typing import TYPE_CHECKING, Any, Final, cast
 
 from celery import bootsteps, signals
 from celery.beat import Scheduler, SchedulingError
 from kombu.exceptions import OperationalError
 
+from mediastore.heartbeat import Heartbeat, health_directory
+
 from .config import DRAIN, QUEUE, SWEEP, expires_s
+from .health import alive_while_waiting, serves, settings_of
 
 if TYPE_CHECKING:
     from celery import Celery
@@ -36,6 +41,26 @@ class Clock(Scheduler):
     There is no schedule file to lock, corrupt or leave behind. What a file would remember across
     restarts is when to tick next, and workers tick once when they start.
     """
+
+    def __init__(self, *args: Any, **options: Any) -> None:
+        super().__init__(*args, **options)
+        directory = health_directory(settings_of(self.app))
+        self._heartbeat = Heartbeat(directory, "beat", f"beat@{socket.gethostname()}")
+
+    def tick(self, *args: Any, **options: Any) -> float:
+        """Send what is due, and leave a heartbeat."""
+        self._heartbeat.write()
+        return float(super().tick(*args, **options))
+
+    @cached_property
+    def connection(self) -> Any:
+        """Return the connection to the broker; it waits for it alive."""
+        return alive_while_waiting(self.app.connection_for_write(), self._heartbeat.write)
+
+    def close(self) -> None:
+        """Take the heartbeat away, and close."""
+        self._heartbeat.remove()
+        super().close()
 
     def apply_entry(self, entry: ScheduleEntry, producer: Producer | None = None) -> None:
         """Send a tick unless enough of them wait. Celery's own logs two tracebacks for a lost one."""
@@ -64,6 +89,8 @@ class Pulse(bootsteps.StartStopStep):
 
     def start(self, consumer: Any) -> None:
         """Tick once, whatever waits in the queue: it may all have expired. Then watch."""
+        if not serves(self._app):
+            return
         signals.task_received.connect(self._received, sender=consumer)
         for task in self._tasks():
             self._publish(task, however_many=True)

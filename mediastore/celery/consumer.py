@@ -3,11 +3,22 @@
 from __future__ import annotations
 
 import contextlib
+import logging
+import time
 import warnings
-from typing import Any
+from typing import Any, Final
 
+from celery import bootsteps
 from celery.exceptions import CPendingDeprecationWarning
+from celery.worker import state
 from celery.worker.consumer import Consumer
+
+from .health import alive_while_waiting
+
+#: Three times within the visibility timeout.
+RENEW_S: Final = 2.0
+
+logger = logging.getLogger("mediastore")
 
 
 class Listener(Consumer):
@@ -17,10 +28,18 @@ class Listener(Consumer):
     error of two hundred lines whenever the broker goes away (Celery 5.7).
     """
 
+    controller: Any  # the worker
+
     def __init__(self, *args: Any, **options: Any) -> None:
         given = options.pop("worker_options", None) or {}
         options["worker_options"] = {**given, "without_mingle": True, "without_gossip": True}
         super().__init__(*args, **options)
+
+    def ensure_connected(self, conn: Any) -> Any:
+        """Wait for the broker, alive."""
+        return super().ensure_connected(
+            alive_while_waiting(conn, self.controller.mediastore_heartbeat.write)
+        )
 
     def on_connection_error_after_connected(self, exc: Exception) -> None:
         """Say that the broker is gone, but not that a setting could be what we set it to be."""
@@ -30,3 +49,43 @@ class Listener(Consumer):
             # the AttributeError of that would end the worker. The index remembers their work.
             with contextlib.suppress(AttributeError):
                 super().on_connection_error_after_connected(exc)
+
+
+class Hold(bootsteps.StartStopStep):
+    """Keeps the ticks that this worker carries out from coming back while it lives.
+
+    A broker on Redis gives a tick to another worker when the first did not acknowledge it for a while.
+    Renewed from here, that while can be short, and a dead worker is replaced within seconds; kombu
+    itself counts from the delivery, and would have to wait longer than the longest sweep.
+    """
+
+    requires = ("celery.worker.consumer.tasks:Tasks",)
+
+    def __init__(self, consumer: Any, **options: Any) -> None:
+        super().__init__(consumer, **options)
+        self._timer: Any = None
+
+    def start(self, consumer: Any) -> None:
+        """Renew until stopped; on RabbitMQ there is nothing to renew, it knows when a worker is gone."""
+        channel = consumer.task_consumer.channel
+        if hasattr(channel, "unacked_index_key"):
+            self._timer = consumer.timer.call_repeatedly(RENEW_S, renew, args=(channel,))
+
+    def stop(self, _consumer: Any) -> None:
+        """Stop."""
+        if self._timer is not None:
+            self._timer.cancel()
+            self._timer = None
+
+
+def renew(channel: Any) -> None:
+    """Say that what this process has taken and not acknowledged is being carried out."""
+    # What came by an earlier connection is no more in the list, or anybody's: XX adds nothing.
+    held = {request.message.delivery_tag: time.time() for request in list(state.reserved_requests)}
+    if not held:
+        return
+    try:
+        with channel.conn_or_acquire() as client:
+            client.zadd(channel.unacked_index_key, held, xx=True)
+    except channel.connection_errors as error:
+        logger.debug("ticks could not be renewed: %s", error)  # the loop notices by itself

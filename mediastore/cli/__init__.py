@@ -36,12 +36,12 @@ def main() -> None:
 @cache
 def command_line() -> typer.Typer:
     """Return the application with all its commands, in the order in which `--help` lists them."""
-    from . import app, media, running, upkeep
+    from . import app, health, media, running, upkeep
 
     line = app.new()
     commands: tuple[Callable[..., None], ...] = (
         *(media.store, media.resolve, media.show, media.ls, media.scopes),
-        *(upkeep.release, upkeep.sweep, upkeep.stats, upkeep.doctor, upkeep.demo),
+        *(upkeep.release, upkeep.sweep, upkeep.stats, upkeep.doctor, health.health, upkeep.demo),
         *(running.up, running.status, running.down),
     )
     for command in commands:

@@ -127,14 +127,17 @@ class _Talk(logging.Handler):
     """What the library logs, on the stderr of the moment."""
 
     def emit(self, record: logging.LogRecord) -> None:
-        note(f"{record.levelname.lower()}: {printable(record.getMessage())}")
+        plain = f"{record.levelname.lower()}: {printable(record.getMessage())}"
+        note(self.format(record) if self.formatter else plain)
 
 
-def log(level: int) -> None:
-    """Let the library talk on stderr from this level on."""
+def log(level: int, formatter: logging.Formatter | None = None) -> None:
+    """Let the library talk on stderr from this level on; None: in plain words."""
     logger = logging.getLogger("mediastore")
     logger.handlers = [each for each in logger.handlers if not isinstance(each, _Talk)]
-    logger.addHandler(_Talk())
+    talk = _Talk()
+    talk.setFormatter(formatter)
+    logger.addHandler(talk)
     logger.setLevel(level)
 
 

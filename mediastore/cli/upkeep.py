@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from mediastore.errors import InvalidSettings, Unavailable
+from mediastore.logs import JsonLines
 from mediastore.model import Released, ReleasePlan, Swept, check_scope, parse_duration
 
 from .app import Json, UsageError, log, opened, settings_of
@@ -22,6 +23,8 @@ from .output import is_terminal, note, print_json, printable, put, show_fields, 
 if TYPE_CHECKING:
     from mediastore import MediaStore, Settings
     from mediastore.doctor import Finding
+
+logger = logging.getLogger("mediastore")
 
 DryRun = Annotated[bool, typer.Option("--dry-run", help="Show what would go, and stop.")]
 
@@ -124,8 +127,8 @@ def _watch(ctx: typer.Context, budget: str | None) -> None:
     if not settings.cleanup_enabled or not settings.seconds("sweep_interval"):
         name = "sweep_interval is 0" if settings.cleanup_enabled else "cleanup_enabled is false"
         raise InvalidSettings(f"sweeping is switched off: {name}")
-    if not ctx.obj.debug:
-        log(logging.INFO)
+    lines = JsonLines() if settings.log_format == "json" else None
+    log(logging.DEBUG if ctx.obj.debug else logging.INFO, lines)
     ended = threading.Event()
     before = signal.signal(signal.SIGTERM, lambda *_: ended.set())
     try:
@@ -137,7 +140,7 @@ def _watch(ctx: typer.Context, budget: str | None) -> None:
             try:
                 ended.wait()
             finally:
-                note("info: stopping; a pass in progress is finished first")
+                logger.info("stopping; a pass in progress is finished first")
     finally:
         signal.signal(signal.SIGTERM, before)
 
@@ -147,7 +150,7 @@ def _first_look(media: MediaStore) -> None:
     try:
         media.stats()
     except Unavailable as error:
-        note(f"warning: {printable(str(error))}; sweeping begins when it answers")
+        logger.warning("%s; sweeping begins when it answers", error)
 
 
 @dataclass(frozen=True, slots=True)
@@ -184,6 +187,7 @@ def plan_sweep(settings: Settings) -> SweepPlan:
     from mediastore.doctor.roots import marked
     from mediastore.index.steps import Read, text
 
+    settings = settings.for_namespace(settings.namespace)
     here = marked(settings)
     client = connect(settings)
     try:

@@ -1,0 +1,224 @@
+"""Heartbeats and the command that reads them; log lines for machines."""
+
+from __future__ import annotations
+
+import json
+import logging
+import os
+import subprocess
+import sys
+import time
+from dataclasses import replace
+from pathlib import Path
+from types import SimpleNamespace
+
+import pytest
+
+from mediastore import celery as ours
+from mediastore.celery.health import Heartbeats
+from mediastore.heartbeat import Heartbeat, health_directory, signs
+from mediastore.logs import JsonLines
+
+from .celery_fixtures import Consumer, app, pulse_of, waiting  # noqa: F401 - fixtures
+from .cli_fixtures import bot, env, lane, run, told  # noqa: F401 - fixtures
+
+
+@pytest.fixture
+def health(tmp_path, monkeypatch):
+    """Give the directory of the heartbeats; it is not there yet."""
+    monkeypatch.setenv("MEDIASTORE_HEALTH_DIR", str(tmp_path / "health"))
+    return tmp_path / "health"
+
+
+def leave(directory, role="worker", node="celery@here", ago_s=0.0):
+    Heartbeat(directory, role, node).write()
+    (path,) = (p for p in directory.iterdir() if node.partition("/")[0] in p.name)
+    words = json.loads(path.read_text())
+    path.write_text(json.dumps({**words, "at": time.time() - ago_s}))
+
+
+# --- the command
+
+
+@pytest.mark.parametrize("role", ["worker", "beat"])
+def test_a_fresh_heartbeat_is_health(health, role):
+    leave(health, role)
+
+    done = run("health", role)
+
+    assert (done.exit_code, done.stderr) == (0, "")
+    assert done.stdout == "celery@here is alive: 0 s ago\n"
+
+
+@pytest.mark.parametrize("role", ["worker", "beat"])
+def test_no_heartbeat_is_told_with_what_to_do(health, role):
+    leave(health, "beat" if role == "worker" else "worker")
+
+    done = run("health", role)
+
+    assert (done.exit_code, done.stdout) == (4, "")
+    assert f"no {role} has left a heartbeat in {health}" in done.stderr
+    assert f"celery -A worker {role}" in done.stderr
+
+
+@pytest.mark.parametrize(("ago_s", "code"), [(25, 0), (31, 4), (-3, 0), (-60, 4)])
+def test_an_old_heartbeat_and_one_from_the_future_are_none(health, ago_s, code):
+    leave(health, ago_s=ago_s)
+
+    assert run("health", "worker").exit_code == code
+    assert run("health", "worker", "--max-age", "1h").exit_code == (4 if ago_s < -5 else 0)
+
+
+def test_one_node_may_be_meant(health):
+    leave(health, node="w1@here")
+    leave(health, node="w2@here", ago_s=99)
+
+    assert run("health", "worker").exit_code == 0
+    assert run("health", "worker", "--node", "w1@here").exit_code == 0
+    silent = run("health", "worker", "--node", "w2@here")
+    assert silent.exit_code == 4
+    assert "w2@here is silent: its last heartbeat was 99 s ago" in silent.stderr
+
+
+def test_health_in_json(health):
+    leave(health, ago_s=99)
+    done = run("health", "worker", "--json")
+
+    assert done.exit_code == 4
+    (beat,) = json.loads(done.stdout)["heartbeats"]
+    assert (beat["node"], beat["pid"], beat["alive"]) == ("celery@here", os.getpid(), False)
+    leave(health)
+    assert told("health", "worker")["healthy"] is True
+
+
+@pytest.mark.parametrize(
+    "words", [("health",), ("health", "cron"), ("health", "beat", "--max-age", "x")]
+)
+def test_a_wrong_question_is_a_usage_error(health, words):
+    assert run(*words).exit_code == 2
+
+
+def test_what_is_no_heartbeat_is_passed_over(health):
+    health.mkdir()
+    for number, text in enumerate(["", "[]", "{}", '{"role": 1}', "\xff"]):
+        (health / f"worker-{number}.json").write_text(text)
+
+    assert run("health", "worker").exit_code == 4
+
+
+def test_a_probe_imports_neither_redis_nor_celery(health):
+    leave(health)
+    code = (
+        "import sys; sys.argv = ['mediastore', 'health', 'worker']\n"
+        "from mediastore.cli import main\n"
+        "try: main()\n"
+        "except SystemExit as end: assert not end.code\n"
+        "print(sorted({'redis', 'celery', 'kombu', 'asyncio', 'rich'} & set(sys.modules)))"
+    )
+
+    environ = {**os.environ, "PYTHONPATH": os.pathsep.join(filter(None, sys.path))}
+
+    done = subprocess.run(
+        [sys.executable, "-c", code], env=environ, capture_output=True, text=True, check=True
+    )
+
+    assert done.stdout.splitlines()[-1] == "[]"
+
+
+# --- the heartbeat
+
+
+def test_a_heartbeat_is_replaced_whole_and_taken_away_by_its_own_process_alone(health, monkeypatch):
+    heartbeat = Heartbeat(health, "worker", "a/b@here")
+    heartbeat.write()
+    heartbeat.write()
+    assert [path.name for path in health.iterdir()] == ["worker-a%2Fb@here.json"]
+
+    with monkeypatch.context() as patch:
+        patch.setattr(os, "getpid", lambda: -1)
+        heartbeat.remove()
+    assert len(signs(health, "worker")) == 1
+    heartbeat.remove()
+    heartbeat.remove()
+
+    assert list(health.iterdir()) == []
+
+
+def test_a_directory_that_cannot_be_written_costs_one_warning(tmp_path, caplog):
+    (tmp_path / "file").write_text("")
+    heartbeat = Heartbeat(tmp_path / "file" / "health", "worker", "w")
+
+    for _ in range(3):
+        heartbeat.write()
+        heartbeat.remove()
+        heartbeat.tidy()
+
+    (line,) = caplog.records
+    assert line.levelno == logging.WARNING
+    assert "mediastore health" in line.getMessage()
+
+
+def test_heartbeats_of_a_day_ago_are_taken_away_by_the_next_worker(health):
+    leave(health, node="pod-1", ago_s=90_000)
+    leave(health, node="pod-2", ago_s=80_000)
+
+    Heartbeat(health, "worker", "pod-3").tidy()
+
+    assert [sign.node for sign in signs(health, "worker")] == ["pod-2"]
+
+
+def test_beat_leaves_a_heartbeat_at_each_tick_and_takes_it_away(app, settings):
+    directory = health_directory(settings)
+    clock = ours.Clock(app)
+
+    clock.tick()
+    (sign,) = signs(directory, "beat")
+    clock.close()
+
+    assert (sign.role, sign.pid) == ("beat", os.getpid())
+    assert signs(directory, "beat") == []
+    assert app.conf.beat_max_loop_interval < 30
+
+
+def test_a_worker_without_our_queue_neither_ticks_nor_says_that_it_lives(app, settings):
+    app.amqp.queues.select(["another"])
+    timer = SimpleNamespace(call_repeatedly=pytest.fail)
+    worker = SimpleNamespace(app=app, hostname="w@here", timer=timer)
+    pulse, consumer = pulse_of(app), Consumer(app)
+
+    heartbeats = Heartbeats(worker)
+    heartbeats.start(worker)
+    heartbeats.stop(worker)
+    pulse.start(consumer)
+    pulse.stop(consumer)
+
+    assert signs(health_directory(settings), "worker") == []
+    assert consumer.timer.calls == []
+    app.amqp.queues.select([ours.QUEUE])
+    assert waiting(app) == []
+
+
+def test_the_directory_is_the_setting_or_below_the_state_directory(settings, tmp_path, monkeypatch):
+    monkeypatch.setenv("XDG_STATE_HOME", str(tmp_path))
+
+    assert health_directory(settings) == tmp_path / "mediastore" / "health"
+    assert str(health_directory(replace(settings, health_dir="/run/h"))) == "/run/h"
+
+
+# --- log lines
+
+
+def test_a_record_is_one_json_object_with_its_fields():
+    def line(**fields):
+        return JsonLines().format(logging.makeLogRecord({"name": "mediastore", **fields}))
+
+    plain = line(
+        levelname="INFO", msg="swept: %d files\nand more", args=(3,), deleted=3, path=Path("/a")
+    )
+    failed = line(levelname="ERROR", msg="failed", exc_info=(ValueError, ValueError("no"), None))
+
+    words = json.loads(plain)
+    assert words.pop("time").endswith("Z")
+    assert words == {"level": "info", "logger": "mediastore", "message": "swept: 3 files\nand more", "deleted": 3, "path": "/a"}  # fmt: skip
+    assert "\n" not in plain + failed
+    assert "ValueError: no" in json.loads(failed)["error"]
