@@ -16,6 +16,7 @@ import pytest
 
 from mediastore import celery as ours
 from mediastore.celery.health import Heartbeats
+from mediastore.cli.health import probe
 from mediastore.heartbeat import Heartbeat, health_directory, signs
 from mediastore.logs import JsonLines
 
@@ -113,7 +114,7 @@ def test_a_probe_imports_neither_redis_nor_celery(health):
         "from mediastore.cli import main\n"
         "try: main()\n"
         "except SystemExit as end: assert not end.code\n"
-        "print(sorted({'redis', 'celery', 'kombu', 'asyncio', 'rich'} & set(sys.modules)))"
+        "print(sorted({'redis', 'celery', 'kombu', 'asyncio', 'rich', 'pydantic'} & set(sys.modules)))"
     )
 
     environ = {**os.environ, "PYTHONPATH": os.pathsep.join(filter(None, sys.path))}
@@ -123,6 +124,30 @@ def test_a_probe_imports_neither_redis_nor_celery(health):
     )
 
     assert done.stdout.splitlines()[-1] == "[]"
+
+
+@pytest.mark.parametrize(
+    "options", [(), ("--json",), ("--max-age", "1h"), ("--node", "celery@here")]
+)
+def test_a_probe_is_answered_as_the_command_answers(health, capsys, options):
+    for ago_s in (0, 50, 9999):
+        leave(health, ago_s=ago_s)
+        said = run("health", "worker", *options)
+
+        code = probe(["health", "worker", *options])
+
+        told = capsys.readouterr()
+        assert code == said.exit_code
+        assert len(told.out.splitlines()) == len(said.stdout.splitlines())
+        assert told.err == said.stderr
+
+
+@pytest.mark.parametrize(
+    "words",
+    ["", "cron", "worker -h", "worker --max-age", "worker --what 3", "worker --max-age soon"],
+)
+def test_words_of_no_usual_probe_are_left_to_the_parser(health, words):
+    assert probe(["health", *words.split()]) is None
 
 
 # --- the heartbeat

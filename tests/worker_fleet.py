@@ -17,11 +17,25 @@ import redis
 
 from mediastore import MediaStore, Settings
 from mediastore.embedded import _tied_to_us
+from mediastore.heartbeat import health_directory
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
 HERE = Path(__file__).parent.parent
+
+
+def variables(settings: Settings) -> dict[str, str]:
+    """Return settings as the variables that give them."""
+    usual, given = Settings(), {}
+    for field in dataclasses.fields(settings):
+        value = getattr(settings, field.name)
+        if value == getattr(usual, field.name):
+            continue
+        separator = "," if field.name == "namespaces" else os.pathsep
+        text = separator.join(value) if isinstance(value, tuple) else str(value)
+        given[f"MEDIASTORE_{field.name.upper()}"] = text
+    return given
 
 
 class Fleet:
@@ -31,32 +45,28 @@ class Fleet:
         self.settings = settings
         self.home = home
         self.store = MediaStore.from_settings(settings)
-        self.root = Path(settings.roots[0])
+        self.root = Path(self.store.settings.roots[0])
         self._processes: list[subprocess.Popen[bytes]] = []
         self._numbers = itertools.count()
+        (home / "log").touch()
 
-    def worker(self, *options: str, app: str = "worker") -> subprocess.Popen[bytes]:
+    def worker(self, *options: str, app: str = "worker", **extra: str) -> subprocess.Popen[bytes]:
         name = f"w{next(self._numbers)}@here"
-        return self._start("worker", "-n", name, *options, app=app)
+        return self.start("worker", "-n", name, *options, app=app, **extra)
 
-    def beat(self) -> subprocess.Popen[bytes]:
-        return self._start("beat")
+    def beat(self, *options: str, app: str = "worker", **extra: str) -> subprocess.Popen[bytes]:
+        return self.start("beat", *options, app=app, **extra)
 
-    def _start(self, *command: str, app: str = "worker") -> subprocess.Popen[bytes]:
-        given = {
-            "redis_url": self.settings.redis_url,
-            "namespace": self.settings.namespace,
-            "claim": f"{self.settings.seconds('claim')}s",
-            "roots": os.pathsep.join(self.settings.roots),
-            "sweep_interval": f"{self.settings.seconds('sweep_interval')}s",
-            "drain_interval": f"{self.settings.seconds('drain_interval')}s",
-        }
-        environ = {**os.environ, "PYTHONPATH": str(HERE)}
-        environ.update({f"MEDIASTORE_{name.upper()}": text for name, text in given.items()})
+    def start(self, *command: str, app: str = "worker", **extra: str) -> subprocess.Popen[bytes]:
+        """Start one of Celery's programs, with further variables where they are named."""
+        environ = {**os.environ, "PYTHONPATH": str(HERE), **variables(self.settings), **extra}
+        # Celery's banner is no JSON.
+        quiet = ["--quiet"] if self.settings.log_format == "json" else []
+        program = [sys.executable, "-m", "celery", "-A", app, *quiet, *command, "-l", "info"]
         with (self.home / "log").open("ab") as log:
             process = subprocess.Popen(
                 # A test run that is killed leaves no fleet behind.
-                [*_tied_to_us(), sys.executable, "-m", "celery", "-A", app, *command, "-l", "info"],
+                [*_tied_to_us(), *program],
                 env=environ,
                 cwd=self.home,
                 stdout=log,
@@ -109,6 +119,15 @@ class Fleet:
         os.killpg(process.pid, signal.SIGKILL)
         process.wait()
         self._processes.remove(process)
+
+    def forget(self, process: subprocess.Popen[bytes]) -> None:
+        """Expect nothing more of a process that has ended, or may end as it likes."""
+        self._processes.remove(process)
+
+    @property
+    def health(self) -> Path:
+        """Where the heartbeats are."""
+        return health_directory(self.settings)
 
     def end(self) -> None:
         for process in [process for process in self._processes if process.poll() is None]:

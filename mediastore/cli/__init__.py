@@ -28,6 +28,12 @@ if TYPE_CHECKING:
 def main() -> None:
     """Run the command that `sys.argv` names, and exit."""
     try:
+        if sys.argv[1:2] == ["health"]:
+            from .health import probe
+
+            code = probe(sys.argv[1:])
+            if code is not None:
+                sys.exit(code)
         command_line()()
     except KeyboardInterrupt:  # in the moment before the commands take care of it
         sys.exit(130)

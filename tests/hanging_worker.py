@@ -1,0 +1,30 @@
+"""The ready application, with a worker that never ends by itself, and little patience with that."""
+
+from __future__ import annotations
+
+import threading
+from typing import Any
+
+from celery import bootsteps
+
+from mediastore.celery import shutdown
+from worker.app import app
+
+__all__ = ["app"]
+
+shutdown.HARD_LIMIT_S = 1  # type: ignore[misc]
+shutdown.SLACK_S = 1.0  # type: ignore[misc]
+
+
+class Hang(bootsteps.StartStopStep):
+    """Stands for a broker that vanished in the wrong moment."""
+
+    requires = ("celery.worker.components:Pool",)
+
+    def stop(self, _: Any) -> None:
+        threading.Event().wait()
+
+    terminate = stop
+
+
+app.steps["worker"].add(Hang)
