@@ -189,6 +189,34 @@ def test_sweep_watch_sweeps_until_a_signal_comes(number, code, cat, bot, monkeyp
     assert "info: stopping" in talk
 
 
+def test_sweep_watch_logs_json_when_asked(cat, bot, monkeypatch):
+    monkeypatch.setenv("MEDIASTORE_LOG_FORMAT", "json")
+    monkeypatch.setenv("MEDIASTORE_DRAIN_INTERVAL", "0.05s")
+    process = spawn("sweep", "--watch")
+    bot.store(cat, scope="chat:1")
+
+    bot.release_all("chat:1", wait=False)
+    until(lambda: not cat.exists())
+    process.send_signal(signal.SIGTERM)
+
+    lines = [json.loads(line) for line in process.communicate(timeout=30)[1].splitlines()]
+    assert [line["message"].split(" ")[0] for line in lines] == ["sweeping", "swept:", "stopping;"]
+    assert lines[1]["deleted"] == 1
+
+
+def test_a_command_asks_which_of_several_namespaces_is_meant(settings, media, monkeypatch):
+    monkeypatch.delenv("MEDIASTORE_NAMESPACE")
+    monkeypatch.setenv("MEDIASTORE_NAMESPACES", f"{settings.namespace},other")
+    monkeypatch.setenv("MEDIASTORE_ROOTS", f"{settings.roots[0]}/{{namespace}}")
+    (media / settings.namespace).mkdir()
+
+    for command in (("stats",), ("sweep",), ("sweep", "--dry-run"), ("sweep", "--watch")):
+        done = run(*command)
+        assert done.exit_code == 2
+        assert "set namespace to the one you mean" in done.stderr
+    assert run("--namespace", settings.namespace, "stats").exit_code == 0
+
+
 def test_sweep_watch_logs_everything_with_debug():
     process = spawn("--debug", "sweep", "--watch")
 

@@ -27,6 +27,7 @@ def load() -> Celery:
         settings = Settings.from_env(env_file=ENV_FILE if ENV_FILE.is_file() else None)
         if settings.log_format == "json":
             signals.after_setup_logger.connect(log_in_json)
+            signals.after_setup_task_logger.connect(log_in_json)
         return make_app(settings)
     except (MediaStoreError, OSError) as error:
         sys.stderr.write(f"mediastore: {error}\n")
