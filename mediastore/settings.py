@@ -312,6 +312,10 @@ def _from_text(name: str, text: str) -> object:
 def _to_text(name: str, value: object) -> str:
     if name == "roots":
         return os.pathsep.join(str(Path(root).absolute()) for root in value)  # type: ignore[attr-defined]
+    if name == "namespaces":
+        return ",".join(value)  # type: ignore[arg-type]
+    if name == "health_dir":
+        return str(Path(str(value)).absolute())
     if value is None:
         return "never"
     return str(value).lower() if isinstance(value, bool) else str(value)

@@ -160,6 +160,17 @@ def test_each_of_several_namespaces_has_settings_and_roots_of_its_own():
         settings.for_namespace("others")
 
 
+def test_settings_become_text_and_are_read_again():
+    settings = Settings(
+        namespaces=["a", "b"], roots=["/srv/{namespace}", "/b/{namespace}"], soft_shutdown=0,
+        worker_max_tasks=5, log_format="json", health_dir="/run/h", max_age=None,
+    )  # fmt: skip
+
+    variables = {f"MEDIASTORE_{name.upper()}": text for name, text in settings.as_text().items()}
+
+    assert Settings.from_env(variables) == settings
+
+
 def test_one_namespace_needs_no_placeholder_and_may_have_it():
     assert Settings().served == ("default",)
     assert Settings(namespace="a", roots=["/srv/{namespace}"]).roots == ("/srv/a",)

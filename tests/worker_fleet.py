@@ -27,15 +27,7 @@ HERE = Path(__file__).parent.parent
 
 def variables(settings: Settings) -> dict[str, str]:
     """Return settings as the variables that give them."""
-    usual, given = Settings(), {}
-    for field in dataclasses.fields(settings):
-        value = getattr(settings, field.name)
-        if value == getattr(usual, field.name):
-            continue
-        separator = "," if field.name == "namespaces" else os.pathsep
-        text = separator.join(value) if isinstance(value, tuple) else str(value)
-        given[f"MEDIASTORE_{field.name.upper()}"] = text
-    return given
+    return {f"MEDIASTORE_{name.upper()}": text for name, text in settings.as_text().items()}
 
 
 class Fleet:
