@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 import logging
+from contextlib import contextmanager
+from types import SimpleNamespace
 
 import pytest
+from celery.worker import state
 from kombu.exceptions import OperationalError
 
 from mediastore import celery as ours
 from mediastore.celery import clocks
+from mediastore.celery.consumer import renew
 
 from .celery_fixtures import Consumer, app, consumer, let_pass, pulse, pulse_of, receive, waiting
 
@@ -106,3 +110,47 @@ def test_a_broker_that_is_gone_costs_a_clock_one_line(app, pulse, monkeypatch, c
     assert [line.exc_info for line in lines] == [None, None]
     assert waiting(app) == []
     clock.close()
+
+
+# --- ticks that are held
+
+
+class Channel:
+    """What holding sees of a channel to Redis."""
+
+    unacked_index_key = "unacked_index"
+    connection_errors = (OSError,)
+
+    def __init__(self, error=None):
+        self.error, self.said = error, []
+
+    @contextmanager
+    def conn_or_acquire(self):
+        if self.error:
+            raise self.error
+        yield SimpleNamespace(zadd=lambda *said, xx: self.said.append((*said, xx)))
+
+
+@pytest.fixture
+def held(monkeypatch):
+    request = SimpleNamespace(message=SimpleNamespace(delivery_tag="tag"))
+    monkeypatch.setattr(state, "reserved_requests", [request])
+
+
+def test_what_is_carried_out_is_renewed_and_nothing_is_added(held):
+    channel = Channel()
+
+    renew(channel)
+
+    ((key, tags, existing_only),) = channel.said
+    assert (key, list(tags), existing_only) == ("unacked_index", ["tag"], True)
+
+
+def test_with_nothing_to_carry_out_nothing_is_said(monkeypatch):
+    monkeypatch.setattr(state, "reserved_requests", [])
+
+    renew(Channel(AssertionError("said")))
+
+
+def test_a_broker_that_is_gone_ends_no_renewal_for_good(held):
+    renew(Channel(OSError("gone")))

@@ -37,9 +37,9 @@ class Listener(Consumer):
 
     def ensure_connected(self, conn: Any) -> Any:
         """Wait for the broker, alive."""
-        return super().ensure_connected(
-            alive_while_waiting(conn, self.controller.mediastore_heartbeat.write)
-        )
+        heartbeat = getattr(self.controller, "mediastore_heartbeat", None)
+        waiting = conn if heartbeat is None else alive_while_waiting(conn, heartbeat.write)
+        return super().ensure_connected(waiting)
 
     def on_connection_error_after_connected(self, exc: Exception) -> None:
         """Say that the broker is gone, but not that a setting could be what we set it to be."""
