@@ -243,3 +243,12 @@ def test_a_pass_that_takes_too_long_is_one_line_and_no_traceback(app, monkeypatc
 
     (line,) = caplog.records
     assert (line.levelno, line.exc_info) == (logging.WARNING, None)
+
+
+def test_celerys_own_variable_overrides_the_broker_and_what_it_is_told(monkeypatch, settings):
+    monkeypatch.setenv("CELERY_BROKER_URL", "amqp://rabbit//")
+
+    app = ours.make_app(dataclasses.replace(settings, broker_url="redis://elsewhere/0"))
+
+    assert app.conf.broker_url == "amqp://rabbit//"
+    assert app.conf.broker_transport_options == {"confirm_publish": True}
