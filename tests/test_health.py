@@ -25,6 +25,12 @@ from .cli_fixtures import bot, env, lane, run, told  # noqa: F401 - fixtures
 
 
 @pytest.fixture
+def settings(settings, tmp_path):
+    """Give settings with a health directory that no other test's workers know."""
+    return replace(settings, health_dir=str(tmp_path / "beats"))
+
+
+@pytest.fixture
 def health(tmp_path, monkeypatch):
     """Give the directory of the heartbeats; it is not there yet."""
     monkeypatch.setenv("MEDIASTORE_HEALTH_DIR", str(tmp_path / "health"))
@@ -226,7 +232,7 @@ def test_a_worker_without_our_queue_neither_ticks_nor_says_that_it_lives(app, se
 def test_the_directory_is_the_setting_or_below_the_state_directory(settings, tmp_path, monkeypatch):
     monkeypatch.setenv("XDG_STATE_HOME", str(tmp_path))
 
-    assert health_directory(settings) == tmp_path / "mediastore" / "health"
+    assert health_directory(replace(settings, health_dir="")) == tmp_path / "mediastore" / "health"
     assert str(health_directory(replace(settings, health_dir="/run/h"))) == "/run/h"
 
 
