@@ -39,6 +39,9 @@ COMMANDS = [
     "doctor",
     "health",
     "demo",
+    "up",
+    "status",
+    "down",
 ]
 
 
@@ -255,7 +258,7 @@ def test_every_command_explains_itself(command):
 
     assert done.exit_code == 0
     assert f"Usage: mediastore {command}" in done.stdout
-    assert "--json" in done.stdout or command == "demo"
+    assert "--json" in done.stdout or command in {"demo", "up", "down"}
 
 
 def test_no_command_at_all_shows_the_help_and_is_wrong():

@@ -164,3 +164,21 @@ def test_what_cannot_be_right_ends_it_with_a_line(tmp_path, extra, code, words) 
     assert words in done.stderr
     assert "Traceback" not in done.stderr
     assert fleet.processes() == []
+
+
+def test_a_fleet_of_several_namespaces_serves_each(tmp_path) -> None:
+    roots = f"{tmp_path}/media/{{namespace}}"
+    fleet = UpFleet(tmp_path, MEDIASTORE_NAMESPACES="ada,bob", MEDIASTORE_ROOTS=roots)
+    for name in ("ada", "bob"):
+        (tmp_path / "media" / name).mkdir(parents=True)
+    try:
+        fleet.start()
+        for name in ("ada", "bob"):
+            path = tmp_path / "media" / name / "a.jpg"
+            path.write_text(name)
+            fleet.command("--namespace", name, "store", "-s", "chat", "--ttl", "1s", str(path))
+        for name in ("ada", "bob"):
+            path = tmp_path / "media" / name / "a.jpg"
+            until(lambda path=path: not path.exists(), f"a sweep of {name}")
+    finally:
+        fleet.end()

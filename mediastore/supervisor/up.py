@@ -131,13 +131,17 @@ class Supervisor:
             self._tell(f"the server is {mask(self._settings.redis_url)}; none is started here")
         else:
             self._start_server(tries=_START_TRIES)
-        with self._uninterrupted(), MediaStore.from_settings(self._settings) as store:
-            store.stats()  # a wrong root or a foreign index ends us now, not in every log line
+        for namespace in self._settings.served:
+            own = self._settings.for_namespace(namespace)
+            with self._uninterrupted(), MediaStore.from_settings(own) as store:
+                store.stats()  # a wrong root or a foreign index ends us now, not in every log line
         self._children = [self._child("worker"), self._child("beat")]
         for child in self._children:
             self._start_child(child)
         self._leave_note()
-        self._tell(f"ready; namespace {self._settings.namespace}, roots {self._text()['roots']}")
+        self._tell(
+            f"ready; namespace {', '.join(self._settings.served)}, roots {self._text()['roots']}"
+        )
 
     def _text(self) -> dict[str, str]:
         """Return the settings as other processes are told them: where the fleet is, whatever the default there."""
