@@ -153,7 +153,8 @@ def translate(error: Exception) -> MediaStoreError:
         return Corrupt(words.partition(" script: ")[0])
     if "STALE" in words:
         return StaleCommand("the command reached Redis later than a minute after it was made")
-    if isinstance(error, redis_errors.NoPermissionError) or words.startswith("NOPERM"):
+    denied = words.startswith("NOPERM") or "ACL failure in script" in words
+    if denied or isinstance(error, redis_errors.NoPermissionError):
         return IndexUnavailable(f"Redis refuses this user: {words}")
     # The asyncio client passes a refused login on as a ConnectionError of these words.
     refused = "username-password" in words or "already authenticated" in words
