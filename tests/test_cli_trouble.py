@@ -37,6 +37,8 @@ COMMANDS = [
     "sweep",
     "stats",
     "doctor",
+    "config",
+    "acl",
     "demo",
 ]
 
@@ -114,6 +116,14 @@ def test_a_bug_is_told_in_a_line_and_with_debug_in_full(monkeypatch):
     assert short.stderr.startswith("error: RuntimeError: boom\nhint: ")
     assert "Traceback" not in short.stderr
     assert "Traceback" in full.stderr
+    assert run("stats", "--debug").stderr == full.stderr  # where whoever is told to add it adds it
+
+
+def test_after_two_dashes_debug_is_an_argument():
+    done = run("resolve", "--", "--debug")
+
+    assert "not a ref: '--debug'" in done.stderr
+    assert "Traceback" not in done.stderr
 
 
 @pytest.mark.skipif(not os.path.exists("/dev/full"), reason="Linux has a disk that is always full")
@@ -249,12 +259,45 @@ def test_help_names_every_command_and_loads_neither_redis_nor_celery_nor_asyncio
 
 
 @pytest.mark.parametrize("command", COMMANDS)
+def test_the_help_of_a_command_loads_no_more_than_the_help_of_all(command):
+    code = (
+        "import sys\nfrom mediastore.cli import main\n"
+        f"sys.argv = ['mediastore', '{command}', '--help']\n"
+        "try: main()\n"
+        "finally: print(sorted({'redis', 'celery', 'asyncio', 'rich', 'kombu'} & set(sys.modules)))"
+    )
+    env = {**os.environ, "PYTHONPATH": os.pathsep.join(filter(None, sys.path))}
+
+    done = subprocess.run(
+        [sys.executable, "-c", code], env=env, capture_output=True, text=True, check=True
+    )
+
+    assert done.stdout.endswith("[]\n")
+
+
+@pytest.mark.parametrize("shell", ["bash", "zsh", "fish"])
+def test_a_shell_completes_commands(shell, monkeypatch):
+    monkeypatch.setenv("_MEDIASTORE_COMPLETE", f"complete_{shell}")
+    monkeypatch.setenv("COMP_WORDS", "mediastore re")
+    monkeypatch.setenv("COMP_CWORD", "1")
+    monkeypatch.setenv("_TYPER_COMPLETE_ARGS", "mediastore re")
+    monkeypatch.setenv("_TYPER_COMPLETE_FISH_ACTION", "get-args")
+    process = spawn()
+
+    found, _ = process.communicate(timeout=30)
+
+    assert process.returncode == 0
+    assert set(re.findall(r"\b(?:resolve|release|store)\b", found)) == {"resolve", "release"}
+
+
+@pytest.mark.parametrize("command", COMMANDS)
 def test_every_command_explains_itself(command):
     done = run(command, "-h")
 
     assert done.exit_code == 0
     assert f"Usage: mediastore {command}" in done.stdout
     assert "--json" in done.stdout or command == "demo"
+    assert re.search(rf"^  Example:\n    mediastore {command}\b", done.stdout, re.MULTILINE)
 
 
 def test_no_command_at_all_shows_the_help_and_is_wrong():

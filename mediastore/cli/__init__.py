@@ -36,14 +36,14 @@ def main() -> None:
 @cache
 def command_line() -> typer.Typer:
     """Return the application with all its commands, in the order in which `--help` lists them."""
-    from . import acl, app, media, running, upkeep
+    from . import acl, app, config, media, running, upkeep
 
     line = app.new()
     commands: tuple[Callable[..., None], ...] = (
         *(media.store, media.resolve, media.show, media.ls, media.scopes),
         *(upkeep.release, upkeep.sweep, upkeep.stats, upkeep.doctor, upkeep.demo),
         *(running.up, running.status, running.down),
-        *(acl.acl,),
+        *(config.config, acl.acl),
     )
     for command in commands:
         line.command()(command)
