@@ -26,6 +26,8 @@ PLACEHOLDER: Final = "#<SHA-256-OF-THE-PASSWORD>"
 _USER: Final = re.compile(r"[A-Za-z0-9][A-Za-z0-9._@-]{0,127}")
 #: The first servers that know CLIENT SETINFO; to those before, naming it is an error.
 _KNOWS_SETINFO: Final = (7, 2)
+#: A longer list of namespaces is not spelt out in the name of each key.
+_READABLE: Final = 100
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,14 +44,14 @@ class Role:
 
     Attributes:
         groups: The commands.
-        keys: Key patterns of one namespace, with the access they give.
-        channels: Channel patterns of one namespace and one database.
+        keys: Key patterns of each namespace, with the access they give.
+        queue: Key and channel patterns of the queue, which the namespaces of one worker share.
         one_each: Whether each namespace gets a user of its own.
     """
 
     groups: tuple[Group, ...]
     keys: tuple[str, ...]
-    channels: tuple[str, ...] = ()
+    queue: tuple[str, ...] = ()
     one_each: bool = False
 
     @property
@@ -105,14 +107,13 @@ CONTROL: Final = Group(
 )
 
 _INDEX: Final = "~mediastore:{{{namespace}}}:*"
-_QUEUE: Final = "mediastore:celery:{namespace}:"
 ROLES: Final[dict[RoleName, Role]] = {
     "bot": Role((CONNECT, SCRIPTS, READ, CHANGE, LOOK), (_INDEX,), one_each=True),
     "worker": Role(
         (CONNECT, SCRIPTS, READ, CHANGE, LOOK, QUEUE, RESTORE, CONTROL),
-        (_INDEX, f"~{_QUEUE}*"),
+        (_INDEX,),
         # A pattern that is subscribed to must be granted literally, the number of the database included.
-        (f"&{_QUEUE}*", f"&{_QUEUE}/{{database}}.celery.pidbox"),
+        ("~{queue}*", "&{queue}*", "&{queue}/{database}.celery.pidbox"),
     ),
     # A script is called with the bare prefix as its key, and Redis takes every key of a script for one that is
     # written. No key has that name; on those that exist a reader may only read.
@@ -141,6 +142,14 @@ class Rule:
     def line(self) -> str:
         """The rules as a line of an ACL file."""
         return f"user {self.user} {self.words}"
+
+
+def queue_prefix(namespaces: Sequence[str]) -> str:
+    """Return what the keys and channels of the queue start with, for a worker that serves these namespaces."""
+    names = ",".join(sorted(namespaces))
+    if len(names) > _READABLE:
+        names = f"{len(namespaces)},{hashlib.sha256(names.encode()).hexdigest()[:16]}"
+    return f"mediastore:celery:{names}:"
 
 
 def rules(
@@ -180,9 +189,8 @@ def rules(
     found = []
     for group in groups:
         places = [
-            pattern.format(namespace=namespace, database=database)
-            for namespace in group
-            for pattern in (*known.keys, *known.channels)
+            *(key.format(namespace=namespace) for namespace in group for key in known.keys),
+            *(p.format(queue=queue_prefix(group), database=database) for p in known.queue),
         ]
         default = f"mediastore-{role}" + (f"-{group[0]}" if known.one_each else "")
         words = " ".join(("reset", "on", secret, *places, *commands))

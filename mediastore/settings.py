@@ -41,16 +41,16 @@ class Settings:
     """How a store finds its index and its roots, and how patient it is. Durations: seconds, timedelta, "90s", "30m", "12h", "7d".
 
     Attributes:
-        redis_url: The index: `redis://`, `rediss://` or `unix://`, with user and password if needed.
+        redis_url: The index: `redis://`, `rediss://` (TLS) or `unix://`, with user and password if needed.
         broker_url: Where Celery keeps its queue; empty: the same Redis, apart by a key prefix.
-        namespace: The tenant: its own scopes, refs, roots and limits.
-        roots: Directories that hold media. None given: `$XDG_STATE_HOME/mediastore/media`.
+        namespace: The tenant: its own scopes, refs, roots and limits; `[a-z0-9][a-z0-9._-]{0,62}`.
+        roots: Directories that hold media; in a variable, separated by `:`. None given: `$XDG_STATE_HOME/mediastore/media`.
         max_age: Lifetime of a ref stored without `ttl` or `policy`; None, 0 or "never": no end.
-        sweep_interval: Seconds between two expiry sweeps; 0 switches the in-process sweeper off.
-        drain_interval: Seconds between two looks at what was released and not yet deleted.
-        cleanup_enabled: Whether `start()` and the Celery beat entries sweep at all.
-        timeout: The longest one round trip to Redis may take.
-        retries: How often a lost connection is tried again within one call; workers use more.
+        sweep_interval: Time between two expiry sweeps, jittered by 10 % at most; 0 switches the in-process sweeper off.
+        drain_interval: Time between two looks at what was released and is not deleted yet.
+        cleanup_enabled: Whether `start()` and the Celery beat entries sweep for expiry at all.
+        timeout: The longest one round trip to Redis may take; a server that is not there is noticed within a second.
+        retries: How often a lost connection is tried again within one call; workers are more patient.
         claim: How long a sweeper may take for one batch before another takes it over, 60 s at most.
         release_budget: How long `release_all(wait=True)` drains and deletes before it leaves the rest to a sweep.
         sweep_budget: How long one sweep works before it leaves the rest to the next.

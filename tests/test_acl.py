@@ -93,7 +93,7 @@ def test_every_command_that_asks_a_server_is_tried_here():
 def test_a_worker_may_do_all_that_worker_and_beat_do_and_needs_every_right_it_has(
     guarded, tmp_path, media, cat, make_file
 ):
-    url = guarded.grant("worker", "bots", "more")
+    url = guarded.grant("worker", "bots")
     live(guarded, url, tmp_path, "bots")
     look(url, cat)
     guarded.admin.flushdb()

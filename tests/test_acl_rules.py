@@ -3,13 +3,17 @@
 from __future__ import annotations
 
 import hashlib
+import re
 
 import pytest
 import redis
 
-from mediastore.acl import PLACEHOLDER, ROLES, rules
+from mediastore import Settings
+from mediastore.acl import PLACEHOLDER, ROLES, queue_prefix, rules
+from mediastore.celery import make_app
 from mediastore.embedded import EmbeddedServer
 from mediastore.errors import InvalidRequest
+from mediastore.settings import names as settings_names
 
 from .acl_fixtures import PASSWORD, guarded, running  # noqa: F401 - fixtures
 from .cli_fixtures import env, lane, run, told  # noqa: F401 - fixtures
@@ -28,6 +32,27 @@ def test_a_bot_has_a_user_for_each_namespace_and_the_others_one_for_all():
     ]
     assert "mediastore:{b}:" not in bots[0].words
     assert all(f"mediastore:{{{name}}}:" in workers[0].words for name in "ab")
+
+
+def test_a_worker_of_several_namespaces_has_the_queue_of_that_list():
+    (worker,) = rules("worker", ["b", "a"])
+    (crowd,) = rules("worker", [f"tenant-{number:03}" for number in range(100)])
+
+    assert "~mediastore:celery:a,b:* &mediastore:celery:a,b:*" in worker.words
+    assert re.search(r"~mediastore:celery:100,[0-9a-f]{16}:\*", crowd.words)
+
+
+@pytest.mark.parametrize("names", [("a",), ("b", "a"), tuple(f"tenant-{n}" for n in range(50))])
+def test_the_queue_is_where_workers_have_it(names):
+    """Two rooms spell it: rules must be printed where Celery is not installed."""
+    several = {"namespaces": names, "roots": ["/srv/{namespace}"]} if len(names) > 1 else {}
+    if several and "namespaces" not in settings_names():
+        pytest.skip("a worker of this version serves one namespace")
+    settings = Settings.build(namespace=names[0], **several)
+
+    options = make_app(settings).conf.broker_transport_options
+
+    assert options["global_keyprefix"] == queue_prefix(names)
 
 
 @pytest.mark.parametrize("user", ["a b", "", "a\n>x", "-x", "x" * 200])

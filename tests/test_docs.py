@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import ast
+import importlib.util
 import inspect
 import re
 import secrets
@@ -11,7 +13,10 @@ from pathlib import Path
 
 import pytest
 
-from mediastore import errors
+from mediastore import Settings, errors
+from mediastore.settings import gather, names
+
+from . import commands
 
 HERE = Path(__file__).parent.parent
 DOCS = {path.name: path.read_text() for path in [*(HERE / "docs").glob("*.md"), HERE / "README.md"]}
@@ -57,6 +62,64 @@ def test_every_link_leads_somewhere():
         folder = HERE if name == "README.md" else HERE / "docs"
         for target in re.findall(r"\]\(([^)#:]+)\)", text):
             assert (folder / target).exists(), (name, target)
+
+
+# --- what is made from the code
+
+
+def test_the_reference_of_the_settings_is_what_the_code_says():
+    """`make docs` writes it."""
+    spec = importlib.util.spec_from_file_location("make_reference", HERE / "docs/make_reference.py")
+    make_reference = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(make_reference)
+
+    for path, text in make_reference.files().items():
+        assert path.read_text() == text, f"{path.name} is stale: run `make docs`"
+
+
+def test_the_example_of_an_env_file_holds_every_setting_at_its_default(tmp_path):
+    text = (HERE / ".env.example").read_text()
+    said = re.sub(r"^#(MEDIASTORE_\w+=)", r"\1", text, flags=re.MULTILINE)
+    (tmp_path / "env").write_text(said)
+
+    assert Settings.from_env({}, env_file=HERE / ".env.example") == Settings()
+    assert Settings.from_env({}, env_file=tmp_path / "env") == Settings()
+    assert set(gather({}, tmp_path / "env")) == set(names())
+
+
+# --- what names code
+
+
+def test_every_line_of_the_doctor_is_explained_and_no_other():
+    found = set()
+    for path in (HERE / "mediastore" / "doctor").glob("*.py"):
+        for node in ast.walk(ast.parse(path.read_text())):
+            called = node.func.id if isinstance(node, ast.Call) and hasattr(node.func, "id") else ""
+            if called in {"Finding", "looked"} and isinstance(node.args[0], ast.Constant):
+                found.add(node.args[0].value)
+        found |= set(re.findall(r'^        "(\w+)": _\w+,$', path.read_text(), re.MULTILINE))
+        found |= {"root"} if 'f"root {' in path.read_text() else set()
+    page = DOCS["operating.md"].partition("## What each line of `doctor` means")[2]
+    rows = re.findall(r"^\| `(\w+)`", page.partition("\n## ")[0], re.MULTILINE)
+
+    assert {"server", "scripts", "journal", "stuck", "root"} <= found
+    assert sorted(rows) == sorted(found)
+
+
+@pytest.mark.parametrize("name", DOCS)
+def test_every_command_that_a_page_shows_is_one_that_the_program_takes(name):
+    for words in commands.in_console_blocks(DOCS[name]):
+        if commands.known(words[1]) or words[0] == "celery" or words[1].startswith("-"):
+            commands.check(words)
+        else:
+            assert words[1] in LATER, words
+
+
+@pytest.mark.parametrize("name", DOCS)
+def test_every_variable_that_a_page_names_is_a_setting(name):
+    said = set(re.findall(r"\bMEDIASTORE_[A-Z_]*[A-Z]\b", DOCS[name]))
+
+    assert {word.removeprefix("MEDIASTORE_").lower() for word in said} <= {*names(), *SOON}
 
 
 @pytest.mark.parametrize("number", [0, 1])
