@@ -48,10 +48,14 @@ def _check_ours(words: list[str]) -> None:
     except typer.Exit:  # --version has answered
         return
     left = [*getattr(context, "_protected_args", ()), *context.args]
-    if left:
+    while left:
         name, *args = left
         assert name in line.commands, f"{name} is no command of mediastore"
-        line.commands[name].make_context(name, args, parent=context)
+        line = line.commands[name]
+        context = line.make_context(name, args, parent=context)
+        if not hasattr(line, "commands"):
+            return
+        left = [*getattr(context, "_protected_args", ()), *context.args]
 
 
 def in_console_blocks(text: str) -> list[list[str]]:
@@ -60,10 +64,18 @@ def in_console_blocks(text: str) -> list[list[str]]:
     for block in re.findall(r"```console\n(.*?)```", text, re.DOTALL):
         joined = block.replace("\\\n", " ")
         for line in re.findall(r"^\$ (.*)$", joined, re.MULTILINE):
-            for part in re.split(r"\s\|\s|\s&&\s|\s>\s", line):
-                words = shlex.split(part, comments=True)
-                while words and re.fullmatch(r"[A-Z_]+=.*", words[0]):
-                    words = words[1:]
-                if words and words[0] in {"mediastore", "celery"}:
-                    found.append(words)
+            found += _simple_commands(line)
     return found
+
+
+def _simple_commands(line: str) -> list[list[str]]:
+    """Return the commands of ours in a line of a shell, without the variables before and the files after them."""
+    parser = shlex.shlex(line, posix=True, punctuation_chars="|&;<>")
+    parser.whitespace_split = True
+    found: list[list[str]] = [[]]
+    for word in parser:
+        if set(word) <= set("|&;<>"):
+            found.append([])
+        elif found[-1] or not re.fullmatch(r"[A-Z_]+=.*", word):
+            found[-1].append(word)
+    return [words for words in found if words and words[0] in {"mediastore", "celery"}]
