@@ -283,6 +283,9 @@ def _roots(roots: object) -> tuple[str, ...]:
     if isinstance(roots, str | os.PathLike):
         raise InvalidSettings("roots is a list of directories, not one path")
     try:
-        return tuple(os.fspath(root) for root in roots)  # type: ignore[attr-defined]
+        named = tuple(os.fspath(root) for root in roots)  # type: ignore[attr-defined]
     except TypeError:
         raise InvalidSettings(f"roots is a list of directories, not {roots!r:.60}") from None
+    if not all(named):  # it would be the working directory, whatever that is
+        raise InvalidSettings("roots holds an empty name; name each directory")
+    return named

@@ -173,6 +173,30 @@ def test_a_reader_that_goes_away_is_no_reason_to_complain(words, cat, bot):
     assert (process.wait(30), talk) == (1, "")
 
 
+@pytest.mark.parametrize("closed", [">&-", "2>&-", "<&- >&- 2>&-"])
+@pytest.mark.parametrize("words", ["stats", "--help"])
+def test_a_closed_stream_is_as_good_as_dev_null(words, closed):
+    """Without a file in its place, the connection to the server would become stdout."""
+    line = f"exec {sys.executable} -m mediastore {words} {closed}"
+    env = {**os.environ, "PYTHONPATH": os.pathsep.join(filter(None, sys.path))}
+
+    done = subprocess.run(
+        ["/bin/sh", "-c", line], env=env, capture_output=True, text=True, check=False, timeout=30
+    )
+
+    assert done.returncode == 0
+    assert "Traceback" not in done.stderr
+    assert "error" not in done.stderr
+
+
+def test_an_empty_root_is_not_the_working_directory(tmp_path):
+    done = run("--root", "", "stats")
+
+    assert done.exit_code == 2
+    assert "empty name" in done.stderr
+    assert not (tmp_path / ".mediastore").exists()
+
+
 def test_a_command_that_prints_by_itself_minds_a_reader_that_goes_away_too():
     code = (
         "import sys, mediastore.demo, mediastore.cli\n"

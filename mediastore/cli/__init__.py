@@ -15,6 +15,7 @@ Nothing here imports redis, asyncio or celery before a command needs it: `--help
 
 from __future__ import annotations
 
+import os
 import sys
 from functools import cache
 from typing import TYPE_CHECKING
@@ -27,10 +28,23 @@ if TYPE_CHECKING:
 
 def main() -> None:
     """Run the command that `sys.argv` names, and exit."""
+    _fill_streams()
     try:
         command_line()()
     except KeyboardInterrupt:  # in the moment before the commands take care of it
         sys.exit(130)
+
+
+def _fill_streams() -> None:
+    """Put /dev/null where a stream is closed (`>&-`): the next file or socket would become stdout else."""
+    for number, name in enumerate(("stdin", "stdout", "stderr")):
+        if getattr(sys, name) is None:
+            fd = os.open(os.devnull, os.O_RDWR)
+            if fd != number:
+                os.dup2(fd, number)
+                os.close(fd)
+            stream = os.fdopen(number, "w" if number else "r", encoding="utf-8", closefd=False)
+            setattr(sys, name, stream)
 
 
 @cache
