@@ -14,7 +14,7 @@ import pytest
 import redis
 
 from mediastore import Settings
-from mediastore.acl import rules
+from mediastore.acl import ROLES, rules
 from mediastore.embedded import EmbeddedServer, _tied_to_us, find_engine
 
 HERE = Path(__file__).parent.parent
@@ -50,6 +50,14 @@ class Guarded:
             self.admin.execute_command(*words)
         secret = PASSWORD.replace(" ", "%20")
         return f"unix://{rule.user}:{secret}@{self.path}?db={DATABASE}"
+
+    def commands(self, role):
+        """The commands of a role that this server knows."""
+        return {
+            name
+            for name in ROLES[role].commands
+            if name != "client|setinfo" or self.version >= (7, 2)
+        }
 
     @property
     def open_url(self):

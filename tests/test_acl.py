@@ -56,13 +56,13 @@ def test_a_bot_may_do_all_that_a_bot_can_do_and_needs_every_right_it_has(guarded
     look(url, cat)
 
     assert guarded.refused == []
-    assert set(ROLES["bot"].commands) <= guarded.used
+    assert guarded.commands("bot") <= guarded.used
 
 
 @pytest.mark.parametrize("name", ROLES["bot"].commands)
 def test_a_bot_without_one_of_its_rights_is_refused(name, guarded, tmp_path, cat):
     """The server's own statistics say that each is used; here each is really taken away once."""
-    if name == "client|setinfo" and guarded.version < (7, 2):
+    if name not in guarded.commands("bot"):
         pytest.skip("this server does not know CLIENT SETINFO")
     url = guarded.grant("bot", "bots", without=name)
 
@@ -112,7 +112,7 @@ def test_a_worker_may_do_all_that_worker_and_beat_do_and_needs_every_right_it_ha
     assert ended == [0, 0]
     assert (asked.returncode, "pong" in asked.stdout) == (0, True)
     assert guarded.refused == []
-    assert set(ROLES["worker"].commands) <= guarded.used
+    assert guarded.commands("worker") <= guarded.used
 
 
 # --- a reader
@@ -150,7 +150,7 @@ def test_a_reader_may_look_at_everything_and_needs_every_right_it_has(guarded, t
 
     assert guarded.refused == []
     assert guarded.contents == before
-    assert set(ROLES["reader"].commands) <= guarded.used
+    assert guarded.commands("reader") <= guarded.used
 
 
 def test_a_reader_changes_nothing(guarded, cat):
@@ -238,7 +238,10 @@ def test_a_role_is_denied_everything_else(role, denied, guarded):
         for words in denied:
             with pytest.raises(redis.exceptions.ResponseError) as refused:
                 client.execute_command(*words)
-            assert re.search("NOPERM|permission|ACL failure", str(refused.value)), words
+            assert re.search(
+                "NOPERM|permission|ACL failure|The user executing the script can't",
+                str(refused.value),
+            ), words
 
     assert guarded.contents == before
     assert len(guarded.refused) > 0
