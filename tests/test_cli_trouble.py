@@ -37,9 +37,12 @@ COMMANDS = [
     "sweep",
     "stats",
     "doctor",
+    "demo",
+    "up",
+    "status",
+    "down",
     "config",
     "acl",
-    "demo",
 ]
 
 
@@ -320,7 +323,7 @@ def test_every_command_explains_itself(command):
 
     assert done.exit_code == 0
     assert f"Usage: mediastore {command}" in done.stdout
-    assert "--json" in done.stdout or command == "demo"
+    assert "--json" in done.stdout or command in {"demo", "up", "down"}
     assert re.search(rf"Example:\s+mediastore {command}\b", done.stdout)
 
 
