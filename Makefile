@@ -10,7 +10,7 @@ BIN := .venv/bin
 READY := .venv/.ready
 
 .DEFAULT_GOAL := help
-.PHONY: help run test coverage check fmt bench torture clean
+.PHONY: help run test coverage check fmt docs bench torture clean
 .DELETE_ON_ERROR:
 
 help: ## List these targets
@@ -38,6 +38,9 @@ check: $(READY) ## Check style, types, the direction of imports, spelling
 fmt: $(READY) ## Format the code and fix what can be fixed without thought
 	@$(BIN)/ruff check --fix-only
 	@$(BIN)/ruff format
+
+docs: $(READY) ## Write docs/settings.md and .env.example from the code
+	@$(BIN)/python docs/make_reference.py
 
 bench: $(READY) ## Run every benchmark
 	@set -e; for script in benchmarks/[!_]*.py; do echo "== $$script"; $(BIN)/python $$script $(ARGS); done

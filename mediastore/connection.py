@@ -36,6 +36,9 @@ _CONNECT_S: Final = 0.8
 #: How long the server's clock, once read, is carried forward by this host's: it drifts by milliseconds in that time.
 _TIME_KEPT_S: Final = 60.0
 
+#: How servers refuse a command for want of rights: by itself; inside a script; inside a script in Redis 7.0.
+_DENIED: Final = ("NOPERM", "ACL failure in script", "The user executing the script can't")
+
 Step = Command[Any] | Read[Any]
 Words = tuple[str | int, ...]
 
@@ -153,7 +156,7 @@ def translate(error: Exception) -> MediaStoreError:
         return Corrupt(words.partition(" script: ")[0])
     if "STALE" in words:
         return StaleCommand("the command reached Redis later than a minute after it was made")
-    if isinstance(error, redis_errors.NoPermissionError) or words.startswith("NOPERM"):
+    if words.startswith(_DENIED) or isinstance(error, redis_errors.NoPermissionError):
         return IndexUnavailable(f"Redis refuses this user: {words}")
     # The asyncio client passes a refused login on as a ConnectionError of these words.
     refused = "username-password" in words or "already authenticated" in words

@@ -50,27 +50,35 @@ class Settings:
     """How a store finds its index and its roots, and how patient it is. Durations: seconds, timedelta, "90s", "30m", "12h", "7d".
 
     Attributes:
-        redis_url: The index: `redis://`, `rediss://` or `unix://`, with user and password if needed.
-        broker_url: Where Celery keeps its queue; empty: the same Redis, apart by a key prefix. `CELERY_BROKER_URL` overrides it.
-        namespace: The tenant: its own scopes, refs, roots and limits.
-        namespaces: The tenants that one worker serves; empty: `namespace` alone.
-        roots: Directories that hold media. None given: `$XDG_STATE_HOME/mediastore/media`.
-            `{namespace}` in one stands for the name; several `namespaces` need it in each.
+        redis_url: The index: `redis://`, `rediss://` (TLS) or `unix://`, with user and password if needed.
+        broker_url: Where Celery keeps its queue; empty: the same Redis, apart by a key prefix; `amqp://...` is RabbitMQ.
+            The variable `CELERY_BROKER_URL` (and `celery -b`) overrides it: Celery's own rule.
+        namespace: The tenant: its own scopes, refs, roots and limits; `[a-z0-9][a-z0-9._-]{0,62}`.
+        namespaces: The tenants that one worker serves and `doctor` looks at; in a variable, separated by commas. Empty:
+            `namespace` alone. Everything else works in `namespace`, which must then be one of them.
+        roots: Directories that hold media; in a variable, separated by `:`. None given: `$XDG_STATE_HOME/mediastore/media`.
+            `{namespace}` in one stands for the name: a root belongs to one namespace, so with several `namespaces` each
+            root must hold it (`/srv/media/{namespace}`).
         max_age: Lifetime of a ref stored without `ttl` or `policy`; None, 0 or "never": no end.
-        sweep_interval: Seconds between two expiry sweeps; 0 switches the in-process sweeper off.
-        drain_interval: Seconds between two looks at what was released and not yet deleted.
-        cleanup_enabled: Whether `start()` and the Celery beat entries sweep at all.
-        timeout: The longest one round trip to Redis may take.
-        retries: How often a lost connection is tried again within one call; workers use more.
+        sweep_interval: Time between two expiry sweeps, jittered by 10 % at most; 0 switches the in-process sweeper off.
+        drain_interval: Time between two looks at what was released and is not deleted yet.
+        cleanup_enabled: Whether `start()` and the Celery beat entries sweep for expiry at all.
+        timeout: The longest one round trip to Redis may take; a server that is not there is noticed within a second.
+        retries: How often a lost connection is tried again within one call; workers are more patient.
         claim: How long a sweeper may take for one batch before another takes it over, 60 s at most.
         release_budget: How long `release_all(wait=True)` drains and deletes before it leaves the rest to a sweep.
         sweep_budget: How long one sweep works before it leaves the rest to the next.
         tombstone_ttl: How long an ended ref answers RefGone rather than RefUnknown.
-        worker_concurrency: How many passes a worker carries out at once, each in a process of its own.
-        worker_max_tasks: How many ticks such a process carries out before another replaces it; 0: no end.
-        soft_shutdown: How long a worker that gets SIGQUIT waits for its passes; 0: not at all.
-        log_format: How the worker, beat and `sweep --watch` log: "text", or "json" for an object a line.
-        health_dir: Where workers and beats leave their heartbeat files; empty: `$XDG_STATE_HOME/mediastore/health`.
+        worker_concurrency: How many passes a worker carries out at once, each in a process of its own: one long sweep, and a
+            drain beside it.
+        worker_max_tasks: How many ticks such a process carries out before a fresh one replaces it, so that what leaks in some
+            library is given back; 0: no end.
+        soft_shutdown: How long a worker that gets SIGQUIT (or SIGTERM, with `REMAP_SIGTERM=SIGQUIT`) waits for its passes
+            before it ends them; 0: not at all.
+        log_format: How the worker, beat and `mediastore sweep --watch` log: `text`, or `json` for one object a line with
+            `time`, `level`, `logger`, `message` and further fields.
+        health_dir: Where workers and beats leave their heartbeat files, for `mediastore health`; empty:
+            `$XDG_STATE_HOME/mediastore/health`.
     """
 
     redis_url: str = "redis://localhost:6379/0"
@@ -362,6 +370,9 @@ def _roots(roots: object) -> tuple[str, ...]:
     if isinstance(roots, str | os.PathLike):
         raise InvalidSettings("roots is a list of directories, not one path")
     try:
-        return tuple(os.fsdecode(root) for root in roots)  # type: ignore[attr-defined]
+        named = tuple(os.fsdecode(root) for root in roots)  # type: ignore[attr-defined]
     except TypeError:
         raise InvalidSettings(f"roots is a list of directories, not {roots!r:.60}") from None
+    if not all(named):  # it would be the working directory, whatever that is
+        raise InvalidSettings("roots holds an empty name; name each directory")
+    return named

@@ -42,6 +42,9 @@ COMMANDS = [
     "up",
     "status",
     "down",
+    "config",
+    "acl",
+    "roots",
 ]
 
 
@@ -118,6 +121,14 @@ def test_a_bug_is_told_in_a_line_and_with_debug_in_full(monkeypatch):
     assert short.stderr.startswith("error: RuntimeError: boom\nhint: ")
     assert "Traceback" not in short.stderr
     assert "Traceback" in full.stderr
+    assert run("stats", "--debug").stderr == full.stderr  # where whoever is told to add it adds it
+
+
+def test_after_two_dashes_debug_is_an_argument():
+    done = run("resolve", "--", "--debug")
+
+    assert "not a ref: '--debug'" in done.stderr
+    assert "Traceback" not in done.stderr
 
 
 @pytest.mark.skipif(not os.path.exists("/dev/full"), reason="Linux has a disk that is always full")
@@ -165,6 +176,30 @@ def test_a_reader_that_goes_away_is_no_reason_to_complain(words, cat, bot):
     talk = process.stderr.read()
 
     assert (process.wait(30), talk) == (1, "")
+
+
+@pytest.mark.parametrize("closed", [">&-", "2>&-", "<&- >&- 2>&-"])
+@pytest.mark.parametrize("words", ["stats", "--help"])
+def test_a_closed_stream_is_as_good_as_dev_null(words, closed):
+    """Without a file in its place, the connection to the server would become stdout."""
+    line = f"exec {sys.executable} -m mediastore {words} {closed}"
+    env = {**os.environ, "PYTHONPATH": os.pathsep.join(filter(None, sys.path))}
+
+    done = subprocess.run(
+        ["/bin/sh", "-c", line], env=env, capture_output=True, text=True, check=False, timeout=30
+    )
+
+    assert done.returncode == 0
+    assert "Traceback" not in done.stderr
+    assert "error" not in done.stderr
+
+
+def test_an_empty_root_is_not_the_working_directory(tmp_path):
+    done = run("--root", "", "stats")
+
+    assert done.exit_code == 2
+    assert "empty name" in done.stderr
+    assert not (tmp_path / ".mediastore").exists()
 
 
 def test_a_command_that_prints_by_itself_minds_a_reader_that_goes_away_too():
@@ -253,12 +288,45 @@ def test_help_names_every_command_and_loads_neither_redis_nor_celery_nor_asyncio
 
 
 @pytest.mark.parametrize("command", COMMANDS)
+def test_the_help_of_a_command_loads_no_more_than_the_help_of_all(command):
+    code = (
+        "import sys\nfrom mediastore.cli import main\n"
+        f"sys.argv = ['mediastore', '{command}', '--help']\n"
+        "try: main()\n"
+        "finally: print(sorted({'redis', 'celery', 'asyncio', 'rich', 'kombu'} & set(sys.modules)))"
+    )
+    env = {**os.environ, "PYTHONPATH": os.pathsep.join(filter(None, sys.path))}
+
+    done = subprocess.run(
+        [sys.executable, "-c", code], env=env, capture_output=True, text=True, check=True
+    )
+
+    assert done.stdout.endswith("[]\n")
+
+
+@pytest.mark.parametrize("shell", ["bash", "zsh", "fish"])
+def test_a_shell_completes_commands(shell, monkeypatch):
+    monkeypatch.setenv("_MEDIASTORE_COMPLETE", f"complete_{shell}")
+    monkeypatch.setenv("COMP_WORDS", "mediastore re")
+    monkeypatch.setenv("COMP_CWORD", "1")
+    monkeypatch.setenv("_TYPER_COMPLETE_ARGS", "mediastore re")
+    monkeypatch.setenv("_TYPER_COMPLETE_FISH_ACTION", "get-args")
+    process = spawn()
+
+    found, _ = process.communicate(timeout=30)
+
+    assert process.returncode == 0
+    assert set(re.findall(r"\b(?:resolve|release|store)\b", found)) == {"resolve", "release"}
+
+
+@pytest.mark.parametrize("command", COMMANDS)
 def test_every_command_explains_itself(command):
     done = run(command, "-h")
 
     assert done.exit_code == 0
     assert f"Usage: mediastore {command}" in done.stdout
-    assert "--json" in done.stdout or command in {"demo", "up", "down"}
+    assert "--json" in done.stdout or command in {"demo", "up", "down", "roots"}
+    assert re.search(rf"Example:\s+mediastore {command}\b", done.stdout)
 
 
 def test_no_command_at_all_shows_the_help_and_is_wrong():

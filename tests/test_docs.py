@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import ast
 import inspect
 import re
+import runpy
 import secrets
 import subprocess
 import sys
@@ -11,10 +13,19 @@ from pathlib import Path
 
 import pytest
 
-from mediastore import errors
+from mediastore import Settings, errors
+from mediastore.settings import gather, names
+
+from . import commands
 
 HERE = Path(__file__).parent.parent
 DOCS = {path.name: path.read_text() for path in [*(HERE / "docs").glob("*.md"), HERE / "README.md"]}
+#: Built beside these pages; a name that is known is checked like every other.
+LATER = {"up", "status", "down", "health", "roots"}
+SOON = {
+    *("namespaces", "log_format", "health_dir", "soft_shutdown"),
+    *("worker_concurrency", "worker_max_tasks"),
+}
 CLASSES = [
     cls
     for _, cls in inspect.getmembers(errors, inspect.isclass)
@@ -59,19 +70,85 @@ def test_every_link_leads_somewhere():
             assert (folder / target).exists(), (name, target)
 
 
-@pytest.mark.parametrize("number", [0, 1])
-def test_the_readmes_examples_run(server_url, tmp_path, number):
-    blocks = re.findall(r"```python\n(.*?)```", DOCS["README.md"], re.DOTALL)
+# --- what is made from the code
+
+
+def test_the_reference_of_the_settings_is_what_the_code_says():
+    """`make docs` writes it."""
+    made = runpy.run_path(str(HERE / "docs" / "make_reference.py"))["files"]()
+
+    assert len(made) == 2
+    for path, text in made.items():
+        assert path.read_text() == text, f"{path.name} is stale: run `make docs`"
+
+
+def test_the_example_of_an_env_file_holds_every_setting_at_its_default(tmp_path):
+    text = (HERE / ".env.example").read_text()
+    said = re.sub(r"^#(MEDIASTORE_\w+=)", r"\1", text, flags=re.MULTILINE)
+    (tmp_path / "env").write_text(said)
+
+    assert Settings.from_env({}, env_file=HERE / ".env.example") == Settings()
+    assert Settings.from_env({}, env_file=tmp_path / "env") == Settings()
+    assert set(gather({}, tmp_path / "env")) == set(names())
+
+
+# --- what names code
+
+
+def test_every_line_of_the_doctor_is_explained_and_no_other():
+    found = set()
+    for path in (HERE / "mediastore" / "doctor").glob("*.py"):
+        for node in ast.walk(ast.parse(path.read_text())):
+            if isinstance(node, ast.Call) and isinstance(node.func, ast.Name):
+                first = node.args[0] if node.args else None
+                if node.func.id in {"Finding", "looked"} and isinstance(first, ast.Constant):
+                    found.add(first.value)
+        found |= set(re.findall(r'^        "(\w+)": _\w+,$', path.read_text(), re.MULTILINE))
+        roles = re.search(r"for role in \(([^)]*)\)", path.read_text())
+        found |= set(re.findall(r'"(\w+)"', roles[1] if roles else ""))
+        found |= {"root"} if 'f"root {' in path.read_text() else set()
+    page = DOCS["operating.md"].partition("## What each line of `doctor` means")[2]
+    rows = re.findall(r"^\| `(\w+)`", page.partition("\n## ")[0], re.MULTILINE)
+
+    assert {"server", "scripts", "journal", "stuck", "root"} <= found
+    assert found <= set(rows)
+    assert set(rows) - found <= {"worker", "beat"}
+    assert len(rows) == len(set(rows))
+
+
+@pytest.mark.parametrize("name", DOCS)
+def test_every_command_that_a_page_shows_is_one_that_the_program_takes(name):
+    for words in commands.in_console_blocks(DOCS[name]):
+        if commands.known(words[1]) or words[0] == "celery" or words[1].startswith("-"):
+            commands.check(words)
+        else:
+            assert words[1] in LATER, words
+
+
+@pytest.mark.parametrize("name", DOCS)
+def test_every_variable_that_a_page_names_is_a_setting(name):
+    said = set(re.findall(r"\bMEDIASTORE_[A-Z_]*[A-Z]\b", DOCS[name]))
+
+    assert {word.removeprefix("MEDIASTORE_").lower() for word in said} <= {*names(), *SOON}
+
+
+EXAMPLES = [
+    (page, block)
+    for page in ("README.md", "deploying.md")
+    for block in re.findall(r"```python\n(.*?)```", DOCS[page], re.DOTALL)
+]
+
+
+@pytest.mark.parametrize(("page", "block"), EXAMPLES)
+def test_the_examples_run(server_url, tmp_path, page, block):
     media = tmp_path / "media"
     media.mkdir()
     for name in ("cat.jpg", "dog.jpg"):
         (media / name).write_bytes(b"\xff\xd8")
     namespace = f"readme-{secrets.token_hex(4)}"
-    code = (
-        blocks[number]
-        .replace('"redis://localhost/0"', f'"{server_url}", namespace="{namespace}"')
-        .replace("/srv/media", str(media))
-    )
+    code = block.replace(
+        '"redis://localhost/0"', f'"{server_url}", namespace="{namespace}"'
+    ).replace("/srv/media", str(media))
 
     told = subprocess.run(
         [sys.executable, "-c", code], check=False, cwd=HERE, capture_output=True, text=True
@@ -79,4 +156,17 @@ def test_the_readmes_examples_run(server_url, tmp_path, number):
 
     assert told.returncode == 0, told.stderr
     assert told.stdout.strip()
-    assert len(blocks) == 2
+
+
+def test_there_are_examples_to_run():
+    assert [page for page, _ in EXAMPLES] == ["README.md"] * 2 + ["deploying.md"] * 2
+
+
+def test_every_heading_that_a_page_links_to_is_there():
+    for name, text in DOCS.items():
+        headings = {
+            re.sub(r"[^\w -]", "", line.lower()).replace(" ", "-")
+            for line in re.findall(r"^#+ (.*)$", text, re.MULTILINE)
+        }
+        for target in re.findall(r"\]\(#([^)]+)\)", text):
+            assert target in headings, (name, target)

@@ -15,6 +15,7 @@ Nothing here imports redis, asyncio or celery before a command needs it: `--help
 
 from __future__ import annotations
 
+import os
 import sys
 from functools import cache
 from typing import TYPE_CHECKING
@@ -27,6 +28,7 @@ if TYPE_CHECKING:
 
 def main() -> None:
     """Run the command that `sys.argv` names, and exit."""
+    _fill_streams()
     try:
         if sys.argv[1:2] == ["health"]:
             from .health import probe
@@ -39,16 +41,29 @@ def main() -> None:
         sys.exit(130)
 
 
+def _fill_streams() -> None:
+    """Put /dev/null where a stream is closed (`>&-`): the next file or socket would become stdout else."""
+    for number, name in enumerate(("stdin", "stdout", "stderr")):
+        if getattr(sys, name) is None:
+            fd = os.open(os.devnull, os.O_RDWR)
+            if fd != number:
+                os.dup2(fd, number)
+                os.close(fd)
+            stream = os.fdopen(number, "w" if number else "r", encoding="utf-8", closefd=False)
+            setattr(sys, name, stream)
+
+
 @cache
 def command_line() -> typer.Typer:
     """Return the application with all its commands, in the order in which `--help` lists them."""
-    from . import app, health, media, running, upkeep
+    from . import acl, app, config, health, media, running, upkeep
 
     line = app.new()
     commands: tuple[Callable[..., None], ...] = (
         *(media.store, media.resolve, media.show, media.ls, media.scopes),
         *(upkeep.release, upkeep.sweep, upkeep.stats, upkeep.doctor, health.health, upkeep.demo),
         *(running.up, running.status, running.down),
+        *(config.config, acl.acl),
     )
     for command in commands:
         line.command()(command)

@@ -20,6 +20,7 @@ from .output import note, print_json, printable, put
 
 if TYPE_CHECKING:
     from mediastore import MediaStore, Settings
+    from mediastore.settings import Said
 
 #: What the parser raises; its module moved between the versions of typer that we allow.
 UsageError: Any = typer.BadParameter.__mro__[1]
@@ -44,13 +45,35 @@ class Session:
         Raises:
             InvalidSettings: a value cannot be used.
         """
-        from mediastore.settings import PREFIX, Settings
+        from mediastore.settings import Settings
 
-        said = {"REDIS_URL": self.redis_url, "NAMESPACE": self.namespace}
-        options = {f"{PREFIX}{name}": value for name, value in said.items() if value is not None}
-        env_file = self.env_file or (Path(".env") if Path(".env").is_file() else None)
-        settings = Settings.from_env({**os.environ, **options}, env_file=env_file)
+        variables = {**os.environ, **self.options().variables}
+        settings = Settings.from_env(variables, env_file=self.found_env_file())
         return replace(settings, roots=self.roots) if self.roots else settings
+
+    def found_env_file(self) -> Path | None:
+        """Return the file of settings: the one that was named, else .env where there is one."""
+        return self.env_file or (Path(".env") if Path(".env").is_file() else None)
+
+    def options(self) -> Options:
+        """Return the settings that the options gave."""
+        from mediastore.settings import PREFIX, Said
+
+        given = {"redis_url": self.redis_url, "namespace": self.namespace}
+        texts = {name: text for name, text in given.items() if text is not None}
+        variables = {f"{PREFIX}{name.upper()}": text for name, text in texts.items()}
+        said = {name: Said(text, f"--{name.replace('_', '-')}") for name, text in texts.items()}
+        if self.roots:
+            said["roots"] = Said(os.pathsep.join(self.roots), "--root")
+        return Options(variables, said)
+
+
+@dataclass(frozen=True, slots=True)
+class Options:
+    """What the options say of the settings: as variables, which win over the others; and with their origin."""
+
+    variables: dict[str, str]
+    said: dict[str, Said]
 
 
 class Commands(TyperGroup):
@@ -59,7 +82,7 @@ class Commands(TyperGroup):
     def main(self, *args: Any, **extra: Any) -> Any:
         """Run; never returns."""
         given = args[0] if args else extra.pop("args", None)
-        words = list(sys.argv[1:] if given is None else given)
+        words = _debug_first(list(sys.argv[1:] if given is None else given))
         extra |= {"prog_name": "mediastore", "standalone_mode": False}
         try:
             code = super().main(words, **extra) or 0
@@ -68,7 +91,7 @@ class Commands(TyperGroup):
             code = 1
         except Exception as error:  # noqa: BLE001 - the last place where a bug can be told in words
             code = tell(error, as_json="--json" in words)
-            if "--debug" in words:
+            if words[:1] == ["--debug"]:
                 traceback.print_exception(error)
         _last_flush()
         sys.exit(code)
@@ -79,6 +102,15 @@ class Commands(TyperGroup):
             return super().invoke(ctx)
         except KeyboardInterrupt:
             raise typer.Exit(130) from None
+
+
+def _debug_first(words: list[str]) -> list[str]:
+    """Whoever is told to add --debug adds it at the end; there it means the same."""
+    options = words[: words.index("--")] if "--" in words else words
+    if "--debug" not in options:
+        return words
+    at = options.index("--debug")
+    return ["--debug", *words[:at], *words[at + 1 :]]
 
 
 def _last_flush() -> None:
@@ -111,7 +143,7 @@ def describe(error: Exception) -> dict[str, str]:
     if isinstance(error, OSError):
         return {"code": "os_error", "message": printable(str(error)), "hint": ""}
     message = printable(f"{type(error).__name__}: {error}")
-    hint = "This is a bug: run it again with --debug before the command, and report what it prints."
+    hint = "This is a bug: run it again with --debug, and report what it prints."
     return {"code": "internal", "message": message, "hint": hint}
 
 
@@ -170,7 +202,8 @@ def new() -> typer.Typer:
     app.callback(
         invoke_without_command=True,
         context_settings={"help_option_names": ["-h", "--help"]},
-        epilog="Exit codes: 0 done, 1 failed, 2 wrong request, 3 not there, 4 no answer now, "
+        epilog="Examples: mediastore doctor; mediastore ls chat:42; mediastore COMMAND --help.\n\n"
+        "Exit codes: 0 done, 1 failed, 2 wrong request, 3 not there, 4 no answer now, "
         "5 corrupt or a problem found, 130 Ctrl-C.",
     )(_before)
     return app

@@ -45,6 +45,11 @@ def store(
     """Register files, print their refs.
 
     A file stays where it lies. One that cannot be registered does not stop the others.
+
+    \b
+    Example:
+      mediastore store /srv/media/cat.jpg --scope chat:42/msg:7
+      mediastore store /srv/media/*.ogg --scope run:9 --ttl 12h
     """
     if filename and len(paths) > 1:
         raise UsageError("--filename names one file; give one PATH", ctx)
@@ -69,6 +74,10 @@ def resolve(
     """Print the path of each ref.
 
     One that is not there does not stop the others; the exit code then is 3.
+
+    \b
+    Example:
+      mediastore resolve media://Jg-dwH-lv6qZQo18FeQAFw
     """
     wanted = [Ref.parse(ref) for ref in refs]
     with opened(ctx, as_json=as_json) as media:
@@ -124,6 +133,10 @@ def show(
     """Print all that is known of a live ref.
 
     The file itself is not looked at; `resolve` does that.
+
+    \b
+    Example:
+      mediastore show media://Jg-dwH-lv6qZQo18FeQAFw
     """
     with opened(ctx, as_json=as_json) as media:
         found = media.get(ref)
@@ -160,6 +173,11 @@ def ls(
     """List the live refs of a scope.
 
     The oldest come first. Scopes below it are not listed; `scopes SCOPE/` names those.
+
+    \b
+    Example:
+      mediastore ls chat:42/msg:7
+      mediastore ls chat:42/msg:7 --limit 1000 | cut -f 1
     """
     with opened(ctx, as_json=as_json) as media:
         refs = media.refs(scope, limit=limit, after=after)
@@ -184,7 +202,13 @@ def scopes(
     ] = "",
     as_json: Json = False,
 ) -> None:
-    """List the scopes that hold live refs."""
+    """List the scopes that hold live refs.
+
+    \b
+    Example:
+      mediastore scopes
+      mediastore scopes chat:42/
+    """
     with opened(ctx, as_json=as_json) as media:
         names = media.scopes(prefix)
     if as_json:

@@ -30,6 +30,11 @@ def up(
     With MEDIASTORE_REDIS_URL the server is that one. Otherwise an installed one is started, or the
     one of the [embedded] extra, and its data lies in the state directory. Every process of this
     user that names no server then finds this one. Ctrl-C or SIGTERM ends it, and nothing is lost.
+
+    \b
+    Example:
+      mediastore up
+      mediastore up --detach
     """
     from mediastore import supervisor
     from mediastore.state import Running
@@ -76,6 +81,10 @@ def status(as_json: Json = False) -> None:
     """Show what `mediastore up` runs here, and whether all of it is up.
 
     The exit code is 4 when something is down.
+
+    \b
+    Example:
+      mediastore status
     """
     from mediastore import supervisor
 
@@ -109,6 +118,10 @@ def down() -> None:
     """End what `mediastore up` runs here, in order: beat, worker, server.
 
     Files that wait to be deleted are deleted by the next sweep, wherever it runs.
+
+    \b
+    Example:
+      mediastore down
     """
     from mediastore import supervisor
 

@@ -43,6 +43,12 @@ def release(
     """End every ref of a scope and below it.
 
     Files that nobody else holds are deleted. On a terminal it shows what would go, and asks.
+
+    \b
+    Example:
+      mediastore release chat:42
+      mediastore release chat:42 --dry-run
+      mediastore release run:9 --yes --no-wait
     """
     check_scope(scope)
     if not (dry_run or yes or _somebody_there()):
@@ -98,6 +104,12 @@ def sweep(
 
     One pass: refs past their deadline end, released scopes are drained, and the files go that lie
     in the roots of this host.
+
+    \b
+    Example:
+      mediastore sweep
+      mediastore sweep --dry-run
+      mediastore sweep --watch
     """
     if watch and (dry_run or as_json):
         raise UsageError(
@@ -218,7 +230,13 @@ def plan_sweep(settings: Settings) -> SweepPlan:
 
 
 def stats(ctx: typer.Context, as_json: Json = False) -> None:
-    """Print the namespace in numbers."""
+    """Print the namespace in numbers.
+
+    \b
+    Example:
+      mediastore stats
+      mediastore stats --json | jq .oldest_trash_s
+    """
     with opened(ctx, as_json=as_json) as media:
         found = media.stats()
     if as_json:
@@ -233,6 +251,11 @@ def doctor(ctx: typer.Context, as_json: Json = False) -> None:
     """Say what is wrong, and what to do.
 
     Looks at the server, the journal and the roots. The exit code is 5 when there is a problem.
+
+    \b
+    Example:
+      mediastore doctor
+      mediastore doctor --json | jq '.findings[] | select(.state != "ok")'
     """
     from mediastore.doctor import Finding, examine
 
@@ -271,6 +294,10 @@ def demo(
     """Show it all at work on this machine.
 
     Bots, a worker and a server of its own, for less than a minute; nothing is left behind.
+
+    \b
+    Example:
+      mediastore demo
     """
     from mediastore.demo import main
 

@@ -4,12 +4,14 @@
 -- ARGV[4] format  int   the format this client speaks
 -- ARGV[5..]       text  its roots in twos: root id, "host:path"
 --
--- Returns {now = ms, format}. Another format is answered and nothing is written.
+-- Returns {now = ms, format}. Another format is answered and nothing is written, nor for a user who may only read.
 -- Twice: the same. Cost: O(roots).
 
 local formats, roots = expect("string", "format"), expect("hash", "roots")
 local found = redis.call("GET", formats) or ARGV[4]
-if found == ARGV[4] then
+-- Asked, not tried: a refusal would be in the server's ACL LOG. fakeredis knows no rights.
+local writer = not redis.acl_check_cmd or redis.acl_check_cmd("SET", formats, found)
+if found == ARGV[4] and writer then
   redis.call("SET", formats, found)
   for i = 5, #ARGV, 2 do redis.call("HSET", roots, ARGV[i], ARGV[i + 1]) end
 end
