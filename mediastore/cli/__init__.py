@@ -36,7 +36,7 @@ def main() -> None:
 @cache
 def command_line() -> typer.Typer:
     """Return the application with all its commands, in the order in which `--help` lists them."""
-    from . import app, media, running, upkeep
+    from . import app, media, roots, running, upkeep
 
     line = app.new()
     commands: tuple[Callable[..., None], ...] = (
@@ -46,4 +46,5 @@ def command_line() -> typer.Typer:
     )
     for command in commands:
         line.command()(command)
+    line.add_typer(roots.group(), name="roots")
     return line
