@@ -24,14 +24,6 @@ from .test_index import dump, told
 REF = "media://" + "0" * 22
 ROOT = "0" * 22
 SECRET = "s3cret"
-
-
-def adopt(store, root):
-    """Adopt a root that has its marker already."""
-    inner(store)._blobs.roots()
-    return store.adopt_root(root)
-
-
 #: A call of each public method that talks to the index.
 CALLS = {
     "store": lambda store, path: store.store(path, scope="s"),
@@ -48,7 +40,7 @@ CALLS = {
     "plan_release": lambda store, _: store.plan_release("s"),
     "roots": lambda store, _: store.roots(),
     "forget_root": lambda store, _: store.forget_root(ROOT, even_here=True),
-    "adopt_root": lambda store, path: adopt(store, path.parent),
+    "adopt_root": lambda store, path: (inner(store)._blobs.roots(), store.adopt_root(path.parent)),
     "execute": lambda store, _: store.execute(ReleasePlan("s", 0, 0, 0, 0, 1)),
 }
 each_call = pytest.mark.parametrize("call", CALLS)

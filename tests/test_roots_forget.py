@@ -8,7 +8,7 @@ from itertools import count
 
 import pytest
 
-from mediastore import Cleanup, MediaMeta, MediaStore
+from mediastore import Cleanup, Forgotten, MediaMeta, MediaStore
 from mediastore.doctor import examine
 from mediastore.errors import BlobMissing, InvalidRequest, InvalidRoot, RefGone
 
@@ -80,7 +80,7 @@ def test_claims_in_progress_are_ended_and_a_late_worker_counts_nothing(lab, stag
     for name in ("a.jpg", "b.jpg"):
         lab.process().store(lab.file(name, "ours"), scope="s")
     worker, operator = lab.process(), lab.process()
-    told = []
+    told: list[Forgotten] = []
 
     def give_up(name, _):
         if name == "unlink" and not told:
