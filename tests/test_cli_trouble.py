@@ -38,6 +38,9 @@ COMMANDS = [
     "stats",
     "doctor",
     "demo",
+    "up",
+    "status",
+    "down",
     "roots",
 ]
 
@@ -255,7 +258,7 @@ def test_every_command_explains_itself(command):
 
     assert done.exit_code == 0
     assert f"Usage: mediastore {command}" in done.stdout
-    assert "--json" in done.stdout or command in {"demo", "roots"}
+    assert "--json" in done.stdout or command in {"demo", "up", "down", "roots"}
 
 
 def test_no_command_at_all_shows_the_help_and_is_wrong():

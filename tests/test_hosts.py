@@ -112,6 +112,15 @@ def test_stuck_blobs_are_counted_for_their_root(lab, stage):
     assert [(i.stuck, i.waiting) for i in lab.process().roots()] == [(0, 0)]
 
 
+def test_a_root_id_never_reads_as_an_option(monkeypatch, other):
+    offered = iter(["-" * 22, "-h" + "x" * 20, "good" + "x" * 18])
+    monkeypatch.setattr("mediastore.blobs.root.secrets.token_urlsafe", lambda _: next(offered))
+
+    (info,) = (other.stats(), other.roots())[1]
+
+    assert info.root.startswith("good")
+
+
 # --- one root, many doors
 
 

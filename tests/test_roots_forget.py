@@ -174,6 +174,29 @@ def test_a_borrowed_file_there_was_never_ours_to_lose(near, far, settings, clien
     assert keys_left(client, settings.namespace) == set()
 
 
+def test_a_borrowed_file_whose_second_name_waited_is_not_lost_either(near, far, settings, client):
+    path = write(far)
+    far.store(path, scope="s")
+    far.store(path, scope="s", meta=FORGET)
+    assert near.release_all("s").pending == 1
+
+    done = near.forget_root(root_of(far))
+
+    assert (done.lost_blobs, near.stats().lost_blobs, near.stats().trash) == (0, 0, 0)
+    assert keys_left(client, settings.namespace) == set()
+
+
+def test_a_claim_whose_worker_died_is_ended_with_its_blobs(lab):
+    lab.process().store(lab.file("a.jpg", "ours"), scope="s")
+    with lab.fused(Fuse(at=4)) as worker, pytest.raises(Crash):
+        worker.release_all("s")
+    assert any(key.startswith("claim:") for key in keys_left(lab.client, lab.namespace))
+
+    lab.process().forget_root(root_of(worker), even_here=True)
+
+    assert keys_left(lab.client, lab.namespace) == set()
+
+
 # --- refusals
 
 
