@@ -40,6 +40,25 @@ def one_round(store: MediaStore, root: Path) -> None:
         path.write_bytes(b"x")
         store.store(path, scope=f"{deep}/{number}", meta=META, ttl=0.001)
     store.sweep()
+    for number in range(2 * BATCH):
+        for scope in ("lost", f"waiting:{number // 8}"):
+            path = root / f"{secrets.token_hex(8)}.jpg"
+            path.write_bytes(b"x")
+            store.store(path, scope=scope, meta=META)
+    for number in range(2 * BATCH // 8):
+        store.release_all(f"waiting:{number}", wait=False)
+    (info,) = store.roots()
+    store.forget_root(info.root, even_here=True)
+    copied(root)
+    store.adopt_root(root)
+    store.release_all("lost")
+
+
+def copied(root: Path) -> None:
+    """Write the root's marker anew, as copying does."""
+    marker = root / ".mediastore" / "root"
+    marker.with_name("draft").write_bytes(marker.read_bytes())
+    marker.with_name("draft").rename(marker)
 
 
 def main() -> None:

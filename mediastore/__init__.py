@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from . import errors
     from .client import AsyncMediaStore, MediaStore
+    from .hosts import Adopted, Forgotten, RootInfo
     from .model import NEVER, Cleanup, Media, MediaMeta, Ref, Released, ReleasePlan, Stats, Swept
     from .settings import Settings
 
@@ -26,12 +27,15 @@ _HOME = {
     "AsyncMediaStore": "client",
     "MediaStore": "client",
     "NEVER": "model",
+    "Adopted": "hosts",
     "Cleanup": "model",
+    "Forgotten": "hosts",
     "Media": "model",
     "MediaMeta": "model",
     "Ref": "model",
     "ReleasePlan": "model",
     "Released": "model",
+    "RootInfo": "hosts",
     "Stats": "model",
     "Swept": "model",
     "Settings": "settings",
@@ -39,14 +43,17 @@ _HOME = {
 
 __all__ = [
     "NEVER",
+    "Adopted",
     "AsyncMediaStore",
     "Cleanup",
+    "Forgotten",
     "Media",
     "MediaMeta",
     "MediaStore",
     "Ref",
     "ReleasePlan",
     "Released",
+    "RootInfo",
     "Settings",
     "Stats",
     "Swept",

@@ -23,11 +23,12 @@ from .errors import (
     StaleCommand,
     StoreFull,
 )
+from .index.roots import was_forgotten
 from .index.steps import FORMAT, REPLAY_WINDOW_MS, Command, Marks, Read, digest, prefix, source
 from .settings import Settings, mask
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Mapping
 
     from .index.changes import Opened
 
@@ -54,6 +55,7 @@ class Speech:
         self._marks: WeakKeyDictionary[Any, Marks] = WeakKeyDictionary()
         self._server_ms = 0.0
         self._heard = float("-inf")
+        self._rooted = False
 
     def marks_of(self, connection: Any) -> Marks:
         """Return what this connection has seen; it starts empty at every (re)connect."""
@@ -74,18 +76,25 @@ class Speech:
 
     def must_open(self, step: Step) -> bool:
         """Whether the index must be greeted (again) before this step."""
+        if not (self._rooted or step.unrooted):
+            return True
         if isinstance(step, Command) and step.changes:
             return time.monotonic() - self._heard > _TIME_KEPT_S
         return not self.opened
 
-    def heard(self, opened: Opened) -> None:
-        """Take the index's greeting.
+    def heard(self, opened: Opened, roots: Mapping[str, str] | None) -> None:
+        """Take the index's greeting, which named these verified roots; None when it could not.
 
         Raises:
             IndexVersion: it is written in another format.
+            InvalidRoot: one of the roots was forgotten.
         """
         if opened.format != FORMAT:
             raise IndexVersion(opened.format, FORMAT)
+        for root, words in opened.forgotten:
+            self._rooted = False  # so that every further call hears it as well
+            raise was_forgotten((roots or {}).get(root, root), root, words)
+        self._rooted = self._rooted or roots is not None
         self._server_ms, self._heard = float(opened.now_ms), time.monotonic()
 
     def distrust_time(self) -> None:

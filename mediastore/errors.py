@@ -186,20 +186,24 @@ class RefGone(NotThere):
 
 
 class BlobMissing(NotThere):
-    """The ref lives, and the registered file is no longer at its path: somebody removed or replaced it."""
+    """The ref lives, and the registered file is no longer at its path: somebody removed or replaced it.
+
+    Or its root was forgotten, because its host is gone for ever; `detail` then says so.
+    """
 
     code = "blob_missing"
     hint = "Another program moved, removed or replaced the file; store it again."
 
-    def __init__(self, ref: str, path: str) -> None:
-        """Keep the ref and where its file was."""
-        MediaStoreError.__init__(self, ref, path)
+    def __init__(self, ref: str, path: str, detail: str = "") -> None:
+        """Keep the ref, where its file was, and why it cannot be had where that is known."""
+        MediaStoreError.__init__(self, ref, path, detail)
         self.ref = ref
         self.path = path
+        self.detail = detail
 
     def __str__(self) -> str:
-        """Name the ref and the path."""
-        return f"{self.ref}: {self.path} is not the registered file any more"
+        """Name the ref, the path and the reason."""
+        return f"{self.ref}: {self.path} {self.detail or 'is not the registered file any more'}"
 
 
 class WrongHost(NotThere):

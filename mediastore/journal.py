@@ -1,4 +1,4 @@
-"""What passes between the index and the disk: files about to be registered, blobs claimed for deletion, their outcomes."""
+"""What passes between the index and the disk: files to be registered, blobs to be deleted, roots to be adopted."""
 
 from __future__ import annotations
 
@@ -49,3 +49,49 @@ class Outcome:
     freed: int = 0
     errno: str = ""
     stuck: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Placed:
+    """A blob of a root that is being adopted: where its file should be, and how it was known before."""
+
+    blob: str
+    path: str
+    identity: str
+    size: int
+
+    @property
+    def unbound(self) -> bool:
+        """Whether an earlier adoption did not find its file."""
+        return self.identity == self.lost_identity
+
+    @property
+    def lost_identity(self) -> str:
+        """The identity of a blob whose file was not found: of the same kind, and no file's."""
+        return f"{self.identity.partition(':')[0]}:0"
+
+
+@dataclass(frozen=True, slots=True)
+class Bound:
+    """How a blob of an adopted root knows its file from now on; `fault` is "missing" or "differ" where it is not there."""
+
+    blob: str
+    path: str
+    before: str
+    identity: str
+    fault: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Found:
+    """A directory that claims to be a root.
+
+    Attributes:
+        root: The id in its marker.
+        path: Without symlinks.
+        fault: Why it is refused as it stands: a copy or a restored tree; empty when its marker is right.
+    """
+
+    root: str
+    path: str
+    fault: str

@@ -317,6 +317,7 @@ class Stats:
 
     `refs` counts refs the index still holds: those of a closed scope leave as they are drained.
     `trash` counts blobs on their way out, `closed` released scopes that are still being drained.
+    `lost_blobs` ended in roots that were forgotten: nobody deleted their files.
     """
 
     refs: int
@@ -335,6 +336,8 @@ class Stats:
     expired_bytes: int
     deleted_blobs: int
     freed_bytes: int
+    lost_blobs: int
+    lost_bytes: int
     oldest_trash_s: float
 
 

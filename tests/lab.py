@@ -94,20 +94,26 @@ class Lab:
 
     def process(self, fuse: Fuse | None = None) -> LabStore:
         """Start a process: a store with nothing shared in memory."""
+        store = self.newcomer()
+        store.stats()  # greets the index and verifies the roots: a scenario's own calls are what counts
+        store.fuse = fuse or Fuse()
+        return store
+
+    def newcomer(self) -> LabStore:
+        """Start a process that has not looked at anything yet: its roots may be refused."""
         store = LabStore(self.client, self.settings)
         store.lab, store.fuse = self, Fuse()
         store._speech.now = self.now_ms
         store._blobs = LocalBlobs(
             self.settings.roots, self.namespace, wall=lambda: time.time() + self.offset_s
         )
-        store.stats()  # greets the index and verifies the roots: a scenario's own calls are what counts
-        store.fuse = fuse or Fuse()
         return store
 
     @contextmanager
-    def fused(self, fuse: Fuse) -> Iterator[LabStore]:
+    def fused(self, fuse: Fuse, *, newcomer: bool = False) -> Iterator[LabStore]:
         """A process whose file system calls are counted and can stop it, too."""
-        store = self.process(fuse)
+        store = self.newcomer() if newcomer else self.process()
+        store.fuse = fuse
         kept = {name: getattr(posix, name) for name in CHANGES}
         for name, call in kept.items():
             setattr(posix, name, fuse.wrap(name, call))

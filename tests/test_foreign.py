@@ -9,9 +9,9 @@ import pytest
 from mediastore import MediaMeta, MediaStore
 from mediastore.connection import Link, Speech
 from mediastore.errors import Corrupt, IndexVersion
-from mediastore.index import __doc__ as documentation, changes, presence, reads
+from mediastore.index import __doc__ as documentation, changes, presence, reads, roots
 from mediastore.index.steps import FORMAT, prefix
-from mediastore.journal import Held, Outcome
+from mediastore.journal import Bound, Held, Outcome
 from mediastore.model import Ref
 
 from .conftest import names_left
@@ -46,7 +46,11 @@ class Index:
         )
 
     def fill(self):
-        self.do(changes.open_index({"root": "host:/media"}))
+        places = {"root": "host:/media", "gone": "host:/gone", "last": "host:/last"}
+        self.do(changes.open_index(places))
+        lost = Held("gone", "lost.jpg", 1, "link:31", "31:1:1", "adopted")
+        self.do(changes.store(ident("r31"), ident("b31"), "lost", lost, None, META))
+        self.do(roots.forget("gone", "op8"))
         for name, scope in {"1": "s/x", "2": "small", "4": "closed/x", "5": "closed"}.items():
             self.register(name, scope)
         self.register("3", "due/x", ttl_ms=1000)
@@ -101,6 +105,7 @@ FOREIGN = {
     "set": ("set", {b"foreign"}),
     "list": ("list", [b"foreign"]),
 }
+REBOUND = Bound(ident("b1"), "1.jpg", "link:1", "link:2")
 STEPS = {
     "open": changes.open_index({"root": "host:/media"}),
     "store": changes.store(ident("new"), ident("newb"), "s/x", held("7"), 1000, META),
@@ -111,6 +116,13 @@ STEPS = {
     "claim": changes.claim("root", ident("t"), "op", 1_000),
     "acknowledge": changes.acknowledge("root", ident("t8"), "op", [Outcome(ident("b8"), 1)]),
     "refuse": changes.refuse(ident("new"), ident("newb")),
+    "forget": roots.forget("root", "op"),
+    "adopt": roots.adopt("root", "host:/new", "op"),
+    "rebind": roots.rebind("root", "host:/media", "op", [REBOUND]),
+    "roots": roots.listing(),
+    "identity_of": roots.identity_of("root", "1.jpg", ident("b1")),
+    "paths": roots.paths("root", 0),
+    "placed": roots.placed([("1.jpg", ident("b1"))]),
     "list": reads.page("s/x", 0, 20),
     "stats": reads.stats(),
     "lookup": reads.lookup(Ref(f"media://{ident('r1')}")),
@@ -119,7 +131,7 @@ STEPS = {
     "left_of": reads.left_of("7"),
     "farewell": reads.farewell(Ref(f"media://{ident('r1')}")),
     "roots_of": reads.roots_of([ident("b1")]),
-    "place_of": reads.place_of("root"),
+    "place_of": roots.place_of("root"),
     "scope_names": reads.scope_names("", ""),
     "children": reads.children("s", 0),
     "seen": presence.seen(["worker:w1@here", "beat:beat@here"], NOW_MS + 5_000),
@@ -128,21 +140,29 @@ STEPS = {
 
 #: The keys that each step looks at. Those that are missing here and not in the index are planted.
 LOOKS_AT = {
-    "open": "clock format roots",
-    "store": "blob:b7 children:s clock expiry left:cut borrowed:root path:root scope:s/x"
+    "open": "clock format roots lost",
+    "store": "lost blob:b7 children:s clock expiry left:cut borrowed:root path:root scope:s/x"
     " scopes seq stats trash:root ref:new gone:new",
-    "withdraw": "blob:b1 children:s clock closed expiry borrowed:root path:root ref:r1"
+    "withdraw": "lost blob:b1 children:s clock closed expiry borrowed:root path:root ref:r1"
     " scope:s/x scopes seq stats trash:root op:op",
-    "release": "blob:b2 clock closed expiry borrowed:root path:root ref:r2 scope:small scopes"
+    "release": "lost blob:b2 clock closed expiry borrowed:root path:root ref:r2 scope:small scopes"
     " seq stats trash:root children:small left:small op:op",
-    "drain": "blob:b4 blob:b5 children:closed clock closed expiry borrowed:root path:root"
+    "drain": "lost blob:b4 blob:b5 children:closed clock closed expiry borrowed:root path:root"
     " ref:r4 ref:r5 scope:closed scope:closed/x scopes seq stats trash:root"
     " children:closed/x left:closed op:op",
-    "expire": "blob:b3 children:due clock closed expiry borrowed:root path:root ref:r3"
+    "expire": "lost blob:b3 children:due clock closed expiry borrowed:root path:root ref:r3"
     " scope:due/x scopes seq stats trash:root op:op",
-    "claim": "blob:b7 blob:b9 claim:t9 clock path:root trash:root claim:t op:op",
+    "claim": "lost blob:b7 blob:b9 claim:t9 clock path:root trash:root claim:t op:op",
     "acknowledge": "blob:b8 claim:t8 clock left:cut path:root stats stuck trash:root op:op",
     "refuse": "clock ref:new gone:new",
+    "forget": "blob:b6 blob:b7 blob:b8 blob:b9 claim:t6 claim:t8 claim:t9 clock left:cut lost path:root"
+    " roots stats stuck trash:root op:op",
+    "adopt": "clock lost roots seq op:op",
+    "rebind": "blob:b1 clock roots op:op",
+    "roots": "clock lost roots stats trash:root trash:last trash:gone",
+    "identity_of": "path:root blob:b1",
+    "paths": "path:root",
+    "placed": "blob:b1",
     "list": "blob:b1 clock closed ref:r1 scope:s/x",
     "stats": "clock closed roots scopes stats stuck trash:root",
     "lookup": "closed ref:r1",
@@ -151,7 +171,7 @@ LOOKS_AT = {
     "due": "closed expiry trash:root",
     "left_of": "left:7",
     "roots_of": "blob:b1",
-    "place_of": "roots",
+    "place_of": "roots lost",
     "scope_names": "scopes",
     "children": "children:s",
     "seen": "seen",

@@ -22,6 +22,7 @@ from .conftest import Blocking, names_left
 from .test_index import dump, told
 
 REF = "media://" + "0" * 22
+ROOT = "0" * 22
 SECRET = "s3cret"
 #: A call of each public method that talks to the index.
 CALLS = {
@@ -37,6 +38,9 @@ CALLS = {
     "scopes": lambda store, _: store.scopes(),
     "stats": lambda store, _: store.stats(),
     "plan_release": lambda store, _: store.plan_release("s"),
+    "roots": lambda store, _: store.roots(),
+    "forget_root": lambda store, _: store.forget_root(ROOT, even_here=True),
+    "adopt_root": lambda store, path: (inner(store)._blobs.roots(), store.adopt_root(path.parent)),
     "execute": lambda store, _: store.execute(ReleasePlan("s", 0, 0, 0, 0, 1)),
 }
 each_call = pytest.mark.parametrize("call", CALLS)

@@ -156,6 +156,9 @@ GOOD = {
     "expire": (64, 1000),
     "claim": ("root", "token", 64, 1000),
     "acknowledge": ("root", "token0", 1, "blob", 1, ""),
+    "forget": ("root", 64),
+    "adopt": ("root", "host:/media"),
+    "rebind": ("root", "host:/old", "whole", "link:1", "link:2"),
     "list": ("s", 0, 64),
 }
 LIMIT, SIZE, SPAN = (
@@ -176,6 +179,7 @@ BOUNDS = {
     ("claim", 7): (0, 60001, "x", "0.5"),
     ("acknowledge", 6): (-1, 65, "x"),
     ("acknowledge", 8): SIZE,
+    ("forget", 5): LIMIT,
     ("list", 5): SIZE,
     ("list", 6): LIMIT,
 }
@@ -198,6 +202,11 @@ def busy(other, client, settings, make_file):
     client.hset(f"{start}claim:token0", mapping={"root": "root", "deadline": 1, "blob:blob": ""})
     client.hset(f"{start}blob:trash", mapping={"state": "doomed", "root": "root", "path": "t"})
     client.zadd(f"{start}trash:root", {"trash": 1, "blob": 1})
+    for name in ("trash", "blob"):
+        client.hset(f"{start}blob:{name}", mapping={"custody": "adopted", "size": 1})
+    whole = {"state": "live", "root": "root", "identity": "link:1"}
+    client.hset(f"{start}blob:whole", mapping=whole)
+    client.hset(f"{start}roots", "root", "host:/old")
     return other
 
 
@@ -300,6 +309,8 @@ def life(store, media):
     said += [plan, store.execute(plan), store.release_all("u", wait=False), store.drain()]
     store._speech.now = lambda: 1_900_000_002_000
     said += [store.clean_expired(), store.sweep(), store.scopes(), store.stats()]
+    said += [store.roots(), store.forget_root(next(iter(store.stats().roots)), even_here=True)]
+    said += [store.roots(), store.adopt_root(media), store.roots(), store.stats()]
     for ref in (*refs, "media://" + "0" * 22):
         with pytest.raises(MediaStoreError) as caught:
             store.resolve(ref)

@@ -15,7 +15,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Generic, Self, TypeVar
 
-from mediastore.journal import Claim, Held, Outcome
+from mediastore.journal import Bound, Claim, Found, Held, Outcome, Placed
 
 if TYPE_CHECKING:
     from collections.abc import Generator
@@ -68,6 +68,8 @@ class Drop(Step[bool]):
 class Check(Step[MaybePath]):
     """Return the absolute path of a registered file, or None when it is not the registered file any more.
 
+    `seq` says when the identity was true: before the root was adopted it counts for nothing. None: it is the present one.
+
     Raises:
         KeyError: the root is none of this process's.
         BlobsUnavailable: the root does not answer.
@@ -75,8 +77,8 @@ class Check(Step[MaybePath]):
 
     root: str
     path: str
-    blob: str
     identity: str
+    seq: int | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -133,6 +135,69 @@ class Roots(Step[dict[str, str]]):
     """
 
     create: bool = True
+
+
+@dataclass(frozen=True, slots=True)
+class Standing(Step[dict[str, bool]]):
+    """Which roots this process's directories are by their markers, and whether each can be used now; nothing is marked."""
+
+
+@dataclass(frozen=True, slots=True)
+class Inspect(Step[Found]):
+    """Look at a directory that is to be adopted; nothing is changed.
+
+    Raises:
+        InvalidRoot: it has no marker that this namespace can read, or can never be a root.
+    """
+
+    path: str
+
+
+@dataclass(frozen=True, slots=True)
+class Stands(Step[bool]):
+    """Whether another directory of this host is this root, with a marker that was made in it."""
+
+    root: str
+    path: str
+    beside: str
+
+
+@dataclass(frozen=True, slots=True)
+class Rebind(Step[tuple[Bound, ...]]):
+    """Find the files of these blobs in a directory that is being adopted, and take a second name for each."""
+
+    path: str
+    blobs: tuple[Placed, ...]
+    drafts: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class HeldBlobs(Step[tuple[str, ...]]):
+    """Name the blobs that have a second name in a directory that is being adopted; in `new/` as well if it is a copy."""
+
+    path: str
+    copied: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Unhold(Step[tuple[int, int]]):
+    """Let second names go that no blob has any more; one that is its file's only name is parked.
+
+    Returns how many were removed, and how many parked.
+    """
+
+    path: str
+    blobs: frozenset[str]
+    copied: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Remark(Step[None]):
+    """Write the marker of an adopted root anew, for this very directory; what was said up to `seq` was said of another."""
+
+    path: str
+    root: str
+    seq: int
 
 
 @dataclass(frozen=True, slots=True)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import errno
+import logging
 import os
 import stat
 import time
@@ -21,15 +22,32 @@ from mediastore.errors import (
     OutsideRoots,
     StoreFull,
 )
-from mediastore.journal import Held, Outcome
+from mediastore.journal import Bound, Held, Outcome
 from mediastore.settings import default_root
 
 from . import posix
+from .adopting import adopting, held_blobs, rebind, unhold
 from .deleting import destroy, held_name
-from .root import HELD, HOME, NEW, PARKED, QUARANTINE, Root, drafts, share, verify
+from .root import (
+    HELD,
+    HOME,
+    NEW,
+    PARKED,
+    QUARANTINE,
+    Root,
+    again,
+    drafts,
+    inspect,
+    remark,
+    share,
+    stands,
+    verify,
+)
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterator
+
+logger = logging.getLogger("mediastore")
 
 _FULL: Final = frozenset({errno.ENOSPC, errno.EDQUOT})
 
@@ -45,6 +63,7 @@ class LocalBlobs:
         self._namespace = namespace
         self._wall = wall
         self._roots: dict[str, Root] | None = None
+        self._away: set[str] = set()
         self._do: dict[type, Callable[[Any], Any]] = {
             steps.Hold: self._hold,
             steps.Keep: self._keep,
@@ -56,6 +75,13 @@ class LocalBlobs:
             steps.Strays: self._strays,
             steps.Tidy: self._tidy,
             steps.Roots: lambda _: {root.id: root.path for root in self.roots().values()},
+            steps.Standing: self._standing,
+            steps.Inspect: lambda step: inspect(step.path, namespace),
+            steps.Stands: lambda step: stands(step.root, step.path, step.beside),
+            steps.Rebind: self._rebind,
+            steps.HeldBlobs: self._held_blobs,
+            steps.Unhold: self._unhold,
+            steps.Remark: self._remark,
         }
 
     def perform(self, step: steps.Step[Any]) -> Any:
@@ -92,8 +118,32 @@ class LocalBlobs:
             self._roots = {root.id: root for root in found}
         return self._roots
 
-    def _root(self, root: str) -> Root:
-        return self.roots()[root]
+    @contextlib.contextmanager
+    def _opened(self, root_id: str) -> Iterator[tuple[Root, int]]:
+        """Open a root for one operation; one that has gone away, and one that is back, is told once.
+
+        Raises:
+            KeyError: the root is none of this process's.
+            BlobsUnavailable: it is not there now.
+        """
+        roots = self.roots()
+        root = roots[root_id]
+        with contextlib.ExitStack() as stack:
+            try:
+                fd = stack.enter_context(root.opened())
+            except BlobsUnavailable as error:
+                adopted = again(root, self._namespace)
+                if adopted is None:
+                    if root_id not in self._away:
+                        self._away.add(root_id)
+                        logger.error("%s; nothing is deleted there until it is back", error)  # noqa: TRY400
+                    raise
+                root = roots[root_id] = adopted
+                fd = stack.enter_context(root.opened())
+            if root_id in self._away:
+                self._away.discard(root_id)
+                logger.warning("root %s is back; work goes on there", root.path)
+            yield root, fd
 
     # --- registering
 
@@ -119,7 +169,7 @@ class LocalBlobs:
 
     def _hold(self, step: steps.Hold) -> Held:
         root, path = self._place(step.path)
-        with root.opened() as fd:
+        with self._opened(root.id) as (_, fd):
             try:
                 with posix.walked(fd, path) as (parent, name):
                     seen = _regular(step.path, posix.look(name, at=parent))
@@ -178,14 +228,14 @@ class LocalBlobs:
 
     def _keep(self, step: steps.Keep) -> bool:
         name = held_name(step.blob, step.held.path)
-        with self._root(step.held.root).opened() as fd:
+        with self._opened(step.held.root) as (_, fd):
             if step.held.identity.startswith("link:"):
                 with contextlib.suppress(FileNotFoundError):
                     posix.rename(f"{NEW}/{name}", fd, f"{HELD}/{name}", fd)
             return _still_there(fd, step.held)
 
     def _drop(self, step: steps.Drop) -> bool:
-        with self._root(step.held.root).opened() as fd:
+        with self._opened(step.held.root) as (_, fd):
             # Looked at while the second name still pins the inode: the number cannot have come back.
             still_there = _still_there(fd, step.held)
             if step.held.identity.startswith("link:"):
@@ -194,9 +244,10 @@ class LocalBlobs:
         return still_there
 
     def _check(self, step: steps.Check) -> Path | None:
-        root = self._root(step.root)
         kind, _, rest = step.identity.partition(":")
-        with root.opened() as fd:
+        with self._opened(step.root) as (root, fd):
+            if step.seq is not None and step.seq <= root.adopted:
+                return None  # said of another directory; its inode numbers mean nothing here
             seen = posix.look_or_none(step.path, at=fd)
             if seen is None or not stat.S_ISREG(seen.st_mode):
                 return None
@@ -210,11 +261,10 @@ class LocalBlobs:
     # --- deleting
 
     def _prepare(self, step: steps.Prepare) -> bool:
-        root = self.roots().get(step.root)
-        if root is None:
+        if step.root not in self.roots():
             return False
         try:
-            with root.opened() as fd:
+            with self._opened(step.root) as (_, fd):
                 directory = f"{QUARANTINE}/{step.token}"
                 posix.make_directory(directory, 0o700, at=fd)
                 share(directory, os.fstat(fd), at=fd)
@@ -223,12 +273,12 @@ class LocalBlobs:
         return True
 
     def _destroy(self, step: steps.Destroy) -> tuple[Outcome, ...]:
-        with self._root(step.root).opened() as fd:
+        with self._opened(step.root) as (_, fd):
             return destroy(fd, step.token, step.claim)
 
     def _dismiss(self, step: steps.Dismiss) -> None:
         # An empty directory that stays goes with the strays.
-        with contextlib.suppress(OSError, BlobsUnavailable), self._root(step.root).opened() as fd:
+        with contextlib.suppress(OSError, BlobsUnavailable), self._opened(step.root) as (_, fd):
             posix.remove_directory(f"{QUARANTINE}/{step.token}", at=fd)
 
     # --- tidying up after crashes
@@ -243,13 +293,13 @@ class LocalBlobs:
         return [name for name, seen in found if seen is not None and seen.st_ctime < before]
 
     def _strays(self, step: steps.Strays) -> tuple[str, ...]:
-        with self._root(step.root).opened() as fd:
+        with self._opened(step.root) as (_, fd):
             held = (name.split(".")[0] for name in self._old(fd, NEW, step.age_s))
             return (*held, *self._old(fd, QUARANTINE, step.age_s))
 
     def _tidy(self, step: steps.Tidy) -> int:
         removed = 0
-        with self._root(step.root).opened() as fd:
+        with self._opened(step.root) as (_, fd):
             for name in self._old(fd, NEW, step.age_s):
                 with contextlib.suppress(FileNotFoundError):
                     if name.split(".")[0] in step.known:
@@ -265,6 +315,32 @@ class LocalBlobs:
                 if seen is not None and seen.st_ctime < self._wall() - step.age_s:
                     posix.unlink(draft, at=fd)
         return removed
+
+    # --- roots and hosts
+
+    def _standing(self, _: steps.Standing) -> dict[str, bool]:
+        found: dict[str, bool] = {}
+        for path in self._paths:
+            with contextlib.suppress(InvalidRoot):
+                seen = inspect(path, self._namespace)
+                found[seen.root] = not seen.fault
+        return found
+
+    def _rebind(self, step: steps.Rebind) -> tuple[Bound, ...]:
+        with adopting(step.path) as fd:
+            return rebind(fd, step.blobs, step.drafts)
+
+    def _held_blobs(self, step: steps.HeldBlobs) -> tuple[str, ...]:
+        with adopting(step.path) as fd:
+            return held_blobs(fd, copied=step.copied)
+
+    def _unhold(self, step: steps.Unhold) -> tuple[int, int]:
+        with adopting(step.path) as fd:
+            return unhold(fd, step.blobs, copied=step.copied)
+
+    def _remark(self, step: steps.Remark) -> None:
+        with adopting(step.path) as fd:
+            remark(fd, step.root, self._namespace, step.seq)
 
     def parked(self) -> list[Path]:
         """List the files that could not be put back where they were found; they are nobody's to delete but yours."""

@@ -17,6 +17,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
 from mediastore.errors import BlobsUnavailable, InvalidRoot
+from mediastore.journal import Found
 from mediastore.settings import default_root
 
 from . import posix
@@ -54,11 +55,15 @@ _SYSTEM_TREES = (
 
 @dataclass(frozen=True, slots=True)
 class Root:
-    """A verified root: its id, its path without symlinks, and the inode number of its marker."""
+    """A verified root: its id, its path without symlinks, the inode number of its marker.
+
+    `adopted` is the seq at which the directory became this root; what refs up to it say of inodes was said of another.
+    """
 
     id: str
     path: str
     marker: int
+    adopted: int = 0
 
     @contextlib.contextmanager
     def opened(self) -> Iterator[int]:
@@ -96,20 +101,19 @@ def verify(path: str, namespace: str) -> Root:
     if path == str(default_root()) and not os.path.isdir(real):
         Path(real).mkdir(mode=0o700, parents=True, exist_ok=True)
     refuse_unsuitable(path, real)
-    try:
-        fd = posix.open_directory(real)
-    except OSError as error:
-        raise InvalidRoot(path, os.strerror(error.errno or 0)) from None
-    try:
+    with _directory(path, real) as fd:
         marked = posix.look_or_none(_MARKER, at=fd) is not None
         if not marked:
             refuse_nested(path, real)
-        _make_homes(path, fd)
+        make_homes(path, fd)
         if not marked:
             _mark(path, fd, namespace)
-        return Root(_read(path, fd, namespace), real, posix.look(_MARKER, at=fd).st_ino)
-    finally:
-        os.close(fd)
+        marker = _read(path, fd, namespace)
+        fault = marker.fault(fd)
+        if fault:
+            advice = f"`mediastore roots adopt {path}` makes it the root"
+            raise InvalidRoot(path, f"{fault}; if the root is to be here, {advice}")
+        return Root(marker.root, real, marker.seen.st_ino, marker.adopted)
 
 
 def refuse_unsuitable(path: str, real: str) -> None:
@@ -144,7 +148,8 @@ def refuse_nested(path: str, real: str) -> None:
         above = os.path.dirname(above)
 
 
-def _make_homes(path: str, fd: int) -> None:
+def make_homes(path: str, fd: int) -> None:
+    """Make the directories of our bookkeeping that are not there."""
     own = os.fstat(fd)
     for name in (HOME, NEW, HELD, QUARANTINE, PARKED):
         if posix.look_or_none(name, at=fd) is not None:
@@ -173,22 +178,37 @@ def share(name: str, own: os.stat_result, *, at: int) -> None:
         os.chmod(name, mode, dir_fd=at)
 
 
-def _mark(path: str, fd: int, namespace: str) -> None:
+def _new_id() -> str:
+    """Return a random root id; one that starts with a dash would read as an option on a command line."""
+    while True:
+        root = secrets.token_urlsafe(16)
+        if not root.startswith("-"):
+            return root
+
+
+def _draft(fd: int, root: str, namespace: str, **more: int) -> str:
+    """Write a marker for this directory under a name of its own."""
     draft = f"{_MARKER}.{secrets.token_hex(8)}"
+    file = os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600, dir_fd=fd)
     try:
-        file = os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600, dir_fd=fd)
-        try:
-            words = {
-                "root": secrets.token_urlsafe(16),
-                "namespace": namespace,
-                "inode": os.fstat(file).st_ino,
-                "format": 1,
-            }
-            os.write(file, json.dumps(words).encode() + b"\n")
-            os.fsync(file)
-        finally:
-            os.close(file)
-        share(draft, os.fstat(fd), at=fd)
+        inode = os.fstat(file).st_ino
+        words = {"root": root, "namespace": namespace, "inode": inode, "format": 1, **more}
+        os.write(file, json.dumps(words).encode() + b"\n")
+        os.fsync(file)
+    finally:
+        os.close(file)
+    share(draft, os.fstat(fd), at=fd)
+    return draft
+
+
+def remark(fd: int, root: str, namespace: str, seq: int) -> None:
+    """Replace the marker by one made in this directory."""
+    posix.rename(_draft(fd, root, namespace, adopted=seq), fd, _MARKER, fd)
+
+
+def _mark(path: str, fd: int, namespace: str) -> None:
+    try:
+        draft = _draft(fd, _new_id(), namespace)
         with contextlib.suppress(FileExistsError):  # somebody else was first: theirs is the marker
             _publish(draft, fd)
         with contextlib.suppress(FileNotFoundError):
@@ -209,32 +229,96 @@ def _publish(draft: str, fd: int) -> None:
         posix.rename(draft, fd, _MARKER, fd)
 
 
-def _read(path: str, fd: int, namespace: str) -> str:
+@dataclass(frozen=True, slots=True)
+class Marker:
+    """What a marker says, and the file it stands in."""
+
+    root: str
+    namespace: object
+    inode: object
+    adopted: int
+    seen: os.stat_result
+
+    def fault(self, fd: int) -> str:
+        """Say why this is not the directory that the marker was made in; empty when it is."""
+        if self.inode != self.seen.st_ino:
+            return f"its marker was made elsewhere: this is a copy or a restored backup of root {self.root}"
+        if self.seen.st_nlink > 1 and not _being_published(fd, self.seen.st_ino):
+            return f"its marker has {self.seen.st_nlink} names: this is a hard-linked copy of root {self.root}"
+        return ""
+
+
+def _read(path: str, fd: int, namespace: str) -> Marker:
     try:
-        file = os.open(
-            _MARKER, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC, dir_fd=fd
-        )
-        try:
-            seen, words = os.fstat(file), json.loads(os.read(file, _MARKER_MAX_BYTES))
-        finally:
-            os.close(file)
-        root, of, inode = str(words["root"]), words["namespace"], words["inode"]
+        marker = _parse(fd)
     except (OSError, ValueError, KeyError, TypeError) as error:
         raise InvalidRoot(
             path, f"its marker {_MARKER} cannot be read ({type(error).__name__})"
         ) from None
-    if of != namespace:
-        raise InvalidRoot(path, f"it belongs to namespace {of!r}, not {namespace!r}")
-    if inode != seen.st_ino:
-        raise InvalidRoot(
-            path,
-            f"its marker was made elsewhere: this is a copy or a restored backup of root {root}",
-        )
-    if seen.st_nlink > 1 and not _being_published(fd, seen.st_ino):
-        raise InvalidRoot(
-            path, f"its marker has {seen.st_nlink} names: this is a hard-linked copy of root {root}"
-        )
-    return root
+    if marker.namespace != namespace:
+        raise InvalidRoot(path, f"it belongs to namespace {marker.namespace!r}, not {namespace!r}")
+    return marker
+
+
+def _parse(fd: int) -> Marker:
+    file = os.open(_MARKER, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC, dir_fd=fd)
+    try:
+        seen, words = os.fstat(file), json.loads(os.read(file, _MARKER_MAX_BYTES))
+    finally:
+        os.close(file)
+    adopted = int(words.get("adopted", 0)) if isinstance(words, dict) else 0
+    return Marker(str(words["root"]), words["namespace"], words["inode"], adopted, seen)
+
+
+def inspect(path: str, namespace: str) -> Found:
+    """Look at a directory that is to be adopted; nothing in it is changed.
+
+    Raises:
+        InvalidRoot: it can never be a root, or has no marker that this namespace can read.
+    """
+    real = os.path.realpath(path)
+    refuse_unsuitable(path, real)
+    refuse_nested(path, real)
+    with _directory(path, real) as fd:
+        if posix.look_or_none(_MARKER, at=fd) is None:
+            raise InvalidRoot(path, "it has no marker: the first use makes it a root, a new one")
+        marker = _read(path, fd, namespace)
+        return Found(marker.root, real, marker.fault(fd))
+
+
+def again(root: Root, namespace: str) -> Root | None:
+    """Return a root whose marker was rewritten since it was verified, as `adopt` does; None if it is not there."""
+    try:
+        with _directory(root.path, root.path) as fd:
+            marker = _read(root.path, fd, namespace)
+            if marker.root != root.id or marker.fault(fd):
+                return None
+            return Root(root.id, root.path, marker.seen.st_ino, marker.adopted)
+    except (InvalidRoot, OSError):
+        return None
+
+
+def stands(root: str, path: str, beside: str) -> bool:
+    """Whether the directory at `path` is this root by a marker made in it, and another one than `beside`."""
+    try:
+        with _directory(path, os.path.realpath(path)) as fd, _directory(beside, beside) as other:
+            marker, here, there = _parse(fd), os.fstat(fd), os.fstat(other)
+    except (OSError, ValueError, KeyError, TypeError, InvalidRoot):
+        return False
+    same = (here.st_dev, here.st_ino) == (there.st_dev, there.st_ino)
+    return marker.root == root and marker.inode == marker.seen.st_ino and not same
+
+
+@contextlib.contextmanager
+def _directory(path: str, real: str) -> Iterator[int]:
+    try:
+        fd = posix.open_directory(real)
+    except OSError as error:
+        raise InvalidRoot(path, os.strerror(error.errno or 0)) from None
+    try:
+        yield fd
+    finally:
+        os.close(fd)
 
 
 def drafts(fd: int) -> list[str]:

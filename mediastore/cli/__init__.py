@@ -56,7 +56,7 @@ def _fill_streams() -> None:
 @cache
 def command_line() -> typer.Typer:
     """Return the application with all its commands, in the order in which `--help` lists them."""
-    from . import acl, app, config, health, media, running, upkeep
+    from . import acl, app, config, health, media, roots, running, upkeep
 
     line = app.new()
     commands: tuple[Callable[..., None], ...] = (
@@ -67,4 +67,5 @@ def command_line() -> typer.Typer:
     )
     for command in commands:
         line.command()(command)
+    line.add_typer(roots.group(), name="roots")
     return line

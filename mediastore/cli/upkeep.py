@@ -51,7 +51,7 @@ def release(
       mediastore release run:9 --yes --no-wait
     """
     check_scope(scope)
-    if not (dry_run or yes or _somebody_there()):
+    if not (dry_run or yes or somebody_there()):
         raise UsageError("there is no terminal to ask on: add --yes to release without asking", ctx)
     with opened(ctx, as_json=as_json) as media:
         if dry_run or not yes:
@@ -60,7 +60,7 @@ def release(
                 _show(plan, _planned(plan), as_json=as_json)
                 return
             note(_planned(plan))
-            if not _confirmed("Release?"):
+            if not confirmed("Release?"):
                 note("nothing was released")
                 raise typer.Exit(1)
         done = media.release_all(scope, wait=not no_wait)
@@ -78,11 +78,13 @@ def _planned(plan: ReleasePlan) -> str:
     return f"{refs} on {_count(plan.blobs, 'file')}, {_bytes(plan.size_bytes)}{kept}"
 
 
-def _somebody_there() -> bool:
+def somebody_there() -> bool:
+    """Whether a question would be read and answered."""
     return sys.stdin.isatty() and sys.stderr.isatty()
 
 
-def _confirmed(question: str) -> bool:
+def confirmed(question: str) -> bool:
+    """Ask; anything but yes is no."""
     typer.echo(f"{question} [y/N] ", err=True, nl=False)
     return sys.stdin.readline().strip().lower() in {"y", "yes"}
 

@@ -10,8 +10,9 @@ from typing import Any, Self, TypeVar
 from mediastore import blobs
 from mediastore.connection import AsyncLink, connect_async
 from mediastore.errors import StaleCommand
-from mediastore.flows import ending, listing, storing
+from mediastore.flows import ending, hosting, listing, storing
 from mediastore.flows.context import Flow
+from mediastore.hosts import Adopted, Forgotten, RootInfo
 from mediastore.index.steps import Command, Read
 from mediastore.model import Duration, Media, MediaMeta, Ref, Released, ReleasePlan, Stats, Swept
 from mediastore.sweeper import AsyncSweeper
@@ -59,11 +60,11 @@ class AsyncMediaStore(BaseStore):
     async def _ask(self, step: Command[Any] | Read[Any]) -> Any:
         link = self._linked()
         if self._speech.must_open(step):
-            await self._greet(link)
+            await self._greet(link, rooted=not step.unrooted)
         try:
             return await link.perform(step)
         except StaleCommand:
-            await self._greet(link)
+            await self._greet(link, rooted=not step.unrooted)
             return await link.perform(step)
 
     def _linked(self) -> AsyncLink:
@@ -76,9 +77,9 @@ class AsyncMediaStore(BaseStore):
             self._link = AsyncLink(self._client, self._speech)
         return self._link
 
-    async def _greet(self, link: AsyncLink) -> None:
-        roots = await asyncio.to_thread(self._blobs.perform, blobs.Roots())
-        self._speech.heard(await link.perform(self._greeting(roots)))
+    async def _greet(self, link: AsyncLink, *, rooted: bool) -> None:
+        roots = await asyncio.to_thread(self._blobs.perform, blobs.Roots()) if rooted else None
+        self._speech.heard(await link.perform(self._greeting(roots or {})), roots)
 
     # --- the first seed: register files where they lie
 
@@ -159,6 +160,20 @@ class AsyncMediaStore(BaseStore):
     async def execute(self, plan: ReleasePlan) -> Released:
         """As `MediaStore.execute`."""
         return await self.release_all(checked_plan(plan).scope)
+
+    # --- roots and hosts
+
+    async def roots(self) -> list[RootInfo]:
+        """As `MediaStore.roots`."""
+        return await self._run(hosting.list_roots())
+
+    async def forget_root(self, root: str, *, even_here: bool = False) -> Forgotten:
+        """As `MediaStore.forget_root`."""
+        return await self._run(hosting.forget(self._ctx, root, even_here=even_here))
+
+    async def adopt_root(self, path: AnyPath) -> Adopted:
+        """As `MediaStore.adopt_root`; a cancelled call is one that stopped halfway."""
+        return await self._run(hosting.adopt(self._ctx, path_text(path), self._host))
 
     async def close(self) -> None:
         """As `MediaStore.close`."""

@@ -109,9 +109,12 @@ class BaseStore:
             f"a {type(self).__name__} cannot be pickled; send its refs, and make a store in each process"
         )
 
+    @property
+    def _host(self) -> str:
+        return socket.gethostname()
+
     def _greeting(self, roots: dict[str, str]) -> Command[Any]:
-        host = socket.gethostname()
-        return open_index({root: f"{host}:{path}" for root, path in roots.items()})
+        return open_index({root: f"{self._host}:{path}" for root, path in roots.items()})
 
 
 def checked_meta(meta: MediaMeta | None) -> MediaMeta:

@@ -9,8 +9,9 @@ from typing import Any, Self, TypeVar
 from mediastore import blobs
 from mediastore.connection import Link, connect
 from mediastore.errors import StaleCommand
-from mediastore.flows import ending, listing, storing
+from mediastore.flows import ending, hosting, listing, storing
 from mediastore.flows.context import Flow
+from mediastore.hosts import Adopted, Forgotten, RootInfo
 from mediastore.index.steps import Command, Read
 from mediastore.model import Duration, Media, MediaMeta, Ref, Released, ReleasePlan, Stats, Swept
 from mediastore.sweeper import Sweeper
@@ -58,16 +59,17 @@ class MediaStore(BaseStore):
             self._client = self._client or connect(self.settings)
             self._link = Link(self._client, self._speech)
         if self._speech.must_open(step):
-            self._greet(self._link)
+            self._greet(self._link, rooted=not step.unrooted)
         try:
             return self._link.perform(step)
         except StaleCommand:
             # Our idea of the server's clock was wrong: learn it and say the same once more, with the same ids.
-            self._greet(self._link)
+            self._greet(self._link, rooted=not step.unrooted)
             return self._link.perform(step)
 
-    def _greet(self, link: Link) -> None:
-        self._speech.heard(link.perform(self._greeting(self._blobs.perform(blobs.Roots()))))
+    def _greet(self, link: Link, *, rooted: bool) -> None:
+        roots = self._blobs.perform(blobs.Roots()) if rooted else None
+        self._speech.heard(link.perform(self._greeting(roots or {})), roots)
 
     # --- the first seed: register files where they lie
 
@@ -211,6 +213,44 @@ class MediaStore(BaseStore):
     def execute(self, plan: ReleasePlan) -> Released:
         """Carry a plan out; what was stored since is released as well."""
         return self.release_all(checked_plan(plan).scope)
+
+    # --- roots and hosts
+
+    def roots(self) -> list[RootInfo]:
+        """Return every root the index knows, wherever it is, with what it holds; cheap, whatever is stored.
+
+        Works where a root of this process is refused, too: that one is `here` and not `verified`.
+        """
+        return self._run(hosting.list_roots())
+
+    def forget_root(self, root: str, *, even_here: bool = False) -> Forgotten:
+        """Give a root up whose host is gone for ever.
+
+        What waits to be deleted there leaves the journal and is counted as lost. Its live refs stay until they
+        are released or expire, but resolve as BlobMissing; their files then count as lost, too.
+        Should it come back, it is refused until `adopt_root` takes it back.
+
+        Args:
+            root: The root's id, as `roots()` tells it.
+            even_here: Also when this very process has the root and it can be used.
+
+        Raises:
+            InvalidRequest: the index knows no such root, or it is in use here; nothing was changed.
+        """
+        return self._run(hosting.forget(self._ctx, root, even_here=even_here))
+
+    def adopt_root(self, path: AnyPath) -> Adopted:
+        """Take a directory as the root that its marker names: a restored backup, a moved copy, a forgotten root that is back.
+
+        Each file that is still the registered one is known again; nothing is deleted but second names. Afterwards
+        the directory is the root, and no other is: any copy elsewhere must not be used any more.
+        Stopped halfway, the directory stays refused; call again.
+
+        Raises:
+            InvalidRoot: it has no marker, the index does not know the root, or the root stands elsewhere on this host.
+            BlobsUnavailable: the files cannot be read, or another process has begun to adopt the root as well.
+        """
+        return self._run(hosting.adopt(self._ctx, path_text(path), self._host))
 
     def close(self) -> None:
         """Stop the background sweeper and close the connections this store made; a client you passed in stays yours.

@@ -54,14 +54,14 @@ def _examine(settings: Settings, client: Any) -> list[Finding]:
         answering = server.Server(client or made, settings)
         found += server.findings(answering)
         places, unread = journal.places(answering)
-        found += [*unread, *journal.findings(answering, places.all)]
+        found += [*unread, *journal.findings(answering, places.all, roots.here(settings))]
         found += presence.findings(answering, places.all)
     except MediaStoreError as error:
         found.insert(0, server.dead(error))
     finally:
         if made is not None:
             made.close()
-    return [*found, *roots.findings(settings, places.in_use)]
+    return [*found, *roots.findings(settings, places.in_use, places.lost)]
 
 
 def _settings(settings: Settings) -> Iterator[Finding]:

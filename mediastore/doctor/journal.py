@@ -12,7 +12,7 @@ from .finding import NAMED_AT_MOST, Finding, counted, human_span
 from .server import Server, looked
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping
+    from collections.abc import Container, Iterator, Mapping
 
 #: Work that waits longer than this many sweeps is not being done by anybody.
 _INTERVALS: Final = 3
@@ -28,10 +28,11 @@ _AGAIN: Final = "it is tried again every five minutes"
 
 @dataclass(slots=True)
 class Places:
-    """Where each root was last seen, root id -> "host:path", and which of them hold something."""
+    """Where each root was last seen, root id -> "host:path", which of them hold something, which were forgotten."""
 
     all: dict[str, str] = field(default_factory=dict)
     in_use: dict[str, str] = field(default_factory=dict)
+    lost: dict[str, str] = field(default_factory=dict)
 
 
 def places(server: Server) -> tuple[Places, list[Finding]]:
@@ -39,7 +40,7 @@ def places(server: Server) -> tuple[Places, list[Finding]]:
     found = Places()
 
     def read() -> list[Finding]:
-        found.all = pairs(server.read(("HGETALL", "roots"))[0])
+        found.all, found.lost = map(pairs, server.read(("HGETALL", "roots"), ("HGETALL", "lost")))
         asked = [("EXISTS", f"{name}:{root}") for root in found.all for name in ("path", "trash")]
         held = server.read(*asked)
         rows = zip(found.all.items(), held[::2], held[1::2], strict=True)
@@ -49,15 +50,15 @@ def places(server: Server) -> tuple[Places, list[Finding]]:
     return found, looked("journal", read)
 
 
-def findings(server: Server, roots: Mapping[str, str]) -> list[Finding]:
-    """Look at what waits to be done, and at what failed."""
+def findings(server: Server, roots: Mapping[str, str], here: Container[str]) -> list[Finding]:
+    """Look at what waits to be done, and at what failed; `here` are the roots of this host."""
     return [
-        *looked("journal", lambda: _waiting(server, roots)),
+        *looked("journal", lambda: _waiting(server, roots, here)),
         *looked("stuck", lambda: _stuck(server, roots)),
     ]
 
 
-def _waiting(server: Server, roots: Mapping[str, str]) -> Iterator[Finding]:
+def _waiting(server: Server, roots: Mapping[str, str], here: Container[str]) -> Iterator[Finding]:
     expiry, closed, *trash = _queues(server, roots)
     limit_s = _INTERVALS * (server.settings.seconds("sweep_interval") or _SWEEP_S)
     late = False
@@ -72,13 +73,10 @@ def _waiting(server: Server, roots: Mapping[str, str]) -> Iterator[Finding]:
     for (root, place), (age_s, count) in zip(roots.items(), trash, strict=True):
         if age_s > limit_s:
             late = True
-            detail = f"{counted(count, 'file')} to delete in root {root} ({place})"
-            advice = f"{_SWEEP[:-1]}, on a host that has this root."
+            waits = f"{counted(count, 'file')} to delete, the first for {human_span(age_s)}"
+            detail = f"root {root} at {place} has {waits}: nobody sweeps there"
             yield Finding(
-                "journal",
-                "problem",
-                f"{detail}, the first for {human_span(age_s)}: nobody sweeps there",
-                advice,
+                "journal", "problem", detail, _SWEEP if root in here else _elsewhere(root)
             )
     if not late:
         files = sum(count for _, count in trash)
@@ -86,6 +84,13 @@ def _waiting(server: Server, roots: Mapping[str, str]) -> Iterator[Finding]:
             f"{counted(closed[1], 'released scope')} and {counted(files, 'file')} on their way out"
         )
         yield Finding("journal", "ok", detail if closed[1] or files else "nothing waits")
+
+
+def _elsewhere(root: str) -> str:
+    return (
+        "Start a worker there, or on another host that has this directory; "
+        f"or `mediastore roots forget {root}` if that host is gone for ever."
+    )
 
 
 def _queues(server: Server, roots: Mapping[str, str]) -> list[tuple[float, int]]:

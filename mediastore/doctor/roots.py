@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import socket
 import tempfile
@@ -14,11 +15,13 @@ from mediastore.blobs.root import (
     NEW,
     PARKED,
     Root,
+    inspect,
     refuse_nested,
     refuse_unsuitable,
     verify,
 )
 from mediastore.errors import InvalidRoot, MediaStoreError
+from mediastore.index.roots import was_forgotten
 from mediastore.settings import default_root
 
 from .finding import NAMED_AT_MOST, Finding, counted, human_bytes
@@ -31,17 +34,30 @@ if TYPE_CHECKING:
 _SCARCE: Final = 0.05
 
 
-def findings(settings: Settings, recorded: Mapping[str, str]) -> list[Finding]:
+def findings(
+    settings: Settings, recorded: Mapping[str, str], lost: Mapping[str, str] | None = None
+) -> list[Finding]:
     """Look at the roots that these settings name.
 
     Args:
         settings: As the bots and workers have them.
         recorded: Where the index last saw each root that holds something, as "host:path"; empty
             when it cannot be asked.
+        lost: The roots that were forgotten, as the index has them.
     """
     paths = settings.roots or (str(default_root()),)
-    each = [finding for path in paths for finding in _root(path, settings.namespace, recorded)]
+    namespace = settings.namespace
+    each = [found for path in paths for found in _root(path, namespace, recorded, lost or {})]
     return [*each, *_nested(paths)]
+
+
+def here(settings: Settings) -> frozenset[str]:
+    """Return the roots whose markers are in the directories of these settings, trusted or not."""
+    found = set()
+    for path in settings.roots or (str(default_root()),):
+        with contextlib.suppress(InvalidRoot):
+            found.add(inspect(path, settings.namespace).root)
+    return frozenset(found)
 
 
 def marked(settings: Settings) -> dict[str, str]:
@@ -58,13 +74,16 @@ def _has_marker(real: str) -> bool:
     return Path(real, HOME, "root").is_file()
 
 
-def _root(path: str, namespace: str, recorded: Mapping[str, str]) -> list[Finding]:
+def _root(
+    path: str, namespace: str, recorded: Mapping[str, str], lost: Mapping[str, str]
+) -> list[Finding]:
     name, real = f"root {path}", os.path.realpath(path)
     try:
         if not _has_marker(real):
             return list(_unmarked(name, path, real, recorded))
         root = verify(path, namespace)
         troubles = [
+            *_forgotten(name, root, lost),
             *_strangers(name, real, root.id, recorded),
             *_unwritable(name, real, NEW),
             *_scarce(name, real),
@@ -74,12 +93,22 @@ def _root(path: str, namespace: str, recorded: Mapping[str, str]) -> list[Findin
         if not Path(real).exists():
             advice = "Create it, or mount what belongs there."
             return [Finding(name, "problem", "there is no such directory", advice)]
-        advice = "Use the directory this namespace has always used, or an empty one of its own."
+        advice = (
+            "Use the directory this namespace has always used, or an empty one of its own; "
+            f"if a copy is to be the root from now on: `mediastore roots adopt {path}`."
+        )
         return [Finding(name, "problem", error.detail, advice)]
     except (MediaStoreError, OSError) as error:
         advice = "Mount it again, and look at the log of this host."
         return [Finding(name, "problem", str(error), advice)]
     return troubles or [Finding(name, "ok", f"{root.id}, {_room(real)}")]
+
+
+def _forgotten(name: str, root: Root, lost: Mapping[str, str]) -> Iterator[Finding]:
+    if root.id in lost:
+        detail = was_forgotten(root.path, root.id, lost[root.id]).detail
+        advice = f"`mediastore roots adopt {root.path}`, or take it out of MEDIASTORE_ROOTS."
+        yield Finding(name, "problem", detail, advice)
 
 
 def _unmarked(name: str, path: str, real: str, recorded: Mapping[str, str]) -> Iterator[Finding]:

@@ -12,10 +12,11 @@ from mediastore.errors import (
     BlobsUnavailable,
     Corrupt,
     InvalidRequest,
+    MediaStoreError,
     StoreFull,
     WrongHost,
 )
-from mediastore.index import changes, reads
+from mediastore.index import changes, reads, roots as hosts
 from mediastore.model import (
     Cleanup,
     Duration,
@@ -23,6 +24,7 @@ from mediastore.model import (
     MediaMeta,
     Ref,
     check_scope,
+    from_ms,
     parse_duration,
     parse_retention,
 )
@@ -52,6 +54,9 @@ def store(ctx: Context, path: str, scope: str, meta: MediaMeta, ttl: Duration | 
         except Corrupt:
             yield from blobs.Drop(held, blob)
             raise
+        if stored.verdict == "forgotten":
+            yield from blobs.Drop(held, blob)
+            raise (yield from _forgotten(held.root))
         settle = blobs.Keep if stored.verdict == "new" else blobs.Drop
         still_there = yield from settle(held, blob)
         if stored.verdict == "busy":
@@ -62,6 +67,12 @@ def store(ctx: Context, path: str, scope: str, meta: MediaMeta, ttl: Duration | 
             # Between the second name and the script, the path was deleted for its last registration.
             yield from changes.withdraw(ref, ctx.new_id())
             yield from delete_batch(ctx, held.root, (stored.blob,))
+
+
+def _forgotten(root: str) -> Flow[MediaStoreError]:
+    here = yield from blobs.Roots()
+    seen = yield from hosts.place_of(root)
+    return hosts.was_forgotten(here.get(root, root), root, f"{seen.forgotten_ms} {seen.place}")
 
 
 def _lifetime_ms(settings: Settings, meta: MediaMeta, ttl: Duration | None) -> int | None:
@@ -119,11 +130,21 @@ def resolve(ref: str) -> Flow[tuple[Path, MediaMeta]]:
 
 
 def _check(media: Media) -> Flow[Path | None]:
+    path = str(media.path)
     try:
-        return (yield from blobs.Check(media.root, str(media.path), media.blob, media.identity))
+        found = yield from blobs.Check(media.root, path, media.identity, media.seq)
+        if found is not None:
+            return found
+        # The ref says how its blob knew the file when it was stored; an adopted root changed that.
+        identity = yield from hosts.identity_of(media.root, path, media.blob)
+        return (yield from blobs.Check(media.root, path, identity)) if identity else None
     except KeyError:
-        place = yield from reads.place_of(media.root)
-        raise WrongHost(media.ref, media.root, place) from None
+        seen = yield from hosts.place_of(media.root)
+    if seen.forgotten_ms:
+        when = f"{from_ms(seen.forgotten_ms):%Y-%m-%d %H:%M} UTC"
+        detail = f"was in root {media.root} of {seen.place}, which was forgotten on {when}"
+        raise BlobMissing(media.ref, path, detail)
+    raise WrongHost(media.ref, media.root, seen.place)
 
 
 def get(ref: str) -> Flow[Media]:

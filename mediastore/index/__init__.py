@@ -18,6 +18,7 @@ Keys of one namespace share the prefix `mediastore:{<namespace>}:` and so one sl
     stuck            hash    blob id -> errno, root and path of a blob that will not go
     seen             zset    worker:<node> or beat:<node> -> ms it was last alive; a day at most
     roots stats      hash    root id -> host:path; counters
+    lost             hash    root id -> when it was forgotten, and its place
     gone:<id>        string  tombstone: cause, ms, scope            (carries a TTL)
     op:<id>          string  the answer of one call, for its replay  (carries a TTL)
 """

@@ -19,10 +19,14 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True)
 class Opened:
-    """What the index said at the start: its format and its time in milliseconds."""
+    """What the index said at the start: its format, its time in milliseconds, which of the caller's roots were forgotten.
+
+    `forgotten` holds (root id, "when place").
+    """
 
     now_ms: int
     format: str
+    forgotten: tuple[tuple[str, str], ...] = ()
 
 
 def open_index(roots: Mapping[str, str]) -> Command[Opened]:
@@ -31,14 +35,15 @@ def open_index(roots: Mapping[str, str]) -> Command[Opened]:
 
     def parse(reply: Any) -> Opened:
         answer = from_json(reply)
-        return Opened(int(answer["now"]), str(answer["format"]))
+        forgotten = tuple((str(root), str(words)) for root, words in answer["forgotten"] or [])
+        return Opened(int(answer["now"]), str(answer["format"]), forgotten)
 
     return Command("open", (FORMAT, *args), parse)
 
 
 @dataclass(frozen=True, slots=True)
 class Stored:
-    """The verdict on a store: "new", "joined" (an existing blob), "busy" (being deleted) or "refused"."""
+    """The verdict on a store: "new", "joined" (an existing blob), "busy" (being deleted), "forgotten" (its root), "refused"."""
 
     verdict: str
     blob: str

@@ -160,7 +160,7 @@ def roots_of(blobs: Sequence[str]) -> Read[dict[str, tuple[str, str]]]:
     return Read(build, parse)
 
 
-def known_ids(blobs: Sequence[str]) -> Read[frozenset[str]]:
+def known_ids(blobs: Sequence[str], *, unrooted: bool = False) -> Read[frozenset[str]]:
     """Read which of these blob ids and claim tokens the index knows."""
 
     def build(p: str, _: Marks) -> list[tuple[str | int, ...]]:
@@ -169,16 +169,7 @@ def known_ids(blobs: Sequence[str]) -> Read[frozenset[str]]:
     def parse(_: Marks, replies: list[Any], __: int) -> frozenset[str]:
         return frozenset(b for b, count in zip(blobs, replies, strict=True) if count)
 
-    return Read(build, parse)
-
-
-def place_of(root: str) -> Read[str]:
-    """Read where a root was last seen, as "host:path"; empty if nobody has said."""
-
-    def parse(_: Marks, replies: list[Any], __: int) -> str:
-        return text(replies[0]) if replies[0] is not None else ""
-
-    return Read(lambda p, _: [("HGET", f"{p}roots", root)], parse)
+    return Read(build, parse, unrooted=unrooted)
 
 
 @dataclass(frozen=True, slots=True)
@@ -252,7 +243,7 @@ def stats() -> Command[Stats]:
         counted = {
             name: int(counters.get(name, 0))
             for name in ("refs", "blobs", "size_bytes", "stored_refs", "stored_bytes", "released_refs", "released_bytes",
-                         "expired_refs", "expired_bytes", "deleted_blobs", "freed_bytes")
+                         "expired_refs", "expired_bytes", "deleted_blobs", "freed_bytes", "lost_blobs", "lost_bytes")
         }  # fmt: skip
         gauges = {name: int(a[name]) for name in ("scopes", "trash", "stuck", "closed")}
         return Stats(

@@ -27,7 +27,7 @@ MOST_FACTS: Final = 10_000
 #: The most refs a script ends or describes: each costs three times as much (benchmarks/script_pause.py).
 END_BATCH: Final = 10
 
-_ENDS_REFS = ("_marks", "_batch", "_plan", "_bury")
+_ENDS_REFS = ("_marks", "_batch", "_plan", "_doom", "_bury")
 #: What stands between the prelude and a script.
 _SHARED = {
     "store": ("_twin",),
@@ -37,21 +37,29 @@ _SHARED = {
     "drain": _ENDS_REFS,
     "expire": _ENDS_REFS,
     "acknowledge": ("_batch",),
+    "forget": ("_batch",),
     "list": ("_marks",),
 }
 #: Scripts that free memory must run when there is none left; so must the greeting before them.
-_FREES = {"open", "release", "drain", "expire", "claim", "acknowledge", "refuse", "withdraw"}
-_READS = {"list", "stats"}
+_FREES = {
+    *("open", "release", "drain", "expire", "claim", "acknowledge", "refuse", "withdraw"),
+    *("forget", "adopt", "rebind"),
+}
+_READS = {"list", "roots", "stats"}
 
 
 @dataclass(frozen=True, slots=True)
 class Command(Generic[R]):
-    """One run of one script. `yield from` it inside a flow to get its answer."""
+    """One run of one script. `yield from` it inside a flow to get its answer.
+
+    `unrooted`: it may be said before the roots of this process were verified, as those who mend them must.
+    """
 
     script: str
     args: tuple[str | int, ...]
     parse: Callable[[Any], R]
     op: str = ""
+    unrooted: bool = False
 
     @property
     def changes(self) -> bool:
@@ -69,11 +77,13 @@ class Read(Generic[R]):
     """Plain commands sent in one write; `build` gets the key prefix and what this connection has seen.
 
     A `timed` read asks the server's time first, in the same write, and `parse` gets it in milliseconds.
+    `unrooted` as for a `Command`.
     """
 
     build: Callable[[str, Marks], list[tuple[str | int, ...]]]
     parse: Callable[[Marks, list[Any], int], R]
     timed: bool = False
+    unrooted: bool = False
 
     def __iter__(self) -> Generator[Self, Any, R]:
         """Hand the step to the driver and return the parsed answer."""

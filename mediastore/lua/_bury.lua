@@ -1,10 +1,6 @@
--- _bury: put after _plan. Ends the planned refs: each leaves a tombstone, and each blob without a ref left
--- enters the trash of its root in this same script. That entry is the journal of its bytes.
+-- _bury: put after _doom. Ends the planned refs: each leaves a tombstone, and each blob without a ref left is doomed.
 
-local tally = { released = 0, expired = 0, refused = 0, kept = 0, doomed = {} }
-local counts, withdrawn = {}, false
-
-local function count(name, by) counts[name] = (counts[name] or 0) + by end
+local withdrawn = false
 
 -- A scope leaves its parent only when its set and its own children are empty.
 local function prune(scope)
@@ -15,30 +11,6 @@ local function prune(scope)
     if own == 1 or redis.call("EXISTS", P .. "children:" .. s) == 1 then return end
     if line[i + 1] then redis.call("ZREM", P .. "children:" .. line[i + 1], s) end
   end
-end
-
--- A borrowed blob gives up its path, or, where the path went on to another blob, its share of `borrowed`.
--- True when there is nothing to journal: not ours to delete, and nothing of ours on the disk.
-local function give_back(id, blob)
-  local path, others = P .. "path:" .. blob.root, P .. "borrowed:" .. blob.root
-  local ours, bare = redis.call("HGET", path, blob.path) == id, string.sub(blob.identity, 1, 5) ~= "link:"
-  if ours and bare then redis.call("HDEL", path, blob.path) end
-  if not ours and redis.call("HINCRBY", others, blob.path, -1) <= 0 then redis.call("HDEL", others, blob.path) end
-  return bare
-end
-
-local function doom(id, blob)
-  count("blobs", -1)
-  count("size_bytes", -blob.size)
-  if blob.custody == "borrowed" and give_back(id, blob) then
-    later("UNLINK", P .. "blob:" .. id)
-    tally.kept = tally.kept + 1
-    return
-  end
-  redis.call("HSET", P .. "blob:" .. id, "state", "doomed", "refs", 0, unpack(blob.cut and { "cut", blob.cut } or {}))
-  later("ZADD", P .. "trash:" .. blob.root, str(now), id)
-  if blob.cut then later("SADD", P .. "left:" .. blob.cut, id) end
-  tally.doomed[#tally.doomed + 1] = { blob.root, id }
 end
 
 local function end_ref(ref, tombstone_ms)

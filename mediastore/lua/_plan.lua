@@ -1,7 +1,7 @@
 -- _plan: put after the prelude of the scripts that end refs. Reads everything their ending needs;
 -- nothing is written before `bury`, so that a key of a foreign type stops the script while nothing has changed.
 
-local refs, blobs, marks = {}, {}, {}
+local refs, blobs, marks, forgotten = {}, {}, {}, {}
 
 local function plan_scope(scope)
   if marks[scope] then return end
@@ -15,7 +15,8 @@ local function plan_blob(id)
   expect("zset", "trash:" .. b[2])
   expect("hash", "path:" .. b[2])
   expect("hash", "borrowed:" .. b[2])
-  blobs[id] = { refs = tonumber(b[1]), root = b[2], path = b[3], custody = b[4], identity = b[5], size = tonumber(b[6]) }
+  if forgotten[b[2]] == nil then forgotten[b[2]] = redis.call("HEXISTS", P .. "lost", b[2]) == 1 end
+  blobs[id] = { lost = forgotten[b[2]], refs = tonumber(b[1]), root = b[2], path = b[3], custody = b[4], identity = b[5], size = tonumber(b[6]) }
 end
 
 -- `home` is the scope whose set named the ref; a ref without its hash is only taken off that set.
@@ -38,6 +39,6 @@ local function plan(id, home, cut)
 end
 
 local function plan_common()
-  local kinds = { expiry = "zset", scopes = "zset", closed = "zset", stats = "hash", seq = "string", clock = "string" }
+  local kinds = { lost = "hash", expiry = "zset", scopes = "zset", closed = "zset", stats = "hash", seq = "string", clock = "string" }
   for name, kind in pairs(kinds) do expect(kind, name) end
 end

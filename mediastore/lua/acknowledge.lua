@@ -15,6 +15,7 @@ local FIRST_MS, LONGEST_MS, STUCK_AFTER = 1000, 300000, 10
 local trash, paths = expect("zset", "trash:" .. root), expect("hash", "path:" .. root)
 local stats, stuck, claim = expect("hash", "stats"), expect("hash", "stuck"), expect("hash", "claim:" .. token)
 local answer = { deleted = 0, kept = 0, freed = 0, failed = 0, left = 0 }
+local newly_stuck = 0
 
 local known, wanted = {}, {}
 for i = 7, #ARGV, 3 do
@@ -33,7 +34,7 @@ local function gone(id, b, freed)
   if b[4] then later("SREM", P .. "left:" .. b[4], id) end
   later("UNLINK", P .. "blob:" .. id)
   later("ZREM", trash, id)
-  later("HDEL", stuck, id)
+  if b[5] then newly_stuck = newly_stuck - redis.call("HDEL", stuck, id) end
   later("HDEL", claim, "blob:" .. id)
 end
 
@@ -46,7 +47,7 @@ local function failed(id, b, errno, hopeless)
   redis.call("HSET", P .. "blob:" .. id, "tries", tries, "errno", errno)
   if not hopeless and tries < STUCK_AFTER then return end
   redis.call("HSET", P .. "blob:" .. id, "state", "stuck")
-  redis.call("HSET", stuck, id, errno .. " " .. root .. " " .. b[2])
+  newly_stuck = newly_stuck + redis.call("HSET", stuck, id, errno .. " " .. root .. " " .. b[2])
 end
 
 for i = 7, #ARGV, 3 do
@@ -61,6 +62,7 @@ if answer.deleted + answer.kept > 0 then
   redis.call("HINCRBY", stats, "deleted_blobs", answer.deleted)
   redis.call("HINCRBY", stats, "freed_bytes", answer.freed)
 end
+if newly_stuck ~= 0 then redis.call("HINCRBY", stats, "stuck:" .. root, newly_stuck) end
 for _, field in ipairs(redis.call("HKEYS", claim)) do
   local id = string.match(field, "^blob:(.+)$")
   if id then

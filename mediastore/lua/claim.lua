@@ -9,7 +9,7 @@
 --
 -- Returns {prev = {token, ...}, blobs = {{id, path or "", identity, custody, size, path as registered}, ...}}.
 -- A lapsed claim is taken over whole and alone: `prev` are the tokens it went through, oldest first.
--- Twice with one op: the same batch. Cost: O(limit * log trash).
+-- Of a root that was forgotten, nothing. Twice with one op: the same batch. Cost: O(limit * log trash).
 
 local root, token = ARGV[4], ARGV[5]
 local limit, hold = int(ARGV[6], 1, 64), int(ARGV[7], 1, 60000)
@@ -17,6 +17,7 @@ local trash = expect("zset", "trash:" .. root)
 local paths, record = expect("hash", "path:" .. root), expect("hash", "claim:" .. token)
 local answer = { prev = {}, blobs = {} }
 
+if redis.call("HEXISTS", expect("hash", "lost"), root) == 1 then return finish(answer) end
 local named = { unpack(ARGV, 8) }
 local due = #named > 0 and named or redis.call("ZRANGEBYSCORE", trash, "-inf", str(now), "LIMIT", 0, limit)
 if #due == 0 then return finish(answer) end

@@ -4,15 +4,21 @@
 -- ARGV[4] format  int   the format this client speaks
 -- ARGV[5..]       text  its roots in twos: root id, "host:path"
 --
--- Returns {now = ms, format}. Another format is answered and nothing is written, nor for a user who may only read.
+-- Returns {now = ms, format, forgotten = {{root id, "when place"}, ...}}. Another format, or a root of the caller's
+-- that was forgotten, is answered and nothing is written.
 -- Twice: the same. Cost: O(roots).
 
 local formats, roots = expect("string", "format"), expect("hash", "roots")
+local lost, forgotten = expect("hash", "lost"), {}
+for i = 5, #ARGV, 2 do
+  local words = redis.call("HGET", lost, ARGV[i])
+  if words then forgotten[#forgotten + 1] = { ARGV[i], words } end
+end
 local found = redis.call("GET", formats) or ARGV[4]
 -- Asked, not tried: a refusal would be in the server's ACL LOG. fakeredis knows no rights.
 local writer = not redis.acl_check_cmd or redis.acl_check_cmd("SET", formats, found)
-if found == ARGV[4] and writer then
+if found == ARGV[4] and #forgotten == 0 and writer then
   redis.call("SET", formats, found)
   for i = 5, #ARGV, 2 do redis.call("HSET", roots, ARGV[i], ARGV[i + 1]) end
 end
-return finish({ now = str(now), format = found })
+return finish({ now = str(now), format = found, forgotten = forgotten })

@@ -13,18 +13,18 @@
 -- ARGV[13] ttl      ms    "" = never
 -- ARGV[14..]        text  metadata: name, value, name, value, ...
 --
--- Returns {verdict = "new" | "joined" | "busy", blob}. "busy": that blob of the path is being deleted;
--- wait for its end and store again with new ids. A refused ref id is burnt.
+-- Returns {verdict = "new" | "joined" | "busy" | "forgotten", blob}. "busy": that blob of the path is being deleted;
+-- wait for its end and store again with new ids. "forgotten": the root was. A refused ref id is burnt.
 -- Twice with one ref id: the first answer, nothing written. Cost: O(depth of the scope).
 
 local id, blob, scope, root, path = ARGV[4], ARGV[5], ARGV[6], ARGV[7], ARGV[8]
-local size, stat, custody = int(ARGV[9], 0, 9e15), ARGV[11], ARGV[12]
+local size, stat, custody, verdict, identity = int(ARGV[9], 0, 9e15), ARGV[11], ARGV[12], "new", ARGV[10]
 local ttl = ARGV[13] ~= "" and int(ARGV[13], 1, 9e15)
 local twin = earlier(id, blob)
 if twin then return finish(twin) end
 
 local line = lineage_to_change(scope)
-for name, kind in pairs({ expiry = "zset", scopes = "zset", stats = "hash", seq = "string", ["path:" .. root] = "hash", ["borrowed:" .. root] = "hash", ["trash:" .. root] = "zset" }) do expect(kind, name) end
+for name, kind in pairs({ lost = "hash", expiry = "zset", scopes = "zset", stats = "hash", seq = "string", ["path:" .. root] = "hash", ["borrowed:" .. root] = "hash", ["trash:" .. root] = "zset" }) do expect(kind, name) end
 
 -- The caller's held link pins its inode, so an equal number is the same file; "stat" pins nothing and must match whole.
 local function same(identity)
@@ -35,10 +35,11 @@ end
 local current = redis.call("HGET", P .. "path:" .. root, path)
 local old = current and redis.call("HMGET", P .. "blob:" .. current, "state", "ever", "identity", "custody", "refs", "cut", "size") or {}
 if old[6] then expect("set", "left:" .. old[6]) end
-local verdict, identity = "new", ARGV[10]
-if old[1] == "deleting" or old[1] == "stuck" or (old[1] == "doomed" and old[2] == "1") then
-  burn(id, current)
-  return finish({ verdict = "busy", blob = current })
+local busy = old[1] == "deleting" or old[1] == "stuck" or (old[1] == "doomed" and old[2] == "1")
+local refused = redis.call("HEXISTS", P .. "lost", root) == 1 and "forgotten" or busy and "busy"
+if refused then
+  burn(id, current or blob)
+  return finish({ verdict = refused, blob = current or blob })
 end
 -- On a shared path borrowed wins over adopted, in any order, for as long as one ref of it lives:
 -- also a ref of a file that was replaced since, which `borrowed` counts.
@@ -60,11 +61,11 @@ else
   redis.call("HSET", P .. "path:" .. root, path, blob)
   if lent then redis.call("HINCRBY", P .. "borrowed:" .. root, path, 1) end
 end
+local counts = { refs = 1, stored_refs = 1, stored_bytes = size }
 if verdict == "new" or old[1] == "doomed" then
-  redis.call("HINCRBY", P .. "stats", "blobs", 1)
-  redis.call("HINCRBY", P .. "stats", "size_bytes", verdict == "new" and size or old[7])
+  counts.blobs, counts.size_bytes = 1, verdict == "new" and size or old[7]
+  counts["blobs:" .. root], counts["size_bytes:" .. root] = counts.blobs, counts.size_bytes
 end
-
 local seq = next_seq()
 redis.call("HSET", P .. "ref:" .. id, "scope", scope, "seq", str(seq), "blob", blob, "root", root, "path", path,
   "size", size, "identity", identity, "stored_at", str(now), unpack(ARGV, 14))
@@ -75,5 +76,5 @@ end
 redis.call("ZADD", P .. "scope:" .. scope, str(seq), id)
 redis.call("ZADD", P .. "scopes", 0, scope)
 for i = 2, #line do redis.call("ZADD", P .. "children:" .. line[i], "NX", str(seq), line[i - 1]) end
-for name, by in pairs({ refs = 1, stored_refs = 1, stored_bytes = size }) do redis.call("HINCRBY", P .. "stats", name, by) end
+for name, by in pairs(counts) do redis.call("HINCRBY", P .. "stats", name, by) end
 return finish({ verdict = verdict, blob = blob })

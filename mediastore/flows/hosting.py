@@ -1,0 +1,126 @@
+"""Roots of many hosts: listing them, giving one up, taking a directory as one."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from mediastore import blobs
+from mediastore.errors import BlobsUnavailable, InvalidRequest, InvalidRoot
+from mediastore.hosts import Adopted, Forgotten, RootInfo
+from mediastore.index import reads, roots
+from mediastore.index.steps import BATCH
+
+if TYPE_CHECKING:
+    from mediastore.journal import Bound, Found
+
+    from .context import Context, Flow
+
+
+def list_roots() -> Flow[list[RootInfo]]:
+    """Read every root in numbers, and look which are here."""
+    found = yield from roots.listing()
+    here = yield from blobs.Standing()
+    return [
+        replace(
+            info,
+            here=info.root in here,
+            verified=here.get(info.root, False) and info.forgotten_at is None,
+        )
+        for info in found
+    ]
+
+
+def forget(ctx: Context, root: str, *, even_here: bool) -> Flow[Forgotten]:
+    """Give up what waits in a root's trash, batch by batch; the first batch forgets the root."""
+    if not isinstance(root, str):
+        raise InvalidRequest(f"a root id is a str, not {type(root).__name__}")
+    here = yield from blobs.Standing()
+    if here.get(root) and not even_here:
+        raise InvalidRequest(
+            f"root {root} is in use on this host: forgotten, its files would be deleted by nobody; "
+            "if that is meant, say --yes (even_here=True)"
+        )
+    lost = size = 0
+    while True:
+        batch = yield from roots.forget(root, ctx.new_id())
+        if not batch.known:
+            raise InvalidRequest(
+                f"the index knows no root {root!r:.100}; `mediastore roots ls` names them"
+            )
+        lost += batch.blobs
+        size += batch.size_bytes
+        if not batch.left:
+            return batch.told(root, lost, size)
+
+
+def adopt(ctx: Context, path: str, host: str) -> Flow[Adopted]:
+    """Take a directory as the root that its marker names.
+
+    The marker is written last: until then nobody acts in the directory, and a call that stopped halfway is
+    made again from the start. The files come before the index: whatever identity a blob gets has its second name.
+    """
+    found = yield from blobs.Inspect(path)
+    seen = yield from roots.place_of(found.root, unrooted=True)
+    before = seen.place.partition(":")[2]
+    if before and (yield from blobs.Stands(found.root, before, found.path)):
+        raise InvalidRoot(
+            path, f"root {found.root} stands at {before} on this host, and a root is one directory"
+        )
+    place = f"{host}:{found.path}"
+    seq = yield from roots.adopt(found.root, place, ctx.new_id())
+    if not seq:
+        raise InvalidRoot(path, f"the index does not know its root {found.root}")
+    bound = yield from _rebind(ctx, found, place)
+    removed, parked = yield from _let_go(found)
+    if found.fault:
+        yield from blobs.Remark(found.path, found.root, seq)
+    faults = {
+        fault: tuple(sorted(name for name, said in bound.items() if said == fault))
+        for fault in ("missing", "differ")
+    }
+    rebound = sum(not fault for fault in bound.values())
+    return Adopted(found.root, Path(found.path), rebound, **faults, removed=removed, parked=parked)
+
+
+def _rebind(ctx: Context, found: Found, place: str) -> Flow[dict[str, str]]:
+    """Go through the root's paths page by page; returns path -> what is wrong with its file, or nothing.
+
+    Where the marker is right, only files are looked for that an earlier adoption missed: the others are known.
+    """
+    root, path = found.root, found.path
+    faults: dict[str, str] = {}
+    cursor = -1
+    while cursor:
+        page = yield from roots.paths(root, max(cursor, 0))
+        cursor = page.cursor
+        for start in range(0, len(page.blobs), BATCH):
+            placed = yield from roots.placed(page.blobs[start : start + BATCH])
+            placed = tuple(each for each in placed if found.fault or each.unbound)
+            if not placed:
+                continue
+            drafts = tuple(ctx.new_id() for _ in placed)
+            bound: tuple[Bound, ...] = yield from blobs.Rebind(path, placed, drafts)
+            done = yield from roots.rebind(root, place, ctx.new_id(), bound)
+            if done.place != place:
+                raise BlobsUnavailable(
+                    f"root {root} was taken by {done.place} meanwhile: is its host alive, or is it adopted there?"
+                )
+            faults |= {each.path: each.fault for each in bound}
+    return faults
+
+
+def _let_go(found: Found) -> Flow[tuple[int, int]]:
+    """Let second names go that belong to nobody: a name is made after its blob, so one without a blob has lost it."""
+    removed = parked = 0
+    # What is in `new/` of a root in use is being registered just now.
+    copied = bool(found.fault)
+    held = yield from blobs.HeldBlobs(found.path, copied)
+    for start in range(0, len(held), BATCH):
+        batch = held[start : start + BATCH]
+        known = yield from reads.known_ids(batch, unrooted=True)
+        gone = yield from blobs.Unhold(found.path, frozenset(batch) - known, copied)
+        removed += gone[0]
+        parked += gone[1]
+    return removed, parked

@@ -1,0 +1,69 @@
+"""What the store says of roots, here and on other hosts: results, frozen."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from datetime import datetime
+    from pathlib import Path
+
+
+@dataclass(frozen=True, slots=True)
+class RootInfo:
+    """One root, as the index knows it and as this process sees it.
+
+    Attributes:
+        place: "host:path" where it was last seen.
+        here: One of this process's roots carries its marker.
+        verified: It is here and can be used now.
+        blobs: Files that live refs hold; `size_bytes` theirs.
+        waiting: Files on their way out; `oldest_waiting_s` since when the first of them could have gone.
+        lost: Files that were given up when it was forgotten, or whose last ref ended since.
+        forgotten_at: None unless it was forgotten.
+    """
+
+    root: str
+    place: str
+    here: bool
+    verified: bool
+    blobs: int
+    size_bytes: int
+    waiting: int
+    oldest_waiting_s: float
+    stuck: int
+    lost: int
+    forgotten_at: datetime | None
+
+
+@dataclass(frozen=True, slots=True)
+class Forgotten:
+    """What forgetting a root gave up: files that waited to be deleted there, which nobody will delete now."""
+
+    root: str
+    place: str
+    forgotten_at: datetime
+    lost_blobs: int
+    lost_bytes: int
+
+
+@dataclass(frozen=True, slots=True)
+class Adopted:
+    """What adopting a directory as a root came to.
+
+    Attributes:
+        rebound: Files that were found as registered and are known again.
+        missing: Paths, relative to the root, where no file is any more; their refs are BlobMissing.
+        differ: Paths where another file is; their refs are BlobMissing, the file is nobody's.
+        removed: Second names of files that no blob has any more; the files keep their own names.
+        parked: Such names that were the file's only one, kept in `.mediastore/parked`.
+    """
+
+    root: str
+    path: Path
+    rebound: int
+    missing: tuple[str, ...]
+    differ: tuple[str, ...]
+    removed: int
+    parked: int

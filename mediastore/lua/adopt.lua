@@ -1,0 +1,16 @@
+-- adopt: say that a root lives at this place from now on; one that was forgotten is known again.
+--
+-- KEYS[1] prefix  "mediastore:{bots}:"
+-- ARGV[4] root    id    the root
+-- ARGV[5] place   text  "host:path" of the directory that becomes it
+--
+-- Returns {known = 0 or 1, seq}: whatever the index says of this root's files was said up to that seq.
+-- Twice with one op: the same answer. Cost: O(1).
+
+local root, place = ARGV[4], ARGV[5]
+local roots, lost = expect("hash", "roots"), expect("hash", "lost")
+expect("string", "seq")
+if redis.call("HEXISTS", roots, root) + redis.call("HEXISTS", lost, root) == 0 then return finish({ known = 0, seq = "0" }) end
+redis.call("HSET", roots, root, place)
+redis.call("HDEL", lost, root)
+return finish({ known = 1, seq = str(next_seq()) })

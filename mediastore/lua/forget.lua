@@ -1,0 +1,57 @@
+-- forget: give up the next blobs that wait in the trash of a root which is gone for ever; the root is forgotten from the first call on.
+--
+-- KEYS[1] prefix  "mediastore:{bots}:"
+-- ARGV[4] root    id   the root whose host will not come back
+-- ARGV[5] limit   int  most blobs to give up, 1..64
+--
+-- Returns {known = 0 or 1, words = "when place", blobs, bytes, left}. Once nothing is left it leaves `roots` as well.
+-- Claims of that root are ended with their blobs: a late worker's acknowledgement counts nothing.
+-- Twice with one op: the same answer. Cost: O(limit * log trash).
+
+local root, limit = ARGV[4], int(ARGV[5], 1, 64)
+local roots, lost, stats = expect("hash", "roots"), expect("hash", "lost"), expect("hash", "stats")
+local trash, paths, stuck = expect("zset", "trash:" .. root), expect("hash", "path:" .. root), expect("hash", "stuck")
+local answer = { known = 1, blobs = 0, bytes = 0, words = redis.call("HGET", lost, root) }
+local place = redis.call("HGET", roots, root)
+if not answer.words and not place then return finish({ known = 0, words = "", blobs = 0, bytes = 0, left = 0 }) end
+
+local ids = redis.call("ZRANGE", trash, 0, limit - 1)
+local known, wanted, claims, current = {}, {}, {}, {}
+for i, id in ipairs(ids) do
+  local b = redis.call("HMGET", P .. "blob:" .. id, "path", "token", "cut", "custody", "size")
+  known[i] = b
+  if b[1] then wanted[#wanted + 1] = b[1] end
+  if b[2] then claims[expect("hash", "claim:" .. b[2])] = true end
+  if b[3] then expect("set", "left:" .. b[3]) end
+end
+for i, id in ipairs(#wanted > 0 and redis.call("HMGET", paths, unpack(wanted)) or {}) do current[wanted[i]] = id end
+
+if not answer.words then
+  answer.words = str(now) .. " " .. place
+  redis.call("HSET", lost, root, answer.words)
+end
+for i, id in ipairs(ids) do
+  local b = known[i]
+  if b[1] and current[b[1]] == id then later("HDEL", paths, b[1]) end
+  if b[2] then later("HDEL", P .. "claim:" .. b[2], "blob:" .. id) end
+  if b[3] then later("SREM", P .. "left:" .. b[3], id) end
+  -- A borrowed one waited for its second name to go; its file was never ours to lose.
+  if b[1] and b[4] ~= "borrowed" then
+    answer.blobs, answer.bytes = answer.blobs + 1, answer.bytes + tonumber(b[5])
+  end
+  later("UNLINK", P .. "blob:" .. id)
+  later("ZREM", trash, id)
+end
+local freed_stuck = #ids > 0 and redis.call("HDEL", stuck, unpack(ids)) or 0
+send_batches()
+for claim in pairs(claims) do
+  local rest = string.find(table.concat(redis.call("HKEYS", claim), " "), "blob:", 1, true)
+  if not rest then redis.call("UNLINK", claim) end
+end
+local gone = { lost_blobs = answer.blobs, lost_bytes = answer.bytes, ["lost:" .. root] = answer.blobs, ["stuck:" .. root] = -freed_stuck }
+for name, by in pairs(gone) do
+  if by ~= 0 then redis.call("HINCRBY", stats, name, by) end
+end
+answer.left = redis.call("ZCARD", trash)
+if answer.left == 0 then redis.call("HDEL", roots, root) end
+return finish(answer)

@@ -1,0 +1,157 @@
+"""Hosts with mounts of their own: processes in mount namespaces, where the kernel allows them."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import socket
+import subprocess
+import sys
+
+import pytest
+
+from .test_roots import at  # noqa: F401 - a fixture
+
+UNSHARE = shutil.which("unshare")
+PREPARE = "mount --make-rprivate / && "
+
+
+def can_unshare():
+    """Whether this kernel and this user may have a mount namespace of their own."""
+    if UNSHARE is None:
+        return False
+    probe = "mount -t tmpfs none /mnt"
+    return (
+        subprocess.run(
+            [UNSHARE, "-m", "sh", "-c", PREPARE + probe], check=False, capture_output=True
+        ).returncode
+        == 0
+    )
+
+
+own_mounts = pytest.mark.skipif(not can_unshare(), reason="no mount namespaces for this user here")
+
+HOST = """
+import json, subprocess, sys
+from mediastore import MediaStore, errors
+url, namespace, root = sys.argv[1:4]
+store = MediaStore.from_url(url, namespace=namespace, roots=[root])
+def sh(*words): subprocess.run(words, check=True)
+def say(**words): print(json.dumps(words))
+"""
+
+
+@pytest.fixture
+def on_host(server_url, settings, tmp_path):
+    """Give a way to run a program on a host of its own: same path, its own mounts."""
+    root = tmp_path / "srv"
+    root.mkdir()
+
+    def run(mounts, program, *args):
+        command = [sys.executable, "-c", HOST + program, server_url, settings.namespace, str(root)]
+        words = " ".join(f"'{word}'" for word in [*command, *map(str, args)])
+        done = subprocess.run(
+            [str(UNSHARE), "-m", "sh", "-c", PREPARE + mounts.format(root=root) + ' && exec "$@"',
+             "sh", *command, *map(str, args)],
+            check=False, capture_output=True, text=True,
+            env={**os.environ, "PYTHONPATH": os.pathsep.join(filter(None, sys.path))},
+        )  # fmt: skip
+        assert done.returncode == 0, (words, done.stderr)
+        return json.loads(done.stdout), done.stderr
+
+    return run
+
+
+@own_mounts
+def test_the_same_path_on_two_hosts_is_never_confused(on_host, tmp_path):
+    disks = [tmp_path / name for name in ("disk1", "disk2")]
+    for disk in disks:
+        disk.mkdir()
+        (disk / "cat.jpg").write_text(disk.name)
+    mounts = [f"mount --bind {disk} {{root}}" for disk in disks]
+    stored, _ = on_host(mounts[0], 'say(ref=store.store(root + "/cat.jpg", scope="s"))')
+
+    told, _ = on_host(
+        mounts[1],
+        """
+try:
+    store.resolve(sys.argv[4])
+except errors.WrongHost as error:
+    wrong = error.host
+done = store.release_all("s")
+store.sweep()
+say(host=wrong, refs=done.refs, deleted=done.deleted, pending=done.pending)
+""",
+        stored["ref"],
+    )
+
+    place = f"{socket.gethostname()}:{tmp_path / 'srv'}"
+    assert told == {"host": place, "refs": 1, "deleted": 0, "pending": 1}
+    assert [(disk / "cat.jpg").read_text() for disk in disks] == ["disk1", "disk2"]
+    swept, _ = on_host(mounts[0], "say(deleted=store.sweep().deleted)")
+    assert (swept, [(disk / "cat.jpg").exists() for disk in disks]) == (
+        {"deleted": 1},
+        [False, True],
+    )
+
+
+@own_mounts
+def test_a_share_mounted_at_two_paths_is_one_root(on_host, at, tmp_path):
+    share = tmp_path / "share"
+    share.mkdir()
+    (share / "cat.jpg").write_text("x")
+    stored, _ = on_host(
+        f"mount --bind {share} {{root}}", 'say(ref=store.store(root + "/cat.jpg", scope="s"))'
+    )
+
+    told, _ = on_host(
+        f"mount --bind {share} {{root}} && mkdir {tmp_path}/other && mount --bind {share} {tmp_path}/other",
+        """
+with MediaStore.from_url(url, namespace=namespace, roots=[sys.argv[5]]) as other:
+    found = other.resolve(sys.argv[4])
+    say(path=str(found), deleted=other.release_all("s").deleted, roots=len(other.roots()))
+""",
+        stored["ref"],
+        tmp_path / "other",
+    )
+
+    assert told == {"path": str(tmp_path / "other" / "cat.jpg"), "deleted": 1, "roots": 1}
+    assert not (share / "cat.jpg").exists()
+
+
+@own_mounts
+@pytest.mark.parametrize("empty", ["", "mkdir -p {root}/.mediastore"])
+def test_a_root_unmounted_in_mid_work_stops_deletion_until_it_is_mounted_again(
+    on_host, tmp_path, empty
+):
+    disk = tmp_path / "disk"
+    disk.mkdir()
+    (disk / "cat.jpg").write_text("x")
+    (tmp_path / "srv" / "cat.jpg").write_text("under the mount")
+
+    told, log = on_host(
+        f"{empty or 'true'} && mount --bind {disk} {{root}}",
+        """
+import logging
+logging.basicConfig(level="WARNING", format="%(levelname)s %(message)s")
+ref = store.store(root + "/cat.jpg", scope="s")
+sh("umount", "-l", root)
+try:
+    store.resolve(ref)
+except errors.BlobsUnavailable as error:
+    said = str(error)
+released = store.release_all("s")
+swept = [store.sweep().deleted for _ in range(3)]
+below = open(root + "/cat.jpg").read()
+sh("mount", "--bind", sys.argv[4], root)
+say(said=said, pending=released.pending, swept=swept, below=below, back=store.sweep().deleted)
+""",
+        disk,
+    )
+
+    assert "unmounted or replaced?" in told.pop("said")
+    assert told == {"pending": 1, "swept": [0, 0, 0], "below": "under the mount", "back": 1}
+    assert not (disk / "cat.jpg").exists()
+    assert [line.split()[0] for line in log.splitlines()] == ["ERROR", "WARNING"]
+    assert (tmp_path / "srv" / "cat.jpg").read_text() == "under the mount"
