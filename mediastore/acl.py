@@ -89,6 +89,10 @@ LOOK: Final = Group(
     "What `mediastore doctor` and `mediastore sweep --dry-run` ask: the server about itself, the journal about its length.",
     ("ping", "info", "hscan", "hkeys", "zcount"),
 )
+PRESENCE: Final = Group(
+    "Workers and beats note when they were alive, and forget who was not seen for a day.",
+    ("zadd", "zremrangebyscore"),
+)
 QUEUE: Final = Group(
     "Celery's queue: ticks are sent, taken, kept while they are carried out, and counted.",
     (
@@ -110,7 +114,7 @@ _INDEX: Final = "~mediastore:{{{namespace}}}:*"
 ROLES: Final[dict[RoleName, Role]] = {
     "bot": Role((CONNECT, SCRIPTS, READ, CHANGE, LOOK), (_INDEX,), one_each=True),
     "worker": Role(
-        (CONNECT, SCRIPTS, READ, CHANGE, LOOK, QUEUE, RESTORE, CONTROL),
+        (CONNECT, SCRIPTS, READ, CHANGE, LOOK, PRESENCE, QUEUE, RESTORE, CONTROL),
         (_INDEX,),
         # A pattern that is subscribed to must be granted literally, the number of the database included.
         ("~{queue}*", "&{queue}*", "&{queue}/{database}.celery.pidbox"),

@@ -43,6 +43,7 @@ def look(url, cat):
         **{name: run(*words, name, ref).exit_code for name in ("resolve", "show")},
         **{name: run(*words, name).exit_code for name in ("scopes", "sweep", "stats", "doctor")},
         "ls": run(*words, "ls", "s").exit_code,
+        "roots ls": run(*words, "roots", "ls").exit_code,
         "sweep --dry-run": run(*words, "sweep", "--dry-run").exit_code,
         "release": run(*words, "release", "s", "--yes").exit_code,
     }
@@ -140,11 +141,12 @@ def test_a_reader_may_look_at_everything_and_needs_every_right_it_has(guarded, t
                 "sweep": run(*words, "sweep", "--dry-run").exit_code,
                 "gone": run(*words, "show", gone).exit_code,
                 "plan": told(*words, "release", "s", "--dry-run")["refs"],
+                "roots": run(*words, "roots", "ls").exit_code,
                 "resolve": run(*words, "resolve", ref).exit_code,
             }
             assert done == {
                 "stats": 1, "ls": [ref], "show": ref, "scopes": ["s"],
-                "doctor": 0, "sweep": 0, "gone": 3, "plan": 1,
+                "doctor": 0, "sweep": 0, "gone": 3, "plan": 1, "roots": 0,
                 "resolve": 0 if root == cat.parent else 3,
             }  # fmt: skip
 
@@ -245,3 +247,17 @@ def test_a_role_is_denied_everything_else(role, denied, guarded):
 
     assert guarded.contents == before
     assert len(guarded.refused) > 0
+
+
+@pytest.mark.parametrize("role", ["bot", "worker"])
+def test_a_root_is_forgotten_and_adopted_with_the_rights_of_a_role(role, guarded, cat):
+    url = guarded.grant(role, "bots")
+    words = ("--redis-url", url, "--namespace", "bots", "--root", cat.parent)
+    assert run(*words, "store", cat, "--scope", "s").exit_code == 0
+    (root,) = [each["root"] for each in told(*words, "roots", "ls")["roots"]]
+
+    forgotten = run(*words, "roots", "forget", root, "--yes")
+    adopted = run(*words, "roots", "adopt", cat.parent, "--yes")
+
+    assert (forgotten.exit_code, adopted.exit_code) == (0, 0), forgotten.output + adopted.output
+    assert guarded.refused == []

@@ -66,7 +66,7 @@ def acl(
     settings = settings_of(ctx, as_json=as_json)
     if user is not None and role is None:
         raise UsageError("--user names one user; say whether it is a bot, worker or reader", ctx)
-    namespaces = list(dict.fromkeys(namespace or [settings.namespace]))
+    namespaces = list(dict.fromkeys(namespace or settings.served))
     for name in namespaces:
         Settings.build(namespace=name)
     found = [

@@ -43,6 +43,11 @@ def health(
 
     For probes of containers and the like: it looks at heartbeat files and asks no server. The exit
     code is 0 when one is alive, otherwise 4. A worker that waits for its broker is alive.
+
+    \b
+    Example:
+      mediastore health worker
+      mediastore health beat --max-age 1m
     """
     code = _answer(settings_of(ctx, as_json=as_json), role, node, max_age, as_json=as_json)
     if code:

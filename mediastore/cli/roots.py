@@ -30,6 +30,7 @@ def group() -> typer.Typer:
         context_settings={"help_option_names": ["-h", "--help"]},
         no_args_is_help=True,
         help="List the roots of all hosts; give one up, or take a directory as one.",
+        epilog="Example: mediastore roots ls",
     )
     for command in (ls, forget, adopt):
         made.command(epilog=_EXAMPLES[command.__name__])(command)
