@@ -12,8 +12,8 @@ from worker.app import app
 
 __all__ = ["app"]
 
-shutdown.HARD_LIMIT_S = 1  # type: ignore[misc]
-shutdown.SLACK_S = 1.0  # type: ignore[misc]
+vars(shutdown)["HARD_LIMIT_S"] = 1
+vars(shutdown)["SLACK_S"] = 1.0
 
 
 class Hang(bootsteps.StartStopStep):
@@ -24,7 +24,8 @@ class Hang(bootsteps.StartStopStep):
     def stop(self, _: Any) -> None:
         threading.Event().wait()
 
-    terminate = stop
+    def terminate(self, parent: Any) -> None:
+        self.stop(parent)
 
 
 app.steps["worker"].add(Hang)

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import errno
 from contextlib import suppress
 from itertools import permutations, product
 
 import pytest
 
 from mediastore import Cleanup, MediaMeta
-from mediastore.errors import FileMissing
+from mediastore.errors import BlobsUnavailable, FileMissing
 
 from .lab import CLAIM_S, Crash
 from .processes import Once, crash, replace
@@ -162,6 +163,7 @@ def test_a_store_of_what_is_doomed_rescues_it(lab):
     ref = process.store(path, scope="t")
 
     assert (process.stats().trash, process.stats().blobs) == (0, 1)
+    assert process.get(ref).state == "live"
     assert process.sweep().deleted == 0
     assert process.resolve(ref).read_text() == "ours"
 
@@ -181,6 +183,27 @@ def test_a_store_of_what_is_being_deleted_waits_for_the_claim_and_then_finishes_
     replace(path, "second life")
     assert process.resolve(process.store(path, scope="t")).read_text() == "second life"
     assert process.stats().deleted_blobs == 1
+
+
+def test_a_store_of_what_cannot_be_deleted_gives_up_after_a_claim_and_says_why(lab, stage):
+    path, process = lab.file("a.jpg", "ours"), lab.process()
+    process.store(path, scope="s")
+
+    def fail(name, args):
+        if name == "rename" and args[0] == "a.jpg":
+            raise OSError(errno.EIO, "the disk")
+
+    with stage.during(fail):
+        assert process.release_all("s").failed == 1
+        began = lab.now_ms()
+        with pytest.raises(
+            BlobsUnavailable, match="has not finished, the last try failed with EIO"
+        ):
+            process.store(path, scope="t")
+
+    assert CLAIM_S < (lab.now_ms() - began) / 1000 <= CLAIM_S + 6
+    lab.settle()
+    assert (lab.files(), lab.leftovers()) == ({}, [])
 
 
 @pytest.mark.parametrize("fresh", [False, True])

@@ -145,7 +145,7 @@ def a_fifo(path, _):
     os.mkfifo(path)
 
 
-@pytest.mark.parametrize("cut_short", [False, True])
+@pytest.mark.parametrize("cut_short", ["", "before the name is back", "after"])
 @pytest.mark.parametrize("early", [True, False])
 @pytest.mark.parametrize("put", [a_link_outside, a_link_inside, a_directory, a_fifo])
 def test_what_is_no_file_is_neither_followed_nor_kept_nor_taken_apart(
@@ -163,7 +163,9 @@ def test_what_is_no_file_is_neither_followed_nor_kept_nor_taken_apart(
         theirs.append(identity(path))
 
     swapped = Once(swap, 0, when=None if early else takes(path))
-    cut = Once(crash if cut_short else lambda: None, when=puts_back)
+    after = cut_short == "after"
+    when = (lambda name, _: swapped.done and name == "unlink") if after else puts_back
+    cut = Once(crash if cut_short else lambda: None, when=when)
     with stage.during(both(swapped, cut)), suppress(Crash):
         lab.process().release_all("s")
     lab.settle()

@@ -72,8 +72,17 @@ def fate(lab: Lab, scenario: Scenario, fuse: Fuse) -> int:
     return os.waitstatus_to_exitcode(os.waitpid(child, 0)[1])
 
 
+def rehearse(scenario: Scenario, url: str, directory: Path) -> None:
+    """Let the server learn the scripts: of one it does not know, nothing happens when the digest alone is sent."""
+    lab = Lab(lambda: redis.Redis.from_url(url), directory / "rehearsal")
+    with lab.client:
+        scenario.before(lab)
+        assert fate(lab, scenario, Deadly()) == FINISHED
+
+
 def kills(scenario: Scenario, url: str, directory: Path) -> int:
     """Kill the scenario's process at every point, one life each; return how many deaths were seen to the end."""
+    rehearse(scenario, url, directory)
     deaths = 0
     for number in count():
         for sent in (False, True):

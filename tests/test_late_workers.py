@@ -293,3 +293,27 @@ def test_a_store_during_a_deletion_gives_a_ref_that_holds_or_says_there_is_no_fi
             break
     assert number > 25
     assert outcomes == {0, 1}
+
+
+def test_a_release_finds_the_second_name_of_a_store_whenever_it_gets_its_place(labs, stage):
+    for number, lab in enumerate(labs):
+        path = lab.file("a.jpg", "ours")
+        new, held = (lab.root / ".mediastore" / name for name in ("new", "held"))
+        stops = Once(crash, when=lambda name, args: name == "rename" and "/held/" in args[2])
+        with stage.during(stops), pytest.raises(Crash):
+            lab.process().store(path, scope="s")
+        (second_name,) = new.iterdir()
+
+        def go_on(second_name=second_name, held=held):
+            if second_name.exists():
+                second_name.rename(held / second_name.name)
+
+        gone_on = Once(go_on, number)
+        with stage.during(gone_on):
+            done = lab.process().release_all("s")
+
+        assert (done.deleted, done.freed_bytes, path.exists()) == (1, 4, False), number
+        assert lab.leftovers() == []
+        if not gone_on.done:
+            break
+    assert number > 10

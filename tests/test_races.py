@@ -18,6 +18,7 @@ import pytest
 
 from mediastore import Media, MediaStore, Settings
 from mediastore.errors import BlobMissing, FileMissing, RefGone
+from mediastore.index.steps import END_BATCH
 
 from .conftest import keys_left, names_left
 from .processes import Crew
@@ -109,6 +110,23 @@ def test_four_sweepers_at_once_expire_each_ref_and_delete_each_file_once(
     swept = [answer for answer in crew.run(sweep, settings) if answer]
 
     assert [sum(one.expired for one in swept), sum(one.deleted for one in swept)] == [500, 500]
+    assert (files_in(media), names_left(media)) == ([], [])
+    assert keys_left(client, settings.namespace) == set()
+
+
+def test_four_sweepers_at_one_trash_claim_and_delete_each_file_once(
+    crew, parent, settings, make_file, media, client
+):
+    for number in range(500):
+        parent.store(make_file(f"{number}.jpg", b"x"), scope=str(number // END_BATCH))
+    for scope in parent.scopes():
+        parent.release_all(scope, wait=False)
+    assert parent.stats().trash == 500
+
+    swept = [answer for answer in crew.run(sweep, settings) if answer]
+
+    assert [sum(one.deleted for one in swept), sum(one.freed_bytes for one in swept)] == [500, 500]
+    assert sum(one.deleted > 0 for one in swept) > 1
     assert (files_in(media), names_left(media)) == ([], [])
     assert keys_left(client, settings.namespace) == set()
 

@@ -5,12 +5,16 @@ from __future__ import annotations
 import json
 import os
 import shutil
+from itertools import count
 from pathlib import Path
 
 import pytest
 
 from mediastore import MediaStore, Settings
+from mediastore.blobs.local import LocalBlobs
 from mediastore.errors import BlobsUnavailable, InvalidRoot, OutsideRoots
+
+from .processes import Once, Paused
 
 
 @pytest.fixture
@@ -43,14 +47,45 @@ def test_the_marker_is_made_once_by_many(at, media):
     assert len(roots) == 1
 
 
-@pytest.mark.parametrize(
-    "path", ["/", "/etc", "/usr/lib", "/tmp", "/proc", "/var", str(Path.home())]
-)
-def test_system_directories_and_homes_are_refused(at, path):
-    with pytest.raises(InvalidRoot):
+def test_the_marker_is_made_once_however_two_processes_interleave(tmp_path, stage):
+    points = 0
+    for at in count():
+        for number in count():
+            root = tmp_path / f"{at} {number}"
+            root.mkdir()
+            first, second = (LocalBlobs((str(root),), "bots") for _ in range(2))
+            waiting = Paused(stage, first.roots, at)
+            resumed = Once(waiting.finish, number)
+            with stage.during(resumed):
+                second.roots()
+            waiting.finish()
+
+            assert first.roots().keys() == second.roots().keys(), (at, number)
+            points += 1
+            if not resumed.done:
+                break
+        if not waiting.stopped:
+            break
+    assert points > 200
+
+
+@pytest.mark.parametrize("path", ["/", "/etc", "/usr/lib", "/tmp", "/proc", "/var"])
+def test_system_directories_are_refused(at, path):
+    with pytest.raises(InvalidRoot, match="belongs to the system"):
         at(path).stats()
 
     assert not Path(path, ".mediastore").exists()
+
+
+def test_a_home_is_refused(at, tmp_path, monkeypatch):
+    home = tmp_path / "me"
+    home.mkdir()
+    monkeypatch.setenv("HOME", str(home))
+
+    with pytest.raises(InvalidRoot, match="is a home directory"):
+        at(home).stats()
+
+    assert list(home.iterdir()) == []
 
 
 def test_a_root_that_does_not_exist_is_refused(at, tmp_path):
@@ -131,12 +166,15 @@ def test_nested_roots_of_one_store_are_refused(at, tmp_path):
         at(tmp_path / "outer" / "inner", tmp_path / "outer").stats()
 
 
-def test_a_root_replaced_in_mid_work_stops_everything_there(other, cat, media, tmp_path):
+@pytest.mark.parametrize("by", ["a directory", "a root"])
+def test_a_root_replaced_in_mid_work_stops_everything_there(other, at, cat, media, tmp_path, by):
     """As an unmounted file system does: another directory is where the root was."""
     ref = other.store(cat, scope="s")
     media.rename(tmp_path / "away")
     media.mkdir()
     (media / "cat.jpg").write_text("not ours")
+    if by == "a root":
+        at(media).stats()
 
     with pytest.raises(BlobsUnavailable):
         other.resolve(ref)

@@ -162,7 +162,7 @@ def test_each_of_several_namespaces_has_settings_and_roots_of_its_own():
 
 def test_settings_become_text_and_are_read_again():
     settings = Settings(
-        namespaces=["a", "b"], roots=["/srv/{namespace}", "/b/{namespace}"], soft_shutdown=0,
+        namespaces=("a", "b"), roots=("/srv/{namespace}", "/b/{namespace}"), soft_shutdown=0,
         worker_max_tasks=5, log_format="json", health_dir="/run/h", max_age=None,
     )  # fmt: skip
 
@@ -173,22 +173,22 @@ def test_settings_become_text_and_are_read_again():
 
 def test_one_namespace_needs_no_placeholder_and_may_have_it():
     assert Settings().served == ("default",)
-    assert Settings(namespace="a", roots=["/srv/{namespace}"]).roots == ("/srv/a",)
-    assert Settings(namespaces=["a"], roots=["/srv"]).for_namespace("a").roots == ("/srv",)
+    assert Settings(namespace="a", roots=("/srv/{namespace}",)).roots == ("/srv/a",)
+    assert Settings(namespaces=("a",), roots=("/srv",)).for_namespace("a").roots == ("/srv",)
 
 
 def test_a_root_that_several_namespaces_would_share_is_refused_in_words():
     with pytest.raises(InvalidSettings, match=r"each root must hold \{namespace\}"):
-        Settings(namespaces=["a", "b"], roots=["/srv/media"])
+        Settings(namespaces=("a", "b"), roots=("/srv/media",))
 
 
 @pytest.mark.parametrize("kind", [MediaStore, AsyncMediaStore])
 def test_a_store_works_in_its_own_namespace_of_several(kind):
-    several = Settings(namespaces=["a", "b"], namespace="b", roots=["/srv/{namespace}"])
+    several = Settings(namespaces=("a", "b"), namespace="b", roots=("/srv/{namespace}",))
 
     assert kind.from_settings(several).settings.roots == ("/srv/b",)
     with pytest.raises(InvalidSettings, match="'default' is none of a, b"):
-        kind.from_url("redis://localhost", namespaces=["a", "b"], roots=["/srv/{namespace}"])
+        kind.from_url("redis://localhost", namespaces=("a", "b"), roots=("/srv/{namespace}",))
 
 
 def test_the_settings_of_a_worker_are_read_as_text():

@@ -6,12 +6,17 @@ import json
 import os
 import signal
 import sys
+from functools import partial
+from typing import TYPE_CHECKING
 
 import pytest
 
 from mediastore.errors import NotThere
 
 from .fleet_fixtures import UpFleet, until, up
+
+if TYPE_CHECKING:
+    from pathlib import Path
 
 __all__ = ["up"]
 
@@ -179,6 +184,10 @@ def test_a_fleet_of_several_namespaces_serves_each(tmp_path) -> None:
             fleet.command("--namespace", name, "store", "-s", "chat", "--ttl", "1s", str(path))
         for name in ("ada", "bob"):
             path = tmp_path / "media" / name / "a.jpg"
-            until(lambda path=path: not path.exists(), f"a sweep of {name}")
+            until(partial(_is_gone, path), f"a sweep of {name}")
     finally:
         fleet.end()
+
+
+def _is_gone(path: Path) -> bool:
+    return not path.exists()

@@ -6,7 +6,8 @@ import subprocess
 import sys
 import time
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from functools import partial
+from typing import TYPE_CHECKING, Any
 
 import pytest
 import redis
@@ -91,7 +92,7 @@ def test_kills_under_a_storing_fleet_lose_and_leave_nothing(up: UpFleet, bots: B
         if victim in {"supervisor", "all"}:
             until(lambda: not up.processes(but=bots.pids()), "the end of every process")
             up.start()
-        seen = until(lambda before=before: (now := up.all_up()) != before and now, victim)
+        seen = until(partial(_changed, up, before), victim)
         again = set(PROCESSES) if victim not in PROCESSES else {victim}
         assert {name for name in PROCESSES if seen[name]["pid"] != before[name]["pid"]} == again
         _expect_a_sweep(up, victim)
@@ -106,6 +107,11 @@ def test_kills_under_a_storing_fleet_lose_and_leave_nothing(up: UpFleet, bots: B
     _expect_nothing_left(up, set(lost))
     assert up.command("down").stdout == "it has ended\n"
     assert up.processes() == []
+
+
+def _changed(up: UpFleet, before: dict[str, Any]) -> dict[str, Any]:
+    now = up.all_up()
+    return now if now != before else {}
 
 
 def _expect_a_sweep(up: UpFleet, victim: str) -> None:

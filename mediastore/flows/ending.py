@@ -105,7 +105,10 @@ def _see_off(
         left = yield from reads.left_of(scope)
         mine = yield from reads.roots_of(left)
         before = tally.deleted
-        busy = [(root, blob) for blob, (root, errno) in mine.items() if root in roots and not errno]
+        here = yield from blobs.Standing()  # a root that went away meanwhile is waited for by nobody
+        busy = [
+            (root, blob) for blob, (root, errno) in mine.items() if here.get(root) and not errno
+        ]
         if not busy or (yield from blobs.Elapsed()) > deadline:
             return
         yield from _delete_named(ctx, roots, busy, tally)
