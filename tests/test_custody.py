@@ -151,6 +151,81 @@ def test_two_names_of_one_file_are_two_blobs_and_each_goes_by_itself(lab):
     assert (second.deleted, second.freed_bytes, twin.exists()) == (1, 4, False)
 
 
+def test_a_file_that_comes_back_to_its_path_is_the_blob_it_was(lab):
+    path, process = lab.file("a.jpg", "first"), lab.process()
+    first = process.store(path, scope="first")
+    path.rename(aside := path.with_name("aside"))
+    path.write_text("second")
+    process.store(path, scope="second")
+    process.release_all("second")
+    aside.rename(path)
+
+    third = process.store(path, scope="third")
+    assert process.get(third).blob == process.get(first).blob
+    process.release_all("third")
+
+    assert process.resolve(first).read_text() == "first"
+    assert process.release_all("first").deleted == 1
+    assert lab.leftovers() == []
+
+
+@pytest.mark.parametrize("order", list(permutations("abc")))
+@pytest.mark.parametrize("metas", list(product((FORGET, None), repeat=3)))
+def test_files_that_take_turns_at_one_path_stay_for_as_long_as_their_refs(lab, metas, order):
+    path, process = lab.root / "a.jpg", lab.process()
+    names = {scope: lab.file(f"{scope}.file", scope) for scope in "abc"}
+
+    def turn(scope):
+        path.unlink(missing_ok=True)
+        path.hardlink_to(names[scope])
+
+    refs = {}
+    for scope, meta in zip("abcab", (*metas, None, None), strict=True):
+        turn(scope)
+        refs.setdefault(scope, []).append(process.store(path, scope=scope, meta=meta))
+    borrowed = {scope for scope, meta in zip("abc", metas, strict=True) if meta}
+
+    for number, ended in enumerate(order):
+        process.release_all(ended)
+        for scope in order[number + 1 :]:
+            turn(scope)
+            assert {process.resolve(ref).read_text() for ref in refs[scope]} == {scope}
+            process.store(path, scope="probe")
+            process.release_all("probe")
+            assert process.resolve(refs[scope][0]).read_text() == scope
+
+    turn(order[-1])
+    process.store(path, scope="last")
+    assert (process.release_all("last").deleted, path.exists()) == (1, False), borrowed
+    assert lab.leftovers() == []
+
+
+def test_a_slow_store_does_not_make_a_second_blob_of_another_ones_file(lab, stage):
+    path, slow, other = lab.file("a.jpg", "first"), lab.process(), lab.process()
+    other.store(path, scope="s")
+    kept = []
+
+    def meanwhile():
+        other.release_all("s")
+        path.write_text("second")
+        kept.append(other.store(path, scope="kept"))
+
+    names: list[str] = []
+
+    def has_linked(name, _):
+        names.append(name)
+        return "link" in names[:-1]
+
+    with stage.during(Once(meanwhile, when=has_linked)):
+        ref = slow.store(path, scope="slow")
+    assert slow.get(ref).blob == slow.get(kept[0]).blob
+    slow.release_all("slow")
+
+    assert slow.resolve(kept[0]).read_text() == "second"
+    assert slow.release_all("kept").deleted == 1
+    assert lab.leftovers() == []
+
+
 # --- storing what is on its way out
 
 

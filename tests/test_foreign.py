@@ -141,16 +141,16 @@ STEPS = {
 #: The keys that each step looks at. Those that are missing here and not in the index are planted.
 LOOKS_AT = {
     "open": "clock format roots lost",
-    "store": "lost blob:b7 children:s clock expiry left:cut borrowed:root path:root scope:s/x"
+    "store": "lost blob:b7 children:s clock expiry left:cut borrowed:root older:root path:root scope:s/x"
     " scopes seq stats trash:root ref:new gone:new",
-    "withdraw": "lost blob:b1 children:s clock closed expiry borrowed:root path:root ref:r1"
+    "withdraw": "lost blob:b1 children:s clock closed expiry borrowed:root older:root path:root ref:r1"
     " scope:s/x scopes seq stats trash:root op:op",
-    "release": "lost blob:b2 clock closed expiry borrowed:root path:root ref:r2 scope:small scopes"
+    "release": "lost blob:b2 clock closed expiry borrowed:root older:root path:root ref:r2 scope:small scopes"
     " seq stats trash:root children:small left:small op:op",
-    "drain": "lost blob:b4 blob:b5 children:closed clock closed expiry borrowed:root path:root"
+    "drain": "lost blob:b4 blob:b5 children:closed clock closed expiry borrowed:root older:root path:root"
     " ref:r4 ref:r5 scope:closed scope:closed/x scopes seq stats trash:root"
     " children:closed/x left:closed op:op",
-    "expire": "lost blob:b3 children:due clock closed expiry borrowed:root path:root ref:r3"
+    "expire": "lost blob:b3 children:due clock closed expiry borrowed:root older:root path:root ref:r3"
     " scope:due/x scopes seq stats trash:root op:op",
     "claim": "lost blob:b7 blob:b9 claim:t9 clock path:root trash:root claim:t op:op",
     "acknowledge": "blob:b8 claim:t8 clock left:cut path:root stats stuck trash:root op:op",

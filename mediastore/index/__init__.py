@@ -11,6 +11,7 @@ Keys of one namespace share the prefix `mediastore:{<namespace>}:` and so one sl
     seq clock format string  the last seq given; the latest time a script ended a ref; the format number
     expiry           zset    ref id -> due ms
     path:<root id>   hash    relative path -> its current blob
+    older:<root>     hash    inode number and path -> a live blob that had the path before its current one
     borrowed:<root>  hash    relative path -> how many live borrowed blobs it had before that one
     trash:<root id>  zset    blob id -> due ms: the journal of bytes that must go
     claim:<token>    hash    root deadline since prev, and a field blob:<id> for each blob of the batch

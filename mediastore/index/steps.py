@@ -27,10 +27,10 @@ MOST_FACTS: Final = 10_000
 #: The most refs a script ends or describes: each costs three times as much (benchmarks/script_pause.py).
 END_BATCH: Final = 10
 
-_ENDS_REFS = ("_marks", "_batch", "_plan", "_doom", "_bury")
+_ENDS_REFS = ("_marks", "_batch", "_plan", "_path", "_doom", "_bury")
 #: What stands between the prelude and a script.
 _SHARED = {
-    "store": ("_twin",),
+    "store": ("_twin", "_path", "_seen"),
     "refuse": ("_twin",),
     "withdraw": _ENDS_REFS,
     "release": _ENDS_REFS,

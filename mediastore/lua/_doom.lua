@@ -6,20 +6,8 @@ local counts = {}
 
 local function count(name, by) counts[name] = (counts[name] or 0) + by end
 
--- A borrowed blob gives up its path, or, where the path went on to another blob, its share of `borrowed`.
--- True when there is nothing to journal: not ours to delete, and nothing of ours on the disk.
-local function give_back(id, blob)
-  local path, others = P .. "path:" .. blob.root, P .. "borrowed:" .. blob.root
-  local ours, bare = redis.call("HGET", path, blob.path) == id, string.sub(blob.identity, 1, 5) ~= "link:"
-  if ours and (bare or blob.lost) then redis.call("HDEL", path, blob.path) end
-  if not ours and redis.call("HINCRBY", others, blob.path, -1) <= 0 then redis.call("HDEL", others, blob.path) end
-  return bare or blob.lost
-end
-
 -- Nobody sweeps a root that was forgotten: a blob in its trash would wait there for ever.
 local function lose(id, blob)
-  local path = P .. "path:" .. blob.root
-  if redis.call("HGET", path, blob.path) == id then redis.call("HDEL", path, blob.path) end
   later("UNLINK", P .. "blob:" .. id)
   count("lost_blobs", 1)
   count("lost_bytes", blob.size)
@@ -31,7 +19,15 @@ local function doom(id, blob)
     count(name, by)
     count(name .. ":" .. blob.root, by)
   end
-  if blob.custody == "borrowed" and give_back(id, blob) then
+  -- Borrowed, without a second name: not ours to delete, and nothing of ours on the disk.
+  local bare = blob.custody == "borrowed" and (blob.lost or string.sub(blob.identity, 1, 5) ~= "link:")
+  local path = P .. "path:" .. blob.root
+  if redis.call("HGET", path, blob.path) ~= id then
+    forget_older(blob.root, blob.path, id, blob)
+  elseif bare or blob.lost then
+    redis.call("HDEL", path, blob.path)
+  end
+  if bare then
     later("UNLINK", P .. "blob:" .. id)
     tally.kept = tally.kept + 1
     return

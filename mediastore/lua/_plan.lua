@@ -15,6 +15,7 @@ local function plan_blob(id)
   expect("zset", "trash:" .. b[2])
   expect("hash", "path:" .. b[2])
   expect("hash", "borrowed:" .. b[2])
+  expect("hash", "older:" .. b[2])
   if forgotten[b[2]] == nil then forgotten[b[2]] = redis.call("HEXISTS", P .. "lost", b[2]) == 1 end
   blobs[id] = { lost = forgotten[b[2]], refs = tonumber(b[1]), root = b[2], path = b[3], custody = b[4], identity = b[5], size = tonumber(b[6]) }
 end

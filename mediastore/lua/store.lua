@@ -24,18 +24,11 @@ local twin = earlier(id, blob)
 if twin then return finish(twin) end
 
 local line = lineage_to_change(scope)
-for name, kind in pairs({ lost = "hash", expiry = "zset", scopes = "zset", stats = "hash", seq = "string", ["path:" .. root] = "hash", ["borrowed:" .. root] = "hash", ["trash:" .. root] = "zset" }) do expect(kind, name) end
-
--- The caller's held link pins its inode, so an equal number is the same file; "stat" pins nothing and must match whole.
-local function same(identity)
-  local kind, rest = string.match(identity, "^(%a+):(.*)$")
-  return rest == (kind == "stat" and stat or string.match(stat, "^%d+"))
-end
+for name, kind in pairs({ lost = "hash", expiry = "zset", scopes = "zset", stats = "hash", seq = "string", ["path:" .. root] = "hash", ["borrowed:" .. root] = "hash", ["older:" .. root] = "hash", ["trash:" .. root] = "zset" }) do expect(kind, name) end
 
 local current = redis.call("HGET", P .. "path:" .. root, path)
-local old = current and redis.call("HMGET", P .. "blob:" .. current, "state", "ever", "identity", "custody", "refs", "cut", "size") or {}
-if old[6] then expect("set", "left:" .. old[6]) end
-local busy = old[1] == "deleting" or old[1] == "stuck" or (old[1] == "doomed" and old[2] == "1")
+local old = seen(current)
+local busy = old.state == "deleting" or old.state == "stuck" or (old.state == "doomed" and old.ever == "1")
 local refused = redis.call("HEXISTS", P .. "lost", root) == 1 and "forgotten" or busy and "busy"
 if refused then
   burn(id, current or blob)
@@ -43,27 +36,34 @@ if refused then
 end
 -- On a shared path borrowed wins over adopted, in any order, for as long as one ref of it lives:
 -- also a ref of a file that was replaced since, which `borrowed` counts.
-local lent = old[1] == "live" and old[4] == "borrowed"
+local lent = old.state == "live" and old.custody == "borrowed"
 if lent or redis.call("HEXISTS", P .. "borrowed:" .. root, path) == 1 then custody = "borrowed" end
 
-if (old[1] == "live" or old[1] == "doomed") and same(old[3]) then
-  verdict, blob, identity = "joined", current, old[3]
-  if old[1] == "doomed" then
+local found, its = current, old
+if not (old.state and same(old.identity, stat)) then
+  found = redis.call("HGET", P .. "older:" .. root, older_of(stat, path))
+  its = seen(found)
+  if not (its.state == "live" and same(its.identity, stat)) then found = nil end
+  if found then forget_older(root, path, found, its) end
+  if old.state == "live" then displace(root, path, current, old) end
+  redis.call("HSET", P .. "path:" .. root, path, found or blob)
+end
+if found then
+  verdict, blob, identity = "joined", found, its.identity
+  if its.state == "doomed" then
     -- Rescued: no sweeper has ever claimed it, so its bytes are whole.
     redis.call("ZREM", P .. "trash:" .. root, blob)
-    if old[6] then redis.call("SREM", P .. "left:" .. old[6], blob) end
+    if its.cut then redis.call("SREM", P .. "left:" .. its.cut, blob) end
     redis.call("HDEL", P .. "blob:" .. blob, "cut")
   end
-  redis.call("HSET", P .. "blob:" .. blob, "state", "live", "refs", tonumber(old[5]) + 1, "custody", custody)
+  redis.call("HSET", P .. "blob:" .. blob, "state", "live", "refs", tonumber(its.refs) + 1, "custody", custody)
 else
   redis.call("HSET", P .. "blob:" .. blob, "state", "live", "refs", 1, "ever", 0, "root", root, "path", path,
     "custody", custody, "identity", identity, "size", size)
-  redis.call("HSET", P .. "path:" .. root, path, blob)
-  if lent then redis.call("HINCRBY", P .. "borrowed:" .. root, path, 1) end
 end
 local counts = { refs = 1, stored_refs = 1, stored_bytes = size }
-if verdict == "new" or old[1] == "doomed" then
-  counts.blobs, counts.size_bytes = 1, verdict == "new" and size or old[7]
+if not found or its.state == "doomed" then
+  counts.blobs, counts.size_bytes = 1, found and its.size or size
   counts["blobs:" .. root], counts["size_bytes:" .. root] = counts.blobs, counts.size_bytes
 end
 local seq = next_seq()

@@ -1,0 +1,13 @@
+-- _seen: put after the prelude of the script that asks which blob a file is.
+
+-- The caller's held link pins its inode, so an equal number is the same file; "stat" pins nothing and must match whole.
+local function same(identity, stat)
+  local kind, rest = string.match(identity, "^(%a+):(.*)$")
+  return rest == (kind == "stat" and stat or string.match(stat, "^%d+"))
+end
+
+local function seen(blob_id)
+  local b = blob_id and redis.call("HMGET", P .. "blob:" .. blob_id, "state", "ever", "identity", "custody", "refs", "cut", "size") or {}
+  if b[6] then expect("set", "left:" .. b[6]) end
+  return { state = b[1], ever = b[2], identity = b[3], custody = b[4], refs = b[5], cut = b[6], size = b[7] }
+end
