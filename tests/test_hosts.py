@@ -22,6 +22,12 @@ from .test_roots import at  # noqa: F401 - a fixture
 
 
 @pytest.fixture
+def settings(settings):
+    """Wait half a second, not five, for files of a root that went away."""
+    return replace(settings, timeout=0.5)
+
+
+@pytest.fixture
 def hosts(at, tmp_path):
     """Give two hosts, each a store with a root of its own."""
     for name in ("one", "two"):
@@ -166,10 +172,13 @@ def an_empty_directory(root):
 
 
 def another_root(root):
+    """Put a root of the same namespace there, with a marker in order."""
+    words = json.loads((root.parent / "away" / ".mediastore" / "root").read_text())
     an_empty_directory(root)
     (root / ".mediastore").mkdir()
-    words = {"root": "another", "namespace": "x", "inode": 1, "format": 1}
-    (root / ".mediastore" / "root").write_text(json.dumps(words))
+    marker = root / ".mediastore" / "root"
+    marker.touch()
+    marker.write_text(json.dumps({**words, "root": "another", "inode": marker.stat().st_ino}))
 
 
 AWAY = pytest.mark.parametrize("instead", [nothing, an_empty_directory, another_root])

@@ -262,6 +262,17 @@ def test_a_forgotten_root_that_comes_back_is_refused_by_every_new_process(far, n
     assert [each.place.partition(":")[2] for each in near.roots()] == [*far.settings.roots]
 
 
+def test_a_running_process_hears_of_it_at_its_next_greeting_and_then_in_every_call(other, cat):
+    ref = other.store(cat, scope="s")
+    other.forget_root(root_of(other), even_here=True)
+    assert other.resolve(ref) == cat
+    other._speech.distrust_time()
+
+    for call in (lambda: other.release_all("s"), lambda: other.resolve(ref), other.stats):
+        with pytest.raises(InvalidRoot, match=r"was forgotten on"):
+            call()
+
+
 def test_doctor_says_that_a_root_here_was_forgotten(server_url, settings, tmp_path, cat):
     mine = replace(settings, redis_url=server_url)
     with MediaStore.from_settings(mine) as store:
