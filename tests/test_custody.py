@@ -179,7 +179,7 @@ def test_files_that_take_turns_at_one_path_stay_for_as_long_as_their_refs(lab, m
         path.unlink(missing_ok=True)
         path.hardlink_to(names[scope])
 
-    refs = {}
+    refs: dict[str, list[str]] = {}
     for scope, meta in zip("abcab", (*metas, None, None), strict=True):
         turn(scope)
         refs.setdefault(scope, []).append(process.store(path, scope=scope, meta=meta))

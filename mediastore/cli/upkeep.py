@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import logging
 import signal
 import sys
@@ -143,20 +144,31 @@ def _watch(ctx: typer.Context, budget: str | None) -> None:
         raise InvalidSettings(f"sweeping is switched off: {name}")
     lines = JsonLines() if settings.log_format == "json" else None
     log(logging.DEBUG if ctx.obj.debug else logging.INFO, lines)
-    ended = threading.Event()
-    before = signal.signal(signal.SIGTERM, lambda *_: ended.set())
-    try:
-        with MediaStore.from_settings(
+    # Not an Event that the handler sets: its lock may be held by the very wait that was interrupted.
+    before = signal.signal(signal.SIGTERM, _end)
+    with (
+        contextlib.suppress(_Ended),
+        MediaStore.from_settings(
             replace(settings, sweep_budget=budget or settings.sweep_budget)
-        ) as media:
-            _first_look(media)
-            media.start()
-            try:
-                ended.wait()
-            finally:
-                logger.info("stopping; a pass in progress is finished first")
-    finally:
-        signal.signal(signal.SIGTERM, before)
+        ) as media,
+    ):
+        _first_look(media)
+        media.start()
+        try:
+            threading.Event().wait()
+        finally:
+            logger.info("stopping; a pass in progress is finished first")
+    signal.signal(signal.SIGTERM, before)
+
+
+class _Ended(BaseException):
+    """SIGTERM came."""
+
+
+def _end(*_: object) -> None:
+    # It is being done; a second one must not cut it short.
+    signal.signal(signal.SIGTERM, signal.SIG_IGN)
+    raise _Ended
 
 
 def _first_look(media: MediaStore) -> None:
