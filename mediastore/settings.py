@@ -373,6 +373,8 @@ def _roots(roots: object) -> tuple[str, ...]:
         named = tuple(os.fsdecode(root) for root in roots)  # type: ignore[attr-defined]
     except TypeError:
         raise InvalidSettings(f"roots is a list of directories, not {roots!r:.60}") from None
+    if any(os.pathsep in name for name in named):
+        raise InvalidSettings(f"a root's path cannot hold {os.pathsep!r}, which separates roots")
     if not all(named):  # it would be the working directory, whatever that is
         raise InvalidSettings("roots holds an empty name; name each directory")
     return named

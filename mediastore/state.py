@@ -79,6 +79,7 @@ class Running:
         """Leave the note; the one before is replaced."""
         draft = directory / f"{_NOTE}.new"
         with os.fdopen(os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600), "w") as file:
+            os.fchmod(file.fileno(), 0o600)  # also one that was there, with whatever rights
             json.dump(asdict(self), file)
             file.flush()
             os.fsync(file.fileno())

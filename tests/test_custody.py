@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+import os
 from contextlib import suppress
 from itertools import permutations, product
 
@@ -11,7 +12,7 @@ import pytest
 from mediastore import Cleanup, MediaMeta
 from mediastore.errors import BlobsUnavailable, FileMissing
 
-from .lab import CLAIM_S, Crash
+from .lab import CLAIM_S, Crash, Fuse
 from .processes import Once, crash, replace
 
 FORGET = MediaMeta(cleanup=Cleanup.FORGET)
@@ -224,6 +225,81 @@ def test_a_slow_store_does_not_make_a_second_blob_of_another_ones_file(lab, stag
     assert slow.resolve(kept[0]).read_text() == "second"
     assert slow.release_all("kept").deleted == 1
     assert lab.leftovers() == []
+
+
+@pytest.mark.parametrize("order", list(permutations("abc")))
+@pytest.mark.parametrize("wait", [True, False])
+def test_the_file_of_a_blob_that_had_lost_its_path_goes_with_it_whoever_ends_last(lab, order, wait):
+    path, process = lab.root / "a.jpg", lab.process()
+    names = {scope: lab.file(f"aside/{scope}", scope) for scope in "abc"}
+    for scope in "abc":
+        path.unlink(missing_ok=True)
+        path.hardlink_to(names[scope])
+        process.store(path, scope=f"all/{scope}")
+    path.unlink()
+    path.hardlink_to(names[order[-1]])
+
+    for scope in order:
+        process.release_all(f"all/{scope}", wait=wait)
+    lab.settle()
+
+    assert not path.exists()
+    assert {kept.read_text() for kept in names.values()} == {"a", "b", "c"}
+    assert lab.leftovers() == []
+
+
+def test_one_release_of_all_that_a_path_was_leaves_none_of_it(lab):
+    path, process = lab.file("a.jpg", "first"), lab.process()
+    process.store(path, scope="s")
+    path.rename(aside := path.with_name("aside"))
+    path.write_text("second")
+    process.store(path, scope="s")
+    aside.rename(path)
+
+    done = process.release_all("s")
+
+    assert (done.deleted, done.pending, path.exists()) == (2, 0, False)
+    assert lab.leftovers() == []
+
+
+def test_what_a_store_that_was_killed_had_displaced_goes_when_it_is_released(lab, stage):
+    path, slow, other = lab.file("a.jpg", "first"), lab.process(Fuse()), lab.process()
+    names: list[str] = []
+
+    def has_linked(name, _):
+        names.append(name)
+        return "link" in names[:-1]
+
+    def meanwhile():
+        replace(path, "second")
+        other.store(path, scope="t")
+
+    slow.fuse.at, slow.fuse.after = 0, True
+    with stage.during(Once(meanwhile, when=has_linked)), pytest.raises(Crash):
+        slow.store(path, scope="u", ttl="1m")
+    lab.pass_time(61)
+    other.sweep()
+    other.release_all("t")
+    lab.settle()
+
+    assert (lab.files(), lab.leftovers()) == ({}, [])
+
+
+def test_an_unpinned_file_that_comes_back_is_the_blob_it_was(lab, monkeypatch):
+    def no_links(*_, **__):
+        raise PermissionError(errno.EPERM, "no links here")
+
+    monkeypatch.setattr("mediastore.blobs.posix.link", no_links)
+    path, process = lab.file("a.jpg", "-----"), lab.process()
+    refs: list[str] = []
+    for text, time in (("first", 1), ("other", 2), ("third", 3), ("first", 1)):
+        path.write_text(text)
+        os.utime(path, ns=(time * 10**18, time * 10**18))
+        refs.append(process.store(path, scope=f"s/{len(refs)}"))
+
+    process.release_all("s/3")
+
+    assert process.resolve(refs[0]).read_text() == "first"
 
 
 # --- storing what is on its way out

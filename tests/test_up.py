@@ -125,7 +125,7 @@ def test_in_the_background_until_it_is_told_to_end(up: UpFleet) -> None:
     assert {row["name"]: row["state"] for row in rows} == dict.fromkeys(
         ("server", "worker", "beat"), "up"
     )
-    assert up.command("up", "--detach").stdout.startswith("it is running already")
+    assert up.command("up", "--detach").stdout.startswith("mediastore up runs already")
 
     up.command("down")
 

@@ -105,7 +105,7 @@ def test_kills_under_a_storing_fleet_lose_and_leave_nothing(up: UpFleet, bots: B
     ), lost
     _release_everything(up)
     _expect_nothing_left(up, set(lost))
-    assert up.command("down").stdout == "it has ended\n"
+    assert up.command("down").stdout == "mediastore up has ended\n"
     assert up.processes() == []
 
 

@@ -62,18 +62,21 @@ def _names_a_server(ctx: typer.Context) -> bool:
 
 def _in_background(ctx: typer.Context, fleet: Any) -> None:
     from mediastore import supervisor
+    from mediastore.settings import PREFIX
 
     said = ctx.obj
-    options = {"--redis-url": said.redis_url, "--namespace": said.namespace}
-    arguments = [word for pair in options.items() if pair[1] is not None for word in pair]
+    arguments = ["--namespace", said.namespace] if said.namespace is not None else []
     arguments += [word for root in said.roots for word in ("--root", root)]
     arguments += ["--env-file", str(said.env_file)] if said.env_file else []
     arguments += ["--debug"] if said.debug else []
+    environ = dict(os.environ)
+    if said.redis_url is not None:
+        environ[f"{PREFIX}REDIS_URL"] = said.redis_url
     if fleet.supervisor is not None:
-        put(f"it is running already; its log is {printable(str(fleet.log))}")
+        put(f"mediastore up runs already, as process {fleet.supervisor}")
         return
-    running = supervisor.detach(fleet, arguments)
-    put(f"process {running.pid} runs it; its log is {printable(str(fleet.log))}")
+    running = supervisor.detach(fleet, arguments, environ)
+    put(f"mediastore up runs as process {running.pid}; its log is {printable(str(fleet.log))}")
     note("`mediastore status` shows it, `mediastore down` ends it.")
 
 
@@ -126,4 +129,4 @@ def down() -> None:
     from mediastore import supervisor
 
     fleet = supervisor.Fleet()
-    put("it has ended" if supervisor.down(fleet) else "nothing was running here")
+    put("mediastore up has ended" if supervisor.down(fleet) else "nothing was running here")

@@ -36,6 +36,7 @@ _SHARED = {
     "release": _ENDS_REFS,
     "drain": _ENDS_REFS,
     "expire": _ENDS_REFS,
+    "claim": ("_turns",),
     "acknowledge": ("_batch",),
     "forget": ("_batch",),
     "list": ("_marks",),

@@ -4,7 +4,10 @@
 -- `older` knows it by the inode number of its file. Without that, its file would become a second blob once it
 -- stands at the path again, and the end of the one would delete what the other still holds.
 
-local function older_of(identity, path) return string.match(identity, "%d+") .. " " .. path end
+-- An inode number that nothing pins ("stat") is several files in turn: such a blob is known by all its numbers.
+local function older_of(identity, path)
+  return (string.match(identity, "^stat:(.*)$") or string.match(identity, "%d+")) .. " " .. path
+end
 
 -- The live blob `id` was the path's current one until now.
 local function displace(root, path, id, blob)

@@ -11,3 +11,9 @@ local function seen(blob_id)
   if b[6] then expect("set", "left:" .. b[6]) end
   return { state = b[1], ever = b[2], identity = b[3], custody = b[4], refs = b[5], cut = b[6], size = b[7] }
 end
+
+-- The blob that had the path before its current one, and whose file this may be.
+local function find_older(root, path, stat)
+  local found = redis.call("HMGET", P .. "older:" .. root, older_of(stat, path), older_of("stat:" .. stat, path))
+  return found[1] or found[2]
+end

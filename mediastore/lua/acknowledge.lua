@@ -14,11 +14,11 @@ local root, token, done = ARGV[4], ARGV[5], int(ARGV[6], 0, 64)
 local FIRST_MS, LONGEST_MS, STUCK_AFTER = 1000, 300000, 10
 local trash, paths = expect("zset", "trash:" .. root), expect("hash", "path:" .. root)
 local stats, stuck, claim = expect("hash", "stats"), expect("hash", "stuck"), expect("hash", "claim:" .. token)
-local answer = { deleted = 0, kept = 0, freed = 0, failed = 0, left = 0 }
-local newly_stuck = 0
+local answer, newly_stuck = { deleted = 0, kept = 0, freed = 0, failed = 0, left = 0 }, 0
 
 local known, wanted = {}, {}
 for i = 7, #ARGV, 3 do
+  if i < 7 + 3 * done then int(ARGV[i + 1], 0, 9e15) end
   local b = redis.call("HMGET", P .. "blob:" .. ARGV[i], "token", "path", "custody", "cut", "tries")
   known[i] = b[1] == token and b
   if known[i] then wanted[#wanted + 1] = b[2] end
@@ -52,7 +52,7 @@ end
 
 for i = 7, #ARGV, 3 do
   if known[i] and i < 7 + 3 * done then
-    gone(ARGV[i], known[i], int(ARGV[i + 1], 0, 9e15))
+    gone(ARGV[i], known[i], tonumber(ARGV[i + 1]))
   elseif known[i] then
     failed(ARGV[i], known[i], ARGV[i + 1], ARGV[i + 2] == "stuck")
   end

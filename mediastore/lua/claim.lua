@@ -54,13 +54,14 @@ if old then
   end
   answer.prev[#answer.prev + 1] = old
 end
-local wanted = {}
-for i, id in ipairs(batch) do wanted[i] = (views[id] or view(id)).path or "" end
-local current = #batch > 0 and redis.call("HMGET", paths, unpack(wanted)) or {}
+for _, id in ipairs(batch) do views[id] = views[id] or view(id) end
+local path_of, retaken, turn = take_turns(paths, batch, views, not old and moved)
+batch = turn
 
 if #lost > 0 then redis.call("ZREM", trash, unpack(lost)) end
 if #moved > 0 then redis.call("ZADD", trash, "XX", unpack(moved)) end
 if #batch == 0 then return finish(answer) end
+for path, id in pairs(retaken) do redis.call("HSET", paths, path, id) end
 local claim = { record, "root", root, "deadline", str(now + hold), "since", str(now), "prev", table.concat(answer.prev, " ") }
 local until_then = {}
 for i, id in ipairs(batch) do
@@ -69,7 +70,7 @@ for i, id in ipairs(batch) do
   claim[#claim + 1], claim[#claim + 2] = "blob:" .. id, ""
   until_then[#until_then + 1], until_then[#until_then + 2] = str(now + hold), id
   local v = views[id]
-  answer.blobs[i] = { id, current[i] == id and v.path or "", v[1], v[2], v[3], v.path }
+  answer.blobs[i] = { id, path_of[id], v[1], v[2], v[3], v.path }
 end
 redis.call("HSET", unpack(claim))
 redis.call("ZADD", trash, unpack(until_then))

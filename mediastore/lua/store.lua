@@ -41,7 +41,7 @@ if lent or redis.call("HEXISTS", P .. "borrowed:" .. root, path) == 1 then custo
 
 local found, its = current, old
 if not (old.state and same(old.identity, stat)) then
-  found = redis.call("HGET", P .. "older:" .. root, older_of(stat, path))
+  found = find_older(root, path, stat)
   its = seen(found)
   if not (its.state == "live" and same(its.identity, stat)) then found = nil end
   if found then forget_older(root, path, found, its) end

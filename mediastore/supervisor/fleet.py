@@ -15,7 +15,7 @@ from mediastore.errors import IndexUnavailable
 from mediastore.state import Running, state_directory
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Iterator, Mapping, Sequence
     from pathlib import Path
 
 #: Longer than a supervisor gives its children, so that it is not killed in mid-work.
@@ -23,6 +23,9 @@ DOWN_LIMIT_S: Final = 60.0
 DETACH_LIMIT_S: Final = 330.0  # a server may replay a long journal first
 _LAST_MOMENT_S: Final = 5.0
 _POLL_S: Final = 0.05
+_LOOKERS_S: Final = 0.5
+_LOG_BYTES: Final = 10_000_000
+_TAIL_BYTES: Final = 65_536
 _LOG_TAIL: Final = 12
 
 
@@ -59,18 +62,34 @@ class Fleet:
         """
         import fcntl  # absent on Windows, where this module must still import
 
-        self.directory.mkdir(mode=0o700, parents=True, exist_ok=True)
+        self.make()
         with (self.directory / "up.lock").open("a+") as lock:
-            try:
-                fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            except BlockingIOError:
-                raise AlreadyRunning(
-                    f"`mediastore up` is running{self._who()}, with its state in {self.directory}"
-                ) from None
+            deadline = time.monotonic() + _LOOKERS_S
+            while True:
+                try:
+                    fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                    break
+                except BlockingIOError:
+                    # `status` holds it for a moment when it looks.
+                    if time.monotonic() > deadline:
+                        raise AlreadyRunning(
+                            f"`mediastore up` is running{self._who()}, with its state in {self.directory}"
+                        ) from None
+                    time.sleep(_POLL_S / 5)
             lock.truncate(0)
             lock.write(f"{os.getpid()}\n")
             lock.flush()
-            yield
+            try:
+                yield
+            finally:
+                lock.truncate(
+                    0
+                )  # before the lock is given up: nobody shall end whoever has this number next
+
+    def make(self) -> None:
+        """Make the state directory, for this user alone: a note in it may hold a password."""
+        self.directory.mkdir(mode=0o700, parents=True, exist_ok=True)
+        self.directory.chmod(0o700)
 
     def _who(self) -> str:
         pid = self.supervisor
@@ -98,13 +117,17 @@ class Fleet:
     def log_tail(self) -> str:
         """Return the last lines of the log, indented."""
         with contextlib.suppress(OSError):
-            lines = self.log.read_text(errors="replace").splitlines()[-_LOG_TAIL:]
+            with self.log.open("rb") as log:
+                log.seek(max(0, self.log.stat().st_size - _TAIL_BYTES))
+                lines = log.read().decode(errors="replace").splitlines()[-_LOG_TAIL:]
             return "".join(f"\n  {line}" for line in lines)
         return ""
 
 
-def detach(fleet: Fleet, arguments: Sequence[str]) -> Running:
+def detach(fleet: Fleet, arguments: Sequence[str], environ: Mapping[str, str]) -> Running:
     """Run `mediastore ARGUMENTS up` in the background; return when it says that all is up.
+
+    What holds a password goes into `environ`: the list of processes shows arguments to everybody.
 
     Raises:
         AlreadyRunning: one runs already.
@@ -112,14 +135,18 @@ def detach(fleet: Fleet, arguments: Sequence[str]) -> Running:
     """
     if (pid := fleet.supervisor) is not None:
         raise AlreadyRunning(f"`mediastore up` is running already, as process {pid}")
-    fleet.directory.mkdir(mode=0o700, parents=True, exist_ok=True)
+    fleet.make()
     Running.remove(fleet.directory)
-    with fleet.log.open("ab") as log:
+    if fleet.log.exists() and fleet.log.stat().st_size > _LOG_BYTES:
+        fleet.log.replace(fleet.log.with_suffix(".log.1"))
+    with os.fdopen(os.open(fleet.log, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600), "ab") as log:
         process = subprocess.Popen(
-            [sys.executable, "-m", "mediastore", *arguments, "up"],
+            # -P: a redis.py in the working directory is not ours to import.
+            [sys.executable, "-P", "-m", "mediastore", *arguments, "up"],
             stdin=subprocess.DEVNULL,
             stdout=log,
             stderr=log,
+            env=dict(environ),
             start_new_session=True,
         )
     deadline = time.monotonic() + DETACH_LIMIT_S

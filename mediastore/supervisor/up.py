@@ -323,8 +323,9 @@ class Supervisor:
         Running.remove(self._fleet.directory)
         os.close(self._lifeline)
         os.close(self._held)
-        if self._server is not None:
+        if self._server is not None and self._server_seen.pid is not None:
             self._server.stop()
+            self._tell("server: ended")
         if self._signal:
             self._tell("stopped")
 

@@ -1,0 +1,25 @@
+-- _turns: put after the prelude of the script that hands out blobs. One claim at a time may touch a path.
+--
+-- The path's current blob may; so may another one of the same claim, and one whose path is nobody's, which becomes
+-- current again: a store of the path then waits for it. Otherwise the file of a blob that had lost its path would stay.
+
+-- Returns path by blob id, the blobs that take a path that is nobody's, and whose turn it is; the others are moved
+-- to the next second, where `moved` is given.
+local function take_turns(paths, batch, views, moved)
+  local wanted, mine, path_of, retaken, turn = {}, {}, {}, {}, {}
+  for i, id in ipairs(batch) do wanted[i], mine[id] = views[id].path or "", true end
+  local current = #batch > 0 and redis.call("HMGET", paths, unpack(wanted)) or {}
+  for i, id in ipairs(batch) do
+    local holder, path = current[i], wanted[i]
+    if not holder then retaken[path] = retaken[path] or id end
+    local ours = not holder or mine[holder]
+    local state = not ours and redis.call("HGET", P .. "blob:" .. holder, "state")
+    path_of[id] = ours and path or ""
+    if moved and state and state ~= "live" then
+      moved[#moved + 1], moved[#moved + 2] = str(now + 1000), id
+    else
+      turn[#turn + 1] = id
+    end
+  end
+  return path_of, retaken, turn
+end
