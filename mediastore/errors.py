@@ -171,7 +171,7 @@ class RefGone(NotThere):
     """
 
     code = "ref_gone"
-    hint = "Store with a longer ttl, or release later, while the work still needs it."
+    hint = "Register the file again; if it ended too soon, with a longer ttl, or release its scope later."
     http_status = 410
 
     def __init__(self, ref: str, reason: Reason) -> None:

@@ -5,6 +5,7 @@ Written by rename, every few seconds, by the loop that does the work: one that h
 
 from __future__ import annotations
 
+import contextlib
 import json
 import logging
 import os
@@ -84,19 +85,28 @@ class Heartbeat:
 
     def tidy(self) -> None:
         """Take away what others left here a day ago or longer: names of pods never come back."""
-        for path, sign in _found(self._directory, self._role):
-            if sign.age_s() > _FORGOTTEN_S:
-                _unlink(path)
+        with contextlib.suppress(PermissionError):
+            for path, sign in _found(self._directory, self._role):
+                if sign.age_s() > _FORGOTTEN_S:
+                    _unlink(path)
 
 
 def signs(directory: Path, role: str, node: str | None = None) -> list[Sign]:
-    """Return the heartbeats of a role, or of one node of it, the latest first."""
+    """Return the heartbeats of a role, or of one node of it, the latest first.
+
+    Raises:
+        PermissionError: this user may not look into the directory.
+    """
     found = [sign for _, sign in _found(directory, role) if node in {None, sign.node}]
     return sorted(found, key=lambda sign: -sign.at)
 
 
 def _found(directory: Path, role: str) -> list[tuple[Path, Sign]]:
-    paths = sorted(directory.glob(f"{role}-*.json"))
+    try:
+        everything = list(directory.iterdir())
+    except (FileNotFoundError, NotADirectoryError):
+        return []
+    paths = sorted(path for path in everything if path.match(f"{role}-*.json"))
     return [(path, sign) for path in paths if (sign := _read(path)) is not None]
 
 

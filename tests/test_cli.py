@@ -184,7 +184,9 @@ def test_ls_gives_pages(make_file, bot):
 def test_an_empty_answer_is_not_an_error():
     assert told("ls", "chat:1") == {"refs": []}
     assert told("scopes") == {"scopes": []}
-    assert run("ls", "chat:1").stderr == "no live refs in chat:1\n"
+    said = run("ls", "chat:1").stderr
+    assert said.splitlines()[0] == "no live refs in chat:1 itself"
+    assert "`mediastore scopes chat:1/`" in said
     assert run("scopes", "chat").stderr == "no scope holds live refs and starts with chat\n"
 
 

@@ -253,3 +253,17 @@ def test_a_record_is_one_json_object_with_its_fields():
     assert words == {"level": "info", "logger": "mediastore", "message": "swept: 3 files\nand more", "deleted": 3, "path": "/a"}  # fmt: skip
     assert "\n" not in plain + failed
     assert "ValueError: no" in json.loads(failed)["error"]
+
+
+def test_a_directory_that_may_not_be_read_is_told_in_a_line(monkeypatch, tmp_path):
+    def refuse(_):
+        raise PermissionError(13, "Permission denied")
+
+    monkeypatch.setenv("MEDIASTORE_HEALTH_DIR", str(tmp_path))
+    monkeypatch.setattr("pathlib.Path.iterdir", refuse)
+
+    done = run("health", "worker")
+
+    assert done.exit_code == 4
+    assert f"error: {tmp_path} cannot be read by this user" in done.stderr
+    assert "MEDIASTORE_HEALTH_DIR" in done.stderr

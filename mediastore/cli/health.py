@@ -83,7 +83,12 @@ def _answer(settings: Settings, role: str, node: str | None, max_age: str, *, as
     limit_s = parse_duration(max_age)
     limit_s = float("inf") if limit_s is None else limit_s
     directory = health_directory(settings)
-    found = signs(directory, role, node)
+    try:
+        found = signs(directory, role, node)
+    except PermissionError:
+        note(f"error: {printable(str(directory))} cannot be read by this user")
+        note(f"hint: Ask as the user of the {role}, or set MEDIASTORE_HEALTH_DIR for both.")
+        return 4
     alive = [sign for sign in found if sign.fresh(limit_s)]
     if as_json:
         beats = [

@@ -190,7 +190,8 @@ def ls(
     ]
     show_table(header, rows)
     if not refs:
-        note(f"no live refs in {printable(scope)}")
+        note(f"no live refs in {printable(scope)} itself")
+        note(f"hint: `mediastore scopes {printable(scope)}/` names the scopes below it.")
     elif len(refs) == limit:
         note(f"there may be more: --after {refs[-1].ref}")
 

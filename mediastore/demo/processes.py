@@ -171,6 +171,7 @@ def environment(scratch: Path, **settings: str) -> dict[str, str]:
     if others or home not in {sysconfig.get_path("purelib"), sysconfig.get_path("platlib")}:
         env["PYTHONPATH"] = os.pathsep.join([home, *others])
     env["TMPDIR"] = str(scratch)
+    settings = {"health_dir": str(scratch / "health"), **settings}
     return env | {f"MEDIASTORE_{name.upper()}": text for name, text in settings.items()}
 
 

@@ -36,6 +36,12 @@ class AlreadyRunning(IndexUnavailable):
     hint = "`mediastore status` shows it, `mediastore down` ends it."
 
 
+class NotUp(IndexUnavailable):
+    """It did not come up; the message says why, with its log or with what installs a server."""
+
+    hint = ""
+
+
 class Fleet:
     """One state directory, its lock and what lies in it."""
 
@@ -131,7 +137,7 @@ def detach(fleet: Fleet, arguments: Sequence[str], environ: Mapping[str, str]) -
 
     Raises:
         AlreadyRunning: one runs already.
-        IndexUnavailable: it did not come up; the message ends with its log.
+        NotUp: it did not come up; the message ends with its log.
     """
     if (pid := fleet.supervisor) is not None:
         raise AlreadyRunning(f"`mediastore up` is running already, as process {pid}")
@@ -156,7 +162,7 @@ def detach(fleet: Fleet, arguments: Sequence[str], environ: Mapping[str, str]) -
             return running
         time.sleep(_POLL_S)
     process.terminate()
-    raise IndexUnavailable(f"it did not come up; its log {fleet.log}:{fleet.log_tail()}")
+    raise NotUp(f"it did not come up; its log {fleet.log}:{fleet.log_tail()}")
 
 
 def down(fleet: Fleet) -> bool:

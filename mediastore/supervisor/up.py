@@ -22,6 +22,7 @@ from mediastore.settings import PREFIX, default_root, mask
 from mediastore.state import Process, Running
 
 from .children import BackOff, Child
+from .fleet import NotUp
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -167,10 +168,10 @@ class Supervisor:
                 with self._uninterrupted():
                     server.start()
                 break
-            except IndexUnavailable:
+            except IndexUnavailable as error:
                 # The server of a supervisor that was killed answers, and then ends.
                 if not left or find_engine() is None:
-                    raise
+                    raise NotUp(str(error)) from None
         adopted, server.adopted = server.adopted, False  # whose supervisor is gone: ours now
         self._server_began = time.monotonic()
         self._server_seen = dataclasses.replace(
