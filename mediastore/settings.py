@@ -10,6 +10,7 @@ import difflib
 import logging
 import os
 import re
+import socket
 from dataclasses import dataclass, fields, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final, Self
@@ -25,6 +26,7 @@ PREFIX: Final = "MEDIASTORE_"
 #: Variables with our prefix that configure something else.
 _FOREIGN = re.compile(r"MEDIASTORE_(TEST_.*|SERVICE_(HOST|PORT).*|PORT(_.*)?)")
 _NAMESPACE = re.compile(r"[a-z0-9][a-z0-9._-]{0,62}")
+_HOST = re.compile(r"[A-Za-z0-9._-]{0,253}")
 _URL = re.compile(r"(redis|rediss|unix)://\S+")
 _BROKER_URL = re.compile(r"[a-z][a-z0-9+.-]*://\S*")
 _SECRET_PARAMETER = re.compile(r"(?i)([?&;](?:\w*pass\w*|\w*secret\w*|\w*token\w*)=)[^&;#]*")
@@ -79,6 +81,8 @@ class Settings:
             `time`, `level`, `logger`, `message` and further fields.
         health_dir: Where workers and beats leave their heartbeat files, for `mediastore health`; empty:
             `$XDG_STATE_HOME/mediastore/health`.
+        host: What this host is called where roots and beats are listed; empty: its own name. In a container, name the node:
+            a container's own name says nothing once it is gone.
     """
 
     redis_url: str = "redis://localhost:6379/0"
@@ -101,6 +105,7 @@ class Settings:
     soft_shutdown: Duration = 20.0
     log_format: str = "text"
     health_dir: str = ""
+    host: str = ""
 
     def __post_init__(self) -> None:
         """Turn every duration into seconds and refuse what cannot be used."""
@@ -116,7 +121,7 @@ class Settings:
         self._set("max_age", _or_none("max_age", self.max_age))
         self._set("sweep_interval", _or_none("sweep_interval", self.sweep_interval) or 0.0)
         self._set("soft_shutdown", _or_none("soft_shutdown", self.soft_shutdown) or 0.0)
-        for name in ("namespace", "health_dir", "log_format"):
+        for name in ("namespace", "health_dir", "log_format", "host"):
             if not isinstance(getattr(self, name), str):
                 raise InvalidSettings(f"{name} is text, not {getattr(self, name)!r:.60}")
         self._set("namespaces", _namespaces(self.namespaces))
@@ -126,14 +131,7 @@ class Settings:
                     f"namespace {namespace!r:.80} is not of the form [a-z0-9][a-z0-9._-]{{0,62}}"
                 )
         self._set("roots", self._placed(_roots(self.roots)))
-        if not _URL.fullmatch(self.redis_url):
-            raise InvalidSettings(
-                "redis_url starts with redis://, rediss:// or unix:// and holds no spaces"
-            )
-        if self.broker_url and not _BROKER_URL.fullmatch(self.broker_url):
-            raise InvalidSettings("broker_url is empty or the URL of a broker, and holds no spaces")
-        if self.log_format not in _LOG_FORMATS:
-            raise InvalidSettings(f"log_format is text or json, not {self.log_format!r:.60}")
+        self._check_words()
         for name, (least, most) in _NUMBERS.items():
             number = getattr(self, name)
             if not isinstance(number, int) or not least <= number <= most:
@@ -142,6 +140,18 @@ class Settings:
                 )
         if self.seconds("claim") > _CLAIM_MAX_S:
             raise InvalidSettings(f"claim is at most {_CLAIM_MAX_S:.0f} s")
+
+    def _check_words(self) -> None:
+        if not _HOST.fullmatch(self.host):
+            raise InvalidSettings(f"host is letters, digits, dots and dashes: {self.host!r:.80}")
+        if not _URL.fullmatch(self.redis_url):
+            raise InvalidSettings(
+                "redis_url starts with redis://, rediss:// or unix:// and holds no spaces"
+            )
+        if self.broker_url and not _BROKER_URL.fullmatch(self.broker_url):
+            raise InvalidSettings("broker_url is empty or the URL of a broker, and holds no spaces")
+        if self.log_format not in _LOG_FORMATS:
+            raise InvalidSettings(f"log_format is text or json, not {self.log_format!r:.60}")
 
     def _placed(self, roots: tuple[str, ...]) -> tuple[str, ...]:
         """Put the namespace where a root names it; with several, `for_namespace` does that."""
@@ -158,6 +168,11 @@ class Settings:
     def served(self) -> tuple[str, ...]:
         """The namespaces that a worker with these settings serves."""
         return self.namespaces or (self.namespace,)
+
+    @property
+    def called(self) -> str:
+        """What this host is called."""
+        return self.host or socket.gethostname()
 
     def for_namespace(self, name: str) -> Self:
         """Return the settings of one of the namespaces, with its own roots.

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import socket
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -205,3 +207,13 @@ def test_the_settings_of_a_worker_are_read_as_text():
     assert (settings.worker_concurrency, settings.worker_max_tasks) == (4, 0)
     assert (settings.seconds("soft_shutdown"), settings.log_format) == (0, "json")
     assert settings.health_dir == "/run/health"
+
+
+def test_a_host_goes_by_its_own_name_or_by_the_one_it_is_given(clients, settings, make_file):
+    assert Settings().called == socket.gethostname()
+    with MediaStore(clients(), replace(settings, host="node-7")) as store:
+        store.store(make_file(), scope="s")
+        (place,) = store.stats().roots.values()
+    assert place.startswith("node-7:/")
+    with pytest.raises(InvalidSettings, match="host is letters"):
+        Settings(host="a:b")

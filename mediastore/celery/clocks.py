@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import logging
-import socket
 import time
 from functools import cached_property
 from typing import TYPE_CHECKING, Any, Final, cast
@@ -44,8 +43,8 @@ class Clock(Scheduler):
 
     def __init__(self, *args: Any, **options: Any) -> None:
         super().__init__(*args, **options)
-        directory = health_directory(settings_of(self.app))
-        self._heartbeat = Heartbeat(directory, "beat", f"beat@{socket.gethostname()}")
+        settings = settings_of(self.app)
+        self._heartbeat = Heartbeat(health_directory(settings), "beat", f"beat@{settings.called}")
 
     def tick(self, *args: Any, **options: Any) -> float:
         """Send what is due, and leave a heartbeat."""

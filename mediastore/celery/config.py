@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import hashlib
 import os
-import socket
 from importlib.util import find_spec
 from typing import TYPE_CHECKING, Any, Final
 from urllib.parse import parse_qsl, quote, unquote, urlencode, urlsplit
@@ -49,7 +48,7 @@ def beat_schedule(settings: Settings) -> dict[str, dict[str, Any]]:
             "options": {
                 "queue": QUEUE,
                 "expires": expires_s(every_s),
-                "headers": {BEAT_HEADER: f"beat@{socket.gethostname()}"},
+                "headers": {BEAT_HEADER: f"beat@{settings.called}"},
             },
         }
         for name, every_s in intervals(settings).items()

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import secrets
-import socket
 from inspect import iscoroutinefunction
 from typing import Any, ClassVar, NoReturn, Self
 
@@ -111,7 +110,7 @@ class BaseStore:
 
     @property
     def _host(self) -> str:
-        return socket.gethostname()
+        return self.settings.called
 
     def _greeting(self, roots: dict[str, str]) -> Command[Any]:
         return open_index({root: f"{self._host}:{path}" for root, path in roots.items()})
