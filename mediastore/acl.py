@@ -156,6 +156,22 @@ def queue_prefix(namespaces: Sequence[str]) -> str:
     return f"mediastore:celery:{names}:"
 
 
+def default_user(password: str | None = None) -> str:
+    """Return the first line of an ACL file: who is let in without a name.
+
+    A server whose ACL file says nothing of the user `default` lets everybody in with all rights, whatever
+    `requirepass` says.
+
+    Args:
+        password: The administrator's, who then has all rights under that name. None: nobody has.
+    """
+    return f"user default on {_secret(password)} ~* &* +@all" if password else "user default off"
+
+
+def _secret(password: str) -> str:
+    return "#" + hashlib.sha256(password.encode()).hexdigest()
+
+
 def rules(
     role: RoleName,
     namespaces: Sequence[str],
@@ -184,7 +200,7 @@ def rules(
         raise InvalidRequest(f"{user!r:.80} cannot be a user: letters, digits and ._@- are allowed")
     if user is not None and len(groups) > 1:
         raise InvalidRequest("each namespace has a bot user of its own: give one namespace a name")
-    secret = "#" + hashlib.sha256(password.encode()).hexdigest() if password else PLACEHOLDER
+    secret = _secret(password) if password else PLACEHOLDER
     commands = [
         f"+{name}"
         for name in known.commands

@@ -87,19 +87,50 @@ def test_the_command_prints_rules_that_a_server_takes(guarded, monkeypatch):
     assert [row["role"] for row in rows] == ["bot", "bot", "worker", "reader"]
 
 
-def test_an_acl_file_of_them_starts_a_server(guarded, tmp_path, monkeypatch):
-    monkeypatch.setenv("SECRET", PASSWORD)
+def file_of_users(path, guarded, *words):
     version = ("--server", ".".join(map(str, guarded.version)))
-    done = run("acl", "--acl-file", "--password-from-env", "SECRET", *version)
-    (tmp_path / "users.acl").write_text(f"user default on nopass ~* &* +@all\n{done.stdout}")
+    done = run("acl", "--acl-file", "--password-from-env", "SECRET", *words, *version)
+    assert done.exit_code == 0
+    path.write_text(done.stdout)
+    return {"aclfile": str(path), "requirepass": "of-no-effect"}, done
 
-    config = {"aclfile": str(tmp_path / "users.acl")}
+
+@pytest.mark.parametrize("admin", [(), ("--admin-password-from-env", "ADMIN")])
+def test_a_server_with_the_printed_acl_file_lets_in_its_users_and_nobody_else(
+    admin, guarded, settings, tmp_path, monkeypatch
+):
+    namespace = settings.namespace
+    monkeypatch.setenv("SECRET", PASSWORD)
+    monkeypatch.setenv("ADMIN", "the admin's")
+    config, done = file_of_users(tmp_path / "users.acl", guarded, *admin)
+
+    assert "the user default" in done.stderr
+    assert "the admin's" not in done.output
     with EmbeddedServer(tmp_path / "server", config=config) as server:
-        users = redis.Redis.from_url(server.url).acl_users()
 
-    assert {"mediastore-worker", "mediastore-reader"} <= {
-        user.decode() if isinstance(user, bytes) else user for user in users
-    }
+        def knock(**login):
+            with redis.Redis(unix_socket_path=server.socket_path, protocol=2, **login) as client:
+                return client.ping()
+
+        with pytest.raises(redis.exceptions.AuthenticationError, match="required"):
+            knock()
+        with pytest.raises(redis.exceptions.AuthenticationError):
+            knock(password="of-no-effect")
+        for role in ROLES:
+            user = f"mediastore-{role}" + (f"-{namespace}" if role == "bot" else "")
+            assert knock(username=user, password=PASSWORD)
+        if admin:
+            with redis.Redis(unix_socket_path=server.socket_path, password="the admin's") as client:
+                assert client.acl_whoami() in {b"default", "default"}
+                assert client.acl_load()
+
+
+def test_an_administrator_is_for_an_acl_file(monkeypatch):
+    monkeypatch.setenv("ADMIN", "the admin's")
+
+    for words in ((), ("--acl-file", "--json")):
+        done = run("acl", *words, "--admin-password-from-env", "ADMIN")
+        assert (done.exit_code, done.stdout) == (2, "")
 
 
 @pytest.mark.parametrize(
@@ -124,6 +155,7 @@ def test_a_server_before_7_2_is_not_told_of_a_command_it_does_not_know():
         ("bot", "--namespace", "A"),
         ("bot", "--password-from-env", "NOT_SET_ANYWHERE"),
         ("--user", "x"),
+        ("--acl-file", "--admin-password-from-env", "NOT_SET_ANYWHERE"),
         ("bot", "--server", "6.2"),
         ("bot", "--server", "new"),
     ],

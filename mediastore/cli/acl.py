@@ -9,7 +9,7 @@ from urllib.parse import parse_qsl, urlsplit
 
 import typer
 
-from mediastore.acl import ROLES, Rule, rules
+from mediastore.acl import ROLES, Rule, default_user, rules
 from mediastore.settings import Settings
 
 from .app import Json, UsageError, settings_of
@@ -17,6 +17,15 @@ from .output import note, print_json, put
 
 if TYPE_CHECKING:
     from mediastore.acl import RoleName
+
+_WITH_ADMIN = (
+    "hint: the user default keeps all rights, with the administrator's password; "
+    "requirepass counts no more."
+)
+_WITHOUT_ADMIN = (
+    "hint: the user default is off, so that none but these users gets in; for one who "
+    "administers the server add --admin-password-from-env."
+)
 
 
 def acl(
@@ -45,8 +54,19 @@ def acl(
         ),
     ] = None,
     acl_file: Annotated[
-        bool, typer.Option("--acl-file", help="Lines of an ACL file, not commands.")
+        bool,
+        typer.Option(
+            "--acl-file",
+            help="A whole ACL file, not commands; its first line shuts out whoever has no name.",
+        ),
     ] = False,
+    admin_password_from_env: Annotated[
+        str | None,
+        typer.Option(
+            metavar="VARIABLE",
+            help="With --acl-file: the user `default` keeps all rights, with the password that stands there.",
+        ),
+    ] = None,
     server: Annotated[
         str, typer.Option(metavar="VERSION", help="7.0 for a Redis older than 7.2.")
     ] = "7.2",
@@ -61,11 +81,13 @@ def acl(
     Example:
       mediastore acl worker --password-from-env WORKER_PASSWORD | valkey-cli
       mediastore acl bot --namespace sales --namespace support
-      mediastore acl --acl-file > users.acl
+      mediastore acl --acl-file --admin-password-from-env ADMIN_PASSWORD > users.acl
     """
     settings = settings_of(ctx, as_json=as_json)
     if user is not None and role is None:
         raise UsageError("--user names one user; say whether it is a bot, worker or reader", ctx)
+    if admin_password_from_env is not None and (as_json or not acl_file):
+        raise UsageError("--admin-password-from-env is for --acl-file: add it, without --json", ctx)
     namespaces = list(dict.fromkeys(namespace or settings.served))
     for name in namespaces:
         Settings.build(namespace=name)
@@ -81,17 +103,23 @@ def acl(
             server=_version(server, ctx),
         )
     ]
-    _show(found, acl_file=acl_file, as_json=as_json)
+    first = default_user(_password(admin_password_from_env, ctx)) if acl_file else ""
+    _show(found, first=first, as_json=as_json)
+    if acl_file and not as_json:
+        note(_WITH_ADMIN if admin_password_from_env else _WITHOUT_ADMIN)
     if password_from_env is None and not as_json:
         note("hint: put each user's password in by --password-from-env, or its SHA-256 by hand.")
 
 
-def _show(found: list[Rule], *, acl_file: bool, as_json: bool) -> None:
+def _show(found: list[Rule], *, first: str, as_json: bool) -> None:
+    """Print the rules; with a first line, as the file that it begins."""
     if as_json:
         print_json({"rules": found})
         return
+    if first:
+        put(first)
     for rule in found:
-        put(rule.line if acl_file else rule.command)
+        put(rule.line if first else rule.command)
 
 
 def _roles(role: str | None, ctx: typer.Context) -> list[RoleName]:
