@@ -18,7 +18,8 @@ _INTERVALS: Final = 3
 _AT_LEAST_S: Final = 180.0
 
 _START: Final = {
-    "worker": "Start one on each host that has a root: celery -A worker worker. Where bots with "
+    "worker": "Start one on each host that has a root: celery -A worker worker; in an application "
+    "of your own: its workers must consume the queue, `-Q celery,mediastore`. Where bots with "
     "store.start() or `mediastore sweep --watch` sweep, none is needed.",
     "beat": "Start one: celery -A worker beat. Until then workers tick by themselves, "
     "three intervals late.",

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import ipaddress
 import time
 from functools import partial
 from typing import TYPE_CHECKING, Any, Final
@@ -14,6 +13,7 @@ from mediastore.errors import Corrupt, IndexUnavailable, InvalidSettings, MediaS
 from mediastore.index.changes import open_index
 from mediastore.index.steps import FORMAT, Read, pairs, text
 
+from . import access
 from .finding import Finding, human_bytes, human_span
 
 if TYPE_CHECKING:
@@ -31,7 +31,12 @@ _NEARLY_FULL: Final = 0.9
 _SKEW_S: Final = 5.0
 
 _NO_SERVER: Final = (
-    "Start the server, or set MEDIASTORE_REDIS_URL to one that runs, with its user and password."
+    "Start the server (`mediastore up` starts one), or set MEDIASTORE_REDIS_URL to one that runs, "
+    "with its user and password."
+)
+_REFUSED: Final = (
+    "It answers, but refuses this user: check name and password; `mediastore acl` makes users; "
+    "a restarted server without its ACL file has lost them."
 )
 _NOT_ALLOWED: Final = (
     "Allow this user INFO, CONFIG GET and reads below the prefix, or ask whoever runs the server."
@@ -99,10 +104,11 @@ class Server:
 
 
 def dead(error: MediaStoreError) -> Finding:
-    """Say that no server answers."""
+    """Say that no server answers, or that it refuses us."""
     if isinstance(error, InvalidSettings):  # its words repeat the URL
         return Finding("server", "problem", "redis_url cannot be read", _NO_SERVER)
-    return Finding("server", "problem", str(error), _NO_SERVER)
+    advice = _REFUSED if "refuses the user name or password" in str(error) else _NO_SERVER
+    return Finding("server", "problem", str(error), advice)
 
 
 def findings(server: Server) -> list[Finding]:
@@ -115,7 +121,7 @@ def findings(server: Server) -> list[Finding]:
         "memory": _memory,
         "persistence": _persistence,
         "clock": _clock,
-        "access": _access,
+        "access": access.findings,
     }
     return [f for name, check in checks.items() for f in looked(name, partial(check, server))]
 
@@ -239,23 +245,3 @@ def _clock(server: Server) -> Iterator[Finding]:
         yield Finding(
             "clock", "ok", f"within {max(1, round(abs(ahead_s) * 1000))} ms of the server"
         )
-
-
-def _access(server: Server) -> Iterator[Finding]:
-    known = server.address
-    host = known.get("host")
-    if known.get("path") or (host and _is_loopback(str(host))):
-        yield Finding("access", "ok", "reached from this host alone")
-    elif not host or known.get("password") or known.get("credential_provider"):
-        yield Finding("access", "ok", "with a password" if host else "as the client was made")
-    else:
-        detail = f"{host} lets in whoever can reach it: no password"
-        advice = "Give the server a password or ACL users, and keep it inside the fleet's network."
-        yield Finding("access", "warning", detail, advice)
-
-
-def _is_loopback(host: str) -> bool:
-    try:
-        return ipaddress.ip_address(host).is_loopback
-    except ValueError:
-        return host == "localhost"
