@@ -105,6 +105,8 @@ def test_a_directory_that_cannot_be_a_root_is_told_and_not_touched(mine, media, 
     assert "no such directory" in findings[1].detail
     assert "not a directory" in findings[2].detail
     assert "roots do not nest" in findings[3].detail
+    own = "A root is a directory of its own, such as /srv/media."
+    assert [findings[0].advice, findings[2].advice] == [own, own]
     assert [path.name for path in media.rglob("*")] == ["inner"]
 
 
@@ -116,6 +118,7 @@ def test_a_root_of_another_namespace_is_told(mine):
 
     assert finding.state == "problem"
     assert f"belongs to namespace '{mine.namespace}-b'" in finding.detail
+    assert "adopt" not in finding.advice
 
 
 def test_a_copied_root_is_told(mine, cat, media, tmp_path):
@@ -127,6 +130,7 @@ def test_a_copied_root_is_told(mine, cat, media, tmp_path):
 
     assert finding.state == "problem"
     assert "this is a copy" in finding.detail
+    assert "mediastore roots adopt" in finding.advice
 
 
 def test_a_root_that_is_not_mounted_is_noticed_and_not_marked(mine, cat, media):

@@ -81,7 +81,12 @@ class Root:
                 f"root {self.path} cannot be opened: {os.strerror(error.errno or 0)}"
             ) from None
         try:
-            seen = posix.look_or_none(_MARKER, at=fd)
+            try:
+                seen = posix.look_or_none(_MARKER, at=fd)
+            except OSError as error:
+                raise BlobsUnavailable(
+                    f"root {self.path} cannot be entered: {os.strerror(error.errno or 0)}"
+                ) from None
             if seen is None or seen.st_ino != self.marker:
                 raise BlobsUnavailable(
                     f"root {self.path} is not the root it was (unmounted or replaced?)"
@@ -122,6 +127,12 @@ def refuse_unsuitable(path: str, real: str) -> None:
     Raises:
         InvalidRoot: it says why.
     """
+    try:
+        os.stat(real)
+    except PermissionError as error:
+        raise _barred(path, error) from None
+    except OSError:
+        pass  # the next question says so
     if not os.path.isdir(real):
         raise InvalidRoot(path, "it is not a directory; create it, or mount what should be there")
     if real in _SYSTEM or f"{real}/".startswith(_SYSTEM_TREES):
@@ -317,8 +328,14 @@ def _directory(path: str, real: str) -> Iterator[int]:
         raise InvalidRoot(path, os.strerror(error.errno or 0)) from None
     try:
         yield fd
+    except PermissionError as error:
+        raise _barred(path, error) from None
     finally:
         os.close(fd)
+
+
+def _barred(path: str, error: OSError) -> InvalidRoot:
+    return InvalidRoot(path, f"this user may not enter it: {os.strerror(error.errno or 0)}")
 
 
 def drafts(fd: int) -> list[str]:

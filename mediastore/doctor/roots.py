@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import contextlib
 import os
+import pwd
 import socket
+import stat
 import tempfile
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
@@ -71,7 +73,11 @@ def marked(settings: Settings) -> dict[str, str]:
 
 
 def _has_marker(real: str) -> bool:
-    return Path(real, HOME, "root").is_file()
+    """Whether there is a marker; where this user may not look, verifying says so."""
+    try:
+        return Path(real, HOME, "root").is_file()
+    except PermissionError:
+        return True
 
 
 def _root(
@@ -90,18 +96,57 @@ def _root(
             *_parked(name, root),
         ]
     except InvalidRoot as error:
-        if not Path(real).exists():
-            advice = "Create it, or mount what belongs there."
-            return [Finding(name, "problem", "there is no such directory", advice)]
-        advice = (
-            "Use the directory this namespace has always used, or an empty one of its own; "
-            f"if a copy is to be the root from now on: `mediastore roots adopt {path}`."
-        )
-        return [Finding(name, "problem", error.detail, advice)]
+        return [_refused(name, path, namespace, error)]
     except (MediaStoreError, OSError) as error:
         advice = "Mount it again, and look at the log of this host."
         return [Finding(name, "problem", str(error), advice)]
     return troubles or [Finding(name, "ok", f"{root.id}, {_room(real)}")]
+
+
+def _refused(name: str, path: str, namespace: str, error: InvalidRoot) -> Finding:
+    """Say why a directory is not taken as a root, with the advice that fits the reason."""
+    real = os.path.realpath(path)
+    barrier = _barrier(real)
+    if barrier:
+        detail = f"this user (uid {os.geteuid()}) may not use {barrier} ({_rights(barrier)})"
+        return Finding(name, "problem", detail, "Give the user or its group access.")
+    if not Path(real).exists():
+        advice = "Create it, or mount what belongs there."
+        return Finding(name, "problem", "there is no such directory", advice)
+    return Finding(name, "problem", error.detail, _advice(path, real, namespace))
+
+
+def _advice(path: str, real: str, namespace: str) -> str:
+    try:
+        refuse_unsuitable(path, real)
+        refuse_nested(path, real)
+    except InvalidRoot:
+        return "A root is a directory of its own, such as /srv/media."
+    usual = "Use the directory this namespace has always used, or an empty one of its own"
+    with contextlib.suppress(InvalidRoot, OSError):
+        if inspect(path, namespace).fault:
+            adopt = f"`mediastore roots adopt {path}`"
+            return f"{usual}; if a copy is to be the root from now on: {adopt}."
+    return f"{usual}."
+
+
+def _barrier(real: str) -> str:
+    """Return what this user may not enter or read on the way to the marker; empty when nothing is in the way."""
+    root, home, marker = Path(real), Path(real, HOME), Path(real, HOME, "root")
+    for place in (*reversed(root.parents), root, home):
+        if place.is_dir() and not os.access(place, os.X_OK):
+            return str(place)
+    return str(marker) if marker.exists() and not os.access(marker, os.R_OK) else ""
+
+
+def _rights(place: str) -> str:
+    seen = Path(place).stat()
+    try:
+        owner = pwd.getpwuid(seen.st_uid).pw_name
+    except KeyError:
+        owner = "unknown"
+    mode = stat.S_IMODE(seen.st_mode)
+    return f"mode {mode:04o}, owner {owner}, uid {seen.st_uid}, gid {seen.st_gid}"
 
 
 def _forgotten(name: str, root: Root, lost: Mapping[str, str]) -> Iterator[Finding]:
