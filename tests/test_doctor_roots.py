@@ -13,7 +13,7 @@ import pytest
 from mediastore import MediaStore
 from mediastore.doctor import examine
 
-from .doctor_fixtures import found, key, lane, mine  # noqa: F401 - fixtures
+from .doctor_fixtures import NOWHERE, found, key, lane, mine  # noqa: F401 - fixtures
 
 
 class Room(NamedTuple):
@@ -227,3 +227,37 @@ def test_a_root_whose_disk_fails_is_told(mine, media, monkeypatch):
     finding = found(mine)[-1]
 
     assert (finding.state, "Input/output error" in finding.detail) == ("problem", True)
+
+
+def test_files_that_an_emptied_index_does_not_know_are_told(
+    mine, make_file, client, key, monkeypatch
+):
+    monkeypatch.setattr("mediastore.doctor.roots._HELD_S", -60.0)
+    with MediaStore.from_settings(mine) as store:
+        for name in ("a.jpg", "b.jpg", "c.jpg"):
+            store.store(make_file(name), scope="chat:1")
+    words = "held that the index does not know"
+    known = found(mine)[-1].detail
+    client.delete(*client.keys(key("*")))
+
+    finding = found(mine)[-1]
+    monkeypatch.setattr("mediastore.doctor.roots._COUNTED", 2)
+    bounded = found(mine)[-1]
+    monkeypatch.setattr("mediastore.doctor.roots._HELD_S", 3600.0)
+    fresh = found(mine)[-1]
+
+    assert (finding.state, finding.detail) == (
+        "warning",
+        f"3 files are {words} (was it emptied or restored?)",
+    )
+    assert "Restore the index" in finding.advice
+    assert bounded.detail.startswith("2 files or more are held")
+    assert words not in known + fresh.detail
+
+
+def test_an_index_that_does_not_answer_is_not_taken_for_an_empty_one(mine, cat, monkeypatch):
+    monkeypatch.setattr("mediastore.doctor.roots._HELD_S", -60.0)
+    with MediaStore.from_settings(mine) as store:
+        store.store(cat, scope="chat:1")
+
+    assert found(replace(mine, redis_url=NOWHERE))[-1].state == "ok"

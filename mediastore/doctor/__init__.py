@@ -61,7 +61,8 @@ def _examine(settings: Settings, client: Any) -> list[Finding]:
     finally:
         if made is not None:
             made.close()
-    return [*found, *roots.findings(settings, places.in_use, places.lost)]
+    told = roots.unknown_to_the_index(settings, places) if places.read else ()
+    return [*found, *roots.findings(settings, places.in_use, places.lost), *told]
 
 
 def _settings(settings: Settings) -> Iterator[Finding]:

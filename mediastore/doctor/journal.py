@@ -28,8 +28,12 @@ _AGAIN: Final = "it is tried again every five minutes"
 
 @dataclass(slots=True)
 class Places:
-    """Where each root was last seen, root id -> "host:path", which of them hold something, which were forgotten."""
+    """Where each root was last seen, root id -> "host:path", which of them hold something, which were forgotten.
 
+    `read` says whether the index told; else nothing is known, which is not the same as nothing being there.
+    """
+
+    read: bool = False
     all: dict[str, str] = field(default_factory=dict)
     in_use: dict[str, str] = field(default_factory=dict)
     lost: dict[str, str] = field(default_factory=dict)
@@ -45,6 +49,7 @@ def places(server: Server) -> tuple[Places, list[Finding]]:
         held = server.read(*asked)
         rows = zip(found.all.items(), held[::2], held[1::2], strict=True)
         found.in_use = {root: place for (root, place), blobs, trash in rows if blobs or trash}
+        found.read = True
         return []
 
     return found, looked("journal", read)

@@ -8,11 +8,14 @@ import pwd
 import socket
 import stat
 import tempfile
+import time
+from itertools import islice
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
 from mediastore.blobs import posix
 from mediastore.blobs.root import (
+    HELD,
     HOME,
     NEW,
     PARKED,
@@ -33,7 +36,11 @@ if TYPE_CHECKING:
 
     from mediastore.settings import Settings
 
+    from .journal import Places
+
 _SCARCE: Final = 0.05
+_COUNTED: Final = 1000
+_HELD_S: Final = 120.0
 
 
 def findings(
@@ -228,6 +235,29 @@ def _parked(name: str, root: Root) -> Iterator[Finding]:
         detail = f"{counted(len(files), 'parked file')} in {root.path}/{PARKED}: {shown}"
         advice = "Somebody else's, moved aside and not put back: take them out, or remove them."
         yield Finding(name, "warning", detail, advice)
+
+
+def unknown_to_the_index(settings: Settings, places: Places) -> Iterator[Finding]:
+    """Files we hold in a root for which the index counts none: it was emptied, or is not the one it was."""
+    for path in settings.roots or (str(default_root()),):
+        with contextlib.suppress(MediaStoreError, OSError):  # the root's own line tells
+            if not _has_marker(os.path.realpath(path)):
+                continue
+            root = verify(path, settings.namespace)
+            count = 0 if root.id in {*places.in_use, *places.lost} else _held(root.path)
+            if count:
+                files = counted(count, "file") if count < _COUNTED else f"{count} files or more"
+                verb = "is" if count == 1 else "are"
+                detail = f"{files} {verb} held that the index does not know (was it emptied or restored?)"
+                advice = "Restore the index, or register the files again: nobody will delete them."
+                yield Finding(f"root {path}", "warning", detail, advice)
+
+
+def _held(real: str) -> int:
+    """Count what has been held for a while: a bot holds a file a moment before it registers it."""
+    with os.scandir(f"{real}/{HELD}") as entries:
+        first = list(islice(entries, _COUNTED))
+    return sum(each.stat(follow_symlinks=False).st_ctime <= time.time() - _HELD_S for each in first)
 
 
 def _nested(paths: tuple[str, ...]) -> Iterator[Finding]:
