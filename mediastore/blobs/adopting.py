@@ -1,8 +1,9 @@
 """Adopting a directory as a root: finding each registered file in it, and giving it a second name again.
 
 A copied or restored tree has other inode numbers. What shows that a file is the registered one is its second
-name: the same inode where the copy kept hard links, the same bytes where it did not. Without one, the size that was
-recorded must do, and the time where it was recorded. Nobody else acts in the directory meanwhile: its marker is wrong.
+name: the same inode where the copy kept hard links, the same bytes where it did not. A file that never had one is known
+by its size and time, as it was before; a borrowed one, which is never deleted, by its size. Nothing else is taken for
+ours: a release would destroy it. Nobody else acts in the directory meanwhile: its marker is wrong.
 """
 
 from __future__ import annotations
@@ -93,8 +94,9 @@ def _is_registered(blob: Placed, kept: dict[str, str], seen: os.stat_result) -> 
     if kept:
         return any(relation != "other" for relation in kept.values())
     kind, _, rest = blob.identity.partition(":")
-    same_time = kind != "stat" or blob.unbound or rest.endswith(f":{seen.st_mtime_ns}")
-    return seen.st_size == blob.size and same_time
+    if kind == "stat":
+        return rest.partition(":")[2] == f"{seen.st_size}:{seen.st_mtime_ns}"
+    return kind == "inode" and seen.st_size == blob.size
 
 
 def _same_bytes(fd: int, held: str, parent: int, name: str) -> bool:
