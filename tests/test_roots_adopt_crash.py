@@ -15,7 +15,7 @@ from mediastore.journal import Bound, Held
 from .conftest import keys_left, names_left
 from .lab import CLAIM_S, Crash, Fuse, Lab
 from .processes import Once, replace
-from .test_roots_adopt import FORGET, each_copy, restored
+from .test_roots_adopt import FORGET, copied_plainly, copied_with_links, each_copy, restored
 
 # --- what waited to be deleted
 
@@ -68,6 +68,74 @@ def test_a_deletion_that_was_cut_short_before_the_copy_ends_and_never_takes_a_fo
         assert keys_left(lab.client, lab.namespace) == set(), number
         left = [name for name in names_left(lab.root) if not name.startswith("parked/")]
         assert left == [], number
+
+
+@pytest.mark.parametrize("after", [False, True])
+@pytest.mark.parametrize("copy", [None, copied_plainly, copied_with_links])
+def test_what_a_dead_worker_of_a_forgotten_root_was_deleting_is_nobodys_and_not_hidden(
+    labs, copy, after
+):
+    for number, lab in enumerate(labs):
+        worker = lab.process()
+        worker.store(lab.file("a.jpg", "ours"), scope="s")
+        (root,) = worker._blobs.roots()
+        with lab.fused(Fuse(at=number, after=after)) as process:
+            try:
+                process.release_all("s")
+            except Crash as crash:
+                stopped = str(crash)
+            else:
+                assert number > 8
+                return
+        names = [each for each in lab.root.rglob("*") if each.is_file()]
+        there = any(each.read_text() == "ours" for each in names)
+        worker.forget_root(root, even_here=True)
+        if copy:
+            restored(lab.root, copy)
+
+        done = lab.newcomer().adopt_root(lab.root)
+        lab.settle()
+
+        parked = [path.read_text() for path in lab.process()._blobs.parked()]
+        assert len(parked) == done.parked, stopped
+        assert {*parked, *lab.files().values()} == ({"ours"} if there else set()), stopped
+        lab.process().release_all("s")
+        lab.settle()
+        assert [n for n in names_left(lab.root) if not n.startswith("parked/")] == [], stopped
+        assert keys_left(lab.client, lab.namespace) == set(), stopped
+
+
+def test_what_stood_at_a_path_and_was_claimed_is_parked_with_all_that_is_in_it(lab):
+    process = lab.process()
+    process.stats()
+    claim = lab.root / ".mediastore" / "quarantine" / ("t" * 22)
+    (claim / ("b" * 22) / "album").mkdir(parents=True)
+    (claim / ("b" * 22) / "album" / "theirs.jpg").write_text("theirs")
+    (claim / ("u" * 22)).mkdir()
+    (claim / ("u" * 22) / ("c" * 22 + ".held")).write_text("last name")
+    restored(lab.root)
+
+    done = lab.newcomer().adopt_root(lab.root)
+
+    assert (done.removed, done.parked) == (0, 2)
+    parked = lab.root / ".mediastore" / "parked"
+    assert (parked / ("b" * 22) / "album" / "theirs.jpg").read_text() == "theirs"
+    assert (parked / ("c" * 22 + ".held")).read_text() == "last name"
+    assert not claim.exists()
+
+
+def test_what_a_claim_that_is_known_was_deleting_is_left_to_a_sweeper(lab):
+    lab.process().store(lab.file("a.jpg", "ours"), scope="s")
+    with lab.fused(Fuse(at=4, after=True)) as worker, pytest.raises(Crash):
+        worker.release_all("s")
+    before = names_left(lab.root)
+    assert any(name.endswith(".held") for name in before)
+
+    assert lab.newcomer().adopt_root(lab.root).removed == 0
+
+    assert names_left(lab.root) == before
+    lab.settle()
+    assert (lab.files(), lab.leftovers()) == ({}, [])
 
 
 # --- stopped halfway

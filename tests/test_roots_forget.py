@@ -316,3 +316,70 @@ def test_a_forgetting_that_was_stopped_anywhere_is_finished_by_the_next(clients,
             assert (known.blobs, live.id != "") == (1, True)
             assert len(lab.files()) == 41
             assert len(names_left(lab.root)) == 41
+
+
+def stopped_halfway(lab, process):
+    """Stop a forgetting after its first script, with more waiting than one script gives up."""
+    for name in range(70):
+        process.store(lab.file(f"{name}.jpg", "four"), scope=f"s{name // 8}")
+    for scope in range(9):
+        process.release_all(f"s{scope}", wait=False)
+    with (
+        lab.fused(Fuse(at=0, after=True)) as operator,
+        pytest.raises(Crash, match="after forget"),
+    ):
+        operator.forget_root(root_of(process), even_here=True)
+    return root_of(process)
+
+
+def test_a_forgetting_that_was_stopped_is_finished_by_a_sweep_elsewhere(lab, clients, tmp_path):
+    there = Lab(clients, tmp_path / "far")
+    there.namespace = lab.namespace
+    there.settings = replace(there.settings, namespace=lab.namespace)
+    root = stopped_halfway(there, there.process())
+    near = lab.process()
+    (known,) = [each for each in near.roots() if each.root == root]
+    assert (known.lost, known.waiting > 0) == (32, True)
+
+    lost = []
+    asked = near._ask
+
+    def ask(step):
+        answer = asked(step)
+        if getattr(step, "script", "") == "forget":
+            lab.pass_time(10)
+            lost.append(answer.blobs)
+        return answer
+
+    near._ask = ask
+    near.sweep(budget=5)
+    assert lost == [32]  # its time was up
+    near.sweep()
+    assert lost == [32, 6]
+
+    (known,) = [each for each in near.roots() if each.root == root]
+    assert (known.lost, known.waiting, known.blobs) == (70, 0, 0)
+    assert (near.stats().lost_blobs, near.stats().lost_bytes) == (70, 280)
+    assert keys_left(lab.client, lab.namespace) == set()
+    assert (len(there.files()), root in near.stats().roots) == (70, False)
+
+
+def test_a_sweep_does_not_forget_a_root_that_was_adopted_meanwhile(lab, clients, tmp_path):
+    there = Lab(clients, tmp_path / "far")
+    there.namespace = lab.namespace
+    there.settings = replace(there.settings, namespace=lab.namespace)
+    root = stopped_halfway(there, there.process())
+    near, asked = lab.process(), None
+
+    def ask(step):
+        if getattr(step, "script", "") == "forget":
+            there.newcomer().adopt_root(there.root)
+        return asked(step)
+
+    asked, near._ask = near._ask, ask
+    near.sweep()
+
+    (known,) = [each for each in near.roots() if each.root == root]
+    assert (known.lost, known.forgotten_at) == (32, None)
+    there.settle()
+    assert len(there.files()) == 32

@@ -173,7 +173,10 @@ class Rebind(Step[tuple[Bound, ...]]):
 
 @dataclass(frozen=True, slots=True)
 class HeldBlobs(Step[tuple[str, ...]]):
-    """Name the blobs that have a second name in a directory that is being adopted; in `new/` as well if it is a copy."""
+    """Name the blobs that have a second name in a directory that is being adopted, or that a claim was deleting there.
+
+    In `new/` as well if it is a copy.
+    """
 
     path: str
     copied: bool

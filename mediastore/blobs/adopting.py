@@ -1,8 +1,9 @@
 """Adopting a directory as a root: finding each registered file in it, and giving it a second name again.
 
 A copied or restored tree has other inode numbers. What shows that a file is the registered one is its second
-name: the same inode where the copy kept hard links, the same bytes where it did not. Without one, the size that was
-recorded must do, and the time where it was recorded. Nobody else acts in the directory meanwhile: its marker is wrong.
+name: the same inode where the copy kept hard links, the same bytes where it did not. A file that never had one is known
+by its size and time, as it was before; a borrowed one, which is never deleted, by its size. Nothing else is taken for
+ours: a release would destroy it. Nobody else acts in the directory meanwhile: its marker is wrong.
 """
 
 from __future__ import annotations
@@ -11,6 +12,7 @@ import contextlib
 import errno
 import logging
 import os
+import re
 import stat
 from itertools import count
 from typing import TYPE_CHECKING, Final
@@ -19,7 +21,7 @@ from mediastore.journal import Bound, Placed
 
 from . import posix
 from .deleting import held_name
-from .root import HELD, NEW, PARKED, make_homes
+from .root import HELD, NEW, PARKED, QUARANTINE, make_homes
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -29,6 +31,7 @@ logger = logging.getLogger("mediastore")
 _NOT_THERE: Final = frozenset({errno.ENOENT, errno.ENOTDIR, errno.ELOOP, errno.EXDEV})
 _READ: Final = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
 _CHUNK: Final = 1 << 20
+_CLAIMED: Final = re.compile(r"[A-Za-z0-9_-]{22}(\.held)?")
 
 
 @contextlib.contextmanager
@@ -93,8 +96,9 @@ def _is_registered(blob: Placed, kept: dict[str, str], seen: os.stat_result) -> 
     if kept:
         return any(relation != "other" for relation in kept.values())
     kind, _, rest = blob.identity.partition(":")
-    same_time = kind != "stat" or blob.unbound or rest.endswith(f":{seen.st_mtime_ns}")
-    return seen.st_size == blob.size and same_time
+    if kind == "stat":
+        return rest.partition(":")[2] == f"{seen.st_size}:{seen.st_mtime_ns}"
+    return kind == "inode" and seen.st_size == blob.size
 
 
 def _same_bytes(fd: int, held: str, parent: int, name: str) -> bool:
@@ -147,25 +151,51 @@ def held_blobs(fd: int, *, copied: bool) -> tuple[str, ...]:
 
 def _held(fd: int, *, copied: bool) -> list[tuple[str, str]]:
     places = (HELD, NEW) if copied else (HELD,)
-    return [(place, name) for place in places for name in posix.names(place, at=fd)]
+    found = [(place, name) for place in places for name in posix.names(place, at=fd)]
+    for token in posix.names(QUARANTINE, at=fd):
+        found += _claimed(fd, f"{QUARANTINE}/{token}")
+    return found
+
+
+def _claimed(fd: int, directory: str) -> list[tuple[str, str]]:
+    """What a claim was deleting; a worker that died while it took claims over left their directories in its own."""
+    found: list[tuple[str, str]] = []
+    with contextlib.suppress(FileNotFoundError, NotADirectoryError):
+        for name in posix.names(directory, at=fd):
+            inner = _is_claims(fd, f"{directory}/{name}")
+            found += _claimed(fd, f"{directory}/{name}") if inner else [(directory, name)]
+    return found
+
+
+def _is_claims(fd: int, path: str) -> bool:
+    """Whether this is the directory of a claim, and not one that stood at a blob's path."""
+    seen = posix.look_or_none(path, at=fd)
+    if seen is None or not stat.S_ISDIR(seen.st_mode):
+        return False
+    return all(_CLAIMED.fullmatch(name) for name in posix.names(path, at=fd))
 
 
 def unhold(fd: int, blobs: frozenset[str], *, copied: bool) -> tuple[int, int]:
     """Let the second names of these blobs go; return how many were removed, and how many parked."""
-    gone = [
-        _let_go(fd, f"{place}/{name}")
-        for place, name in _held(fd, copied=copied)
-        if name.split(".")[0] in blobs
-    ]
+    nobodys = [each for each in _held(fd, copied=copied) if each[1].split(".")[0] in blobs]
+    gone = [_let_go(fd, f"{place}/{name}") for place, name in nobodys]
+    for place in {place for place, _ in nobodys}:
+        while place.startswith(f"{QUARANTINE}/"):
+            # What is not empty is a sweeper's still.
+            with contextlib.suppress(OSError):
+                posix.remove_directory(place, at=fd)
+            place = os.path.dirname(place)  # noqa: PLW2901
     return gone.count("removed"), gone.count("parked")
 
 
 def _let_go(fd: int, name: str, *, duplicate: bool = False) -> str:
     """Remove a second name; the only name of bytes that nothing else holds is parked."""
     seen = posix.look_or_none(name, at=fd)
-    if seen is None or not stat.S_ISREG(seen.st_mode):
+    if seen is None:
         return ""
-    if seen.st_nlink == 1 and not duplicate:
+    if not stat.S_ISREG(seen.st_mode) and not name.startswith(QUARANTINE):
+        return ""
+    if not stat.S_ISREG(seen.st_mode) or (seen.st_nlink == 1 and not duplicate):
         park(fd, name)
         return "parked"
     with contextlib.suppress(FileNotFoundError):

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Final
 
 from mediastore import blobs
 from mediastore.errors import BlobsUnavailable
-from mediastore.index import changes, reads
+from mediastore.index import changes, reads, roots as hosts
 from mediastore.index.steps import BATCH, REPLAY_WINDOW_MS
 from mediastore.model import Duration, Released, Swept, check_scope, parse_duration
 
@@ -188,7 +188,7 @@ def sweep(
     deadline = float("inf") if seconds is None else (yield from blobs.Elapsed()) + seconds
     tally, worked = _Tally(), False
     while True:
-        due = yield from reads.due(tuple(roots))
+        due = yield from reads.due(tuple(roots), forgotten=tidy)
         expiring = due.expiry and expiry
         if not (expiring or due.closed or due.roots) or (yield from blobs.Elapsed()) > deadline:
             break
@@ -205,8 +205,10 @@ def sweep(
                 progress = True
         if not (expiring or due.closed or progress):
             break  # a root that cannot be written now must not keep us busy
-    for root in roots if tidy else ():
-        yield from _tidy(root)
+    if tidy:
+        yield from _finish_forgetting(ctx, due.forgotten, deadline)
+        for root in roots:
+            yield from _tidy(root)
     return (yield from _swept(tally, worked=worked))
 
 
@@ -223,6 +225,15 @@ def _swept(tally: _Tally, *, worked: bool) -> Flow[Swept]:
         left,
         tally.failed,
     )
+
+
+def _finish_forgetting(ctx: Context, forgotten: tuple[str, ...], deadline: float) -> Flow[None]:
+    """Go on with roots whose forgetting was stopped halfway: nobody claims what waits there, so it would wait for ever."""
+    for root in forgotten:
+        while (yield from blobs.Elapsed()) <= deadline:
+            batch = yield from hosts.forget(root, ctx.new_id(), begun=True)
+            if not batch.left:
+                break
 
 
 def _tidy(root: str) -> Flow[int]:

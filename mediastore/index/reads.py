@@ -105,30 +105,39 @@ def blob_state(root: str, blob: str) -> Read[BlobState | None]:
 
 @dataclass(frozen=True, slots=True)
 class Due:
-    """What there is to do now: whether refs are due, scopes that are closed, roots with due trash."""
+    """What there is to do now: whether refs are due, scopes that are closed, roots with due trash.
+
+    Attributes:
+        forgotten: Roots that are forgotten, and not to the end: they leave `roots` when nothing waits there any more.
+    """
 
     expiry: bool
     closed: tuple[str, ...]
     roots: tuple[str, ...]
+    forgotten: tuple[str, ...] = ()
 
 
-def due(roots: Sequence[str]) -> Read[Due]:
-    """Look whether anything is due; one round trip, whatever is stored."""
+def due(roots: Sequence[str], *, forgotten: bool = False) -> Read[Due]:
+    """Look whether anything is due; one round trip, whatever is stored. `forgotten`: look for half forgotten roots too."""
 
     def build(p: str, _: Marks) -> list[tuple[str | int, ...]]:
         first = [
             ("ZRANGE", f"{p}{name}", 0, 0, "WITHSCORES")
             for name in ("expiry", *(f"trash:{r}" for r in roots))
         ]
-        return [("ZRANGE", f"{p}closed", 0, 7), *first]
+        given_up = [("HKEYS", f"{p}lost"), ("HKEYS", f"{p}roots")] if forgotten else []
+        return [("ZRANGE", f"{p}closed", 0, 7), *first, *given_up]
 
     def parse(_: Marks, replies: list[Any], now_ms: int) -> Due:
-        ripe = [bool(s) and s[0][1] <= now_ms for s in map(scored, replies[1:])]
+        firsts, given_up = replies[1 : 2 + len(roots)], replies[2 + len(roots) :]
+        ripe = [bool(s) and s[0][1] <= now_ms for s in map(scored, firsts)]
+        lost, known = ({text(r) for r in reply} for reply in given_up or ((), ()))
         closed = tuple(decode_scope(text(scope)) for scope in replies[0])
         return Due(
             ripe[0],
             closed,
             tuple(root for root, is_due in zip(roots, ripe[1:], strict=True) if is_due),
+            tuple(sorted(lost & known)),
         )
 
     return Read(build, parse, timed=True)

@@ -122,15 +122,15 @@ class GivenUp:
         return Forgotten(root, self.place, from_ms(self.at_ms), blobs, size_bytes)
 
 
-def forget(root: str, op: str) -> Command[GivenUp]:
-    """Forget a root, and give up the next blobs that wait in its trash."""
+def forget(root: str, op: str, *, begun: bool = False) -> Command[GivenUp]:
+    """Forget a root, and give up the next blobs that wait in its trash; `begun`: only one that is forgotten already."""
 
     def parse(reply: Any) -> GivenUp:
         a = from_json(reply)
         ms, place = forgotten_words(a["words"]) if a["words"] else (0, "")
         return GivenUp(bool(a["known"]), place, ms, a["blobs"], a["bytes"], a["left"])
 
-    return Command("forget", (root, BATCH), parse, op, unrooted=True)
+    return Command("forget", (root, BATCH, int(begun)), parse, op, unrooted=True)
 
 
 def adopt(root: str, place: str, op: str) -> Command[int]:

@@ -3,17 +3,18 @@
 -- KEYS[1] prefix  "mediastore:{bots}:"
 -- ARGV[4] root    id   the root whose host will not come back
 -- ARGV[5] limit   int  most blobs to give up, 1..64
+-- ARGV[6] begun   int  1 to go on only if the root is forgotten already: it may have been adopted since the caller looked
 --
 -- Returns {known = 0 or 1, words = "when place", blobs, bytes, left}. Once nothing is left it leaves `roots` as well.
 -- Claims of that root are ended with their blobs: a late worker's acknowledgement counts nothing.
 -- Twice with one op: the same answer. Cost: O(limit * log trash).
 
-local root, limit = ARGV[4], int(ARGV[5], 1, 64)
+local root, limit, begun = ARGV[4], int(ARGV[5], 1, 64), int(ARGV[6], 0, 1)
 local roots, lost, stats = expect("hash", "roots"), expect("hash", "lost"), expect("hash", "stats")
 local trash, paths, stuck = expect("zset", "trash:" .. root), expect("hash", "path:" .. root), expect("hash", "stuck")
 local answer = { known = 1, blobs = 0, bytes = 0, words = redis.call("HGET", lost, root) }
 local place = redis.call("HGET", roots, root)
-if not answer.words and not place then return finish({ known = 0, words = "", blobs = 0, bytes = 0, left = 0 }) end
+if not answer.words and (begun == 1 or not place) then return finish({ known = 0, words = "", blobs = 0, bytes = 0, left = 0 }) end
 
 local ids = redis.call("ZRANGE", trash, 0, limit - 1)
 local known, wanted, claims, current = {}, {}, {}, {}
