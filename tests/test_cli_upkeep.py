@@ -275,7 +275,7 @@ def test_doctor_exits_with_5_only_for_a_problem(cat, bot):
     assert "ok       eviction: noeviction\n" in well.stdout
     assert ill.exit_code == 5
     assert "problem  root /etc: " in ill.stdout
-    assert "\n         -> Use the directory" in ill.stdout
+    assert "\n         -> A root is a directory of its own" in ill.stdout
 
 
 def test_doctor_tells_findings_in_json(cat, bot):

@@ -369,14 +369,15 @@ def test_a_sweep_does_not_forget_a_root_that_was_adopted_meanwhile(lab, clients,
     there.namespace = lab.namespace
     there.settings = replace(there.settings, namespace=lab.namespace)
     root = stopped_halfway(there, there.process())
-    near, asked = lab.process(), None
+    near = lab.process()
+    asked = near._ask
 
     def ask(step):
         if getattr(step, "script", "") == "forget":
             there.newcomer().adopt_root(there.root)
         return asked(step)
 
-    asked, near._ask = near._ask, ask
+    near._ask = ask
     near.sweep()
 
     (known,) = [each for each in near.roots() if each.root == root]

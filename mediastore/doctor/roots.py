@@ -5,7 +5,6 @@ from __future__ import annotations
 import contextlib
 import os
 import pwd
-import socket
 import stat
 import tempfile
 import time
@@ -56,7 +55,9 @@ def findings(
     """
     paths = settings.roots or (str(default_root()),)
     namespace = settings.namespace
-    each = [found for path in paths for found in _root(path, namespace, recorded, lost or {})]
+    places = {root: place.partition(":") for root, place in recorded.items()}
+    mine = {root: path for root, (host, _, path) in places.items() if host == settings.called}
+    each = [found for path in paths for found in _root(path, namespace, mine, lost or {})]
     return [*each, *_nested(paths)]
 
 
@@ -182,9 +183,8 @@ def _unmarked(name: str, path: str, real: str, recorded: Mapping[str, str]) -> I
 
 def _strangers(name: str, real: str, root: str, recorded: Mapping[str, str]) -> Iterator[Finding]:
     """Another root was last seen at this very place: what is mounted here, or is not, may be the wrong thing."""
-    here = f"{socket.gethostname()}:{real}"
     for other, place in recorded.items():
-        if place == here and other != root:
+        if place == real and other != root:
             now = f"it is root {root}" if root else "it has no marker"
             detail = f"root {other} was last seen here, and now {now}: is something not mounted?"
             advice = "Mount what belongs here before anything is stored; the other root's files are out of reach."
