@@ -117,7 +117,7 @@ STEPS = {
     "acknowledge": changes.acknowledge("root", ident("t8"), "op", [Outcome(ident("b8"), 1)]),
     "refuse": changes.refuse(ident("new"), ident("newb")),
     "forget": roots.forget("root", "op"),
-    "adopt": roots.adopt("root", "host:/new", "op"),
+    "adopt": roots.adopt("root", "host:/new", "op", copied=True),
     "rebind": roots.rebind("root", "host:/media", "op", [REBOUND]),
     "roots": roots.listing(),
     "identity_of": roots.identity_of("root", "1.jpg", ident("b1")),
@@ -158,7 +158,7 @@ LOOKS_AT = {
     "refuse": "clock ref:new gone:new",
     "forget": "blob:b6 blob:b7 blob:b8 blob:b9 claim:t6 claim:t8 claim:t9 clock left:cut lost path:root"
     " roots stats stuck trash:root op:op",
-    "adopt": "clock lost roots seq op:op",
+    "adopt": "clock lost older:root roots seq op:op",
     "rebind": "blob:b1 clock roots op:op",
     "roots": "clock lost roots stats trash:root trash:last trash:gone",
     "identity_of": "path:root blob:b1",

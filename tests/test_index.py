@@ -157,7 +157,7 @@ GOOD = {
     "claim": ("root", "token", 64, 1000),
     "acknowledge": ("root", "token0", 1, "blob", 1, ""),
     "forget": ("root", 64, 0),
-    "adopt": ("root", "host:/media"),
+    "adopt": ("root", "host:/media", 0),
     "rebind": ("root", "host:/old", "whole", "link:1", "link:2"),
     "list": ("s", 0, 64),
 }
@@ -180,6 +180,7 @@ BOUNDS = {
     ("acknowledge", 6): (-1, 65, "x"),
     ("acknowledge", 8): SIZE,
     ("forget", 5): LIMIT,
+    ("adopt", 6): (-1, 2, "x", "", "0.5"),
     ("forget", 6): (-1, 2, "x", "", "0.5"),
     ("list", 5): SIZE,
     ("list", 6): LIMIT,

@@ -221,7 +221,7 @@ def forgotten(lab, process):
     claim(process, "t1", 30_000, ident("b1"))
     process._ask(changes.store(ident("r4"), ident("b4"), "t", HELD, None, MediaMeta()))
     process._ask(roots.forget("root", "forget"))
-    process._ask(roots.adopt("root", "host:/new", "adopt"))
+    process._ask(roots.adopt("root", "host:/new", "adopt", copied=True))
     bound = Bound(ident("b4"), "4.jpg", "link:4", "link:5")
     process._ask(roots.rebind("root", "host:/new", "rebind", [bound]))
 

@@ -191,3 +191,27 @@ def test_what_was_missing_is_found_by_adopting_again(store, at, cat, media):
 
     assert at(media).resolve(ref) == cat
     assert at(media).release_all("s").deleted == 1
+
+
+@pytest.mark.parametrize("copied", [False, True])
+def test_what_a_replaced_file_was_known_by_counts_only_where_it_was(
+    store, at, cat, media, make_file, settings, client, copied
+):
+    """Else a new file that gets its inode number would be taken for it, and nothing would hold the new one."""
+    store.store(cat, scope="old", ttl="never")
+    make_file("next.jpg", b"the next").replace(cat)
+    store.store(cat, scope="next", ttl="never")
+    (root,) = store.stats().roots
+    older = f"{prefix(settings.namespace)}older:{root}"
+    assert client.hlen(older) == 1
+    if copied:
+        restored(media)
+
+    store.adopt_root(media)
+
+    assert client.exists(older) == (not copied)
+    again = at(media)
+    for scope in ("old", "next"):
+        again.release_all(scope)
+    assert (cat.exists(), again.stats().trash, names_left(media)) == (False, 0, [])
+    assert not client.exists(older)

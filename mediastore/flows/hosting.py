@@ -69,7 +69,7 @@ def adopt(ctx: Context, path: str, host: str) -> Flow[Adopted]:
             path, f"root {found.root} stands at {before} on this host, and a root is one directory"
         )
     place = f"{host}:{found.path}"
-    seq = yield from roots.adopt(found.root, place, ctx.new_id())
+    seq = yield from roots.adopt(found.root, place, ctx.new_id(), copied=bool(found.fault))
     if not seq:
         raise InvalidRoot(path, f"the index does not know its root {found.root}")
     bound = yield from _rebind(ctx, found, place)

@@ -133,9 +133,13 @@ def forget(root: str, op: str, *, begun: bool = False) -> Command[GivenUp]:
     return Command("forget", (root, BATCH, int(begun)), parse, op, unrooted=True)
 
 
-def adopt(root: str, place: str, op: str) -> Command[int]:
-    """Say where a root is from now on; returns the seq up to which everything was said before, 0 for an unknown root."""
-    return Command("adopt", (root, place), lambda r: int(from_json(r)["seq"]), op, unrooted=True)
+def adopt(root: str, place: str, op: str, *, copied: bool) -> Command[int]:
+    """Say where a root is from now on; returns the seq up to which everything was said before, 0 for an unknown root.
+
+    `copied`: its marker was made in another directory, so the inode numbers of replaced files are forgotten.
+    """
+    args = (root, place, int(copied))
+    return Command("adopt", args, lambda r: int(from_json(r)["seq"]), op, unrooted=True)
 
 
 @dataclass(frozen=True, slots=True)
