@@ -334,7 +334,8 @@ def test_a_child_gets_our_settings_and_nobody_elses(monkeypatch, tmp_path):
     env = environment(tmp_path, namespace="demo")
 
     ours = {name: text for name, text in env.items() if name.startswith(("MEDIASTORE_", "CELERY"))}
-    assert (ours, env["TMPDIR"]) == ({"MEDIASTORE_NAMESPACE": "demo"}, str(tmp_path))
+    health = {"MEDIASTORE_HEALTH_DIR": f"{tmp_path}/health"}
+    assert (ours, env["TMPDIR"]) == ({"MEDIASTORE_NAMESPACE": "demo"} | health, str(tmp_path))
     first, *others = env["PYTHONPATH"].split(os.pathsep)
     assert Path(first, "mediastore", "demo").is_dir()
     assert others == [str(Path("relative").absolute()), str(tmp_path)]
