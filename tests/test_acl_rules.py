@@ -95,7 +95,9 @@ def file_of_users(path, guarded, *words):
     return {"aclfile": str(path), "requirepass": "of-no-effect"}, done
 
 
-@pytest.mark.parametrize("admin", [(), ("--admin-password-from-env", "ADMIN")])
+@pytest.mark.parametrize(
+    "admin", [pytest.param((), marks=pytest.mark.torture), ("--admin-password-from-env", "ADMIN")]
+)
 def test_a_server_with_the_printed_acl_file_lets_in_its_users_and_nobody_else(
     admin, guarded, settings, tmp_path, monkeypatch
 ):

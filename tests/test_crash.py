@@ -185,11 +185,17 @@ def test_a_crash_at_any_call_leaves_nothing_after_the_sweeps(
     assert points >= 2
 
 
-TWICE = [s for s in SCENARIOS if s.name in {"release", "release a tree", "sweep what has expired"}]
+#: The two others of the same kind take ten seconds more.
+LONG = {"release a tree", "sweep what has expired"}
+TWICE = [
+    pytest.param(s, id=s.name, marks=[pytest.mark.torture] if s.name in LONG else [])
+    for s in SCENARIOS
+    if s.name in {"release", *LONG}
+]
 
 
 @pytest.mark.parametrize("lane", ["real"], indirect=True)
-@pytest.mark.parametrize("scenario", TWICE, ids=lambda s: s.name)
+@pytest.mark.parametrize("scenario", TWICE)
 def test_a_second_crash_in_the_sweep_that_takes_over_leaves_nothing_either(
     scenario: Scenario, make_lab: Callable[[], Lab]
 ) -> None:

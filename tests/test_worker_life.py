@@ -99,6 +99,7 @@ def test_a_worker_killed_in_mid_sweep_is_replaced_by_another_that_has_its_tick(s
     print(f"replaced within {took_s:.1f} s")
 
 
+@pytest.mark.torture  # thirteen seconds
 def test_the_tick_of_a_live_worker_is_not_given_to_another(seldom, stall):
     fleet = seldom()
     stalled(fleet, stall)
@@ -112,6 +113,7 @@ def test_the_tick_of_a_live_worker_is_not_given_to_another(seldom, stall):
     fleet.until(lambda: idle(fleet))
 
 
+@pytest.mark.torture  # thirteen seconds
 def test_the_processes_of_a_worker_are_replaced_after_so_many_ticks(fleet_of):
     fleet = fleet_of(worker_max_tasks=2, worker_concurrency=1)
     worker = fleet.worker()
