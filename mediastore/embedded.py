@@ -182,11 +182,6 @@ class EmbeddedServer:
         """The index's URL for redis-py; known once the server has started."""
         return f"unix://{quote(self.socket_path)}?db=0"
 
-    @property
-    def celery_url(self) -> str:
-        """The broker's URL for Celery; another database, so that neither sees the other's keys."""
-        return f"redis+socket://{quote(self.socket_path)}?virtual_host=1"
-
     def start(self) -> None:
         """Start the server, or adopt the one that lives here; return when it answers.
 

@@ -240,7 +240,11 @@ class Settings:
         Raises:
             InvalidSettings: a value cannot be used, or `env_file` cannot be read.
         """
-        said = gather(os.environ if environ is None else environ, env_file)
+        return cls.of(gather(os.environ if environ is None else environ, env_file))
+
+    @classmethod
+    def of(cls, said: Mapping[str, Said]) -> Self:
+        """Return the settings that `gather` found said. Raises InvalidSettings as `from_env`."""
         values: dict[str, Any] = {name: _from_text(name, each.text) for name, each in said.items()}
         return cls(**values)
 

@@ -11,7 +11,8 @@ from pathlib import Path
 import kombu
 import pytest
 
-from mediastore import embedded
+from mediastore import Settings, embedded
+from mediastore.celery import broker_url
 from mediastore.embedded import NO_ENGINE, EmbeddedServer, Engine, find_engine
 from mediastore.errors import IndexUnavailable
 
@@ -207,7 +208,8 @@ def test_clients_understand_both_urls(make, client, tmp_path, name):
     server.start()
 
     client(server.url).set("index", "here")
-    with kombu.Connection(server.celery_url) as broker:
+    apart = Settings(redis_url=server.url.replace("db=0", "db=1"))
+    with kombu.Connection(broker_url(apart)) as broker:
         queue = broker.SimpleQueue("tasks")
         queue.put("sweep")
         queue.close()

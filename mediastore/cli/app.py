@@ -6,7 +6,7 @@ import logging
 import os
 import sys
 import traceback
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -47,9 +47,19 @@ class Session:
         """
         from mediastore.settings import Settings
 
-        variables = {**os.environ, **self.options().variables}
-        settings = Settings.from_env(variables, env_file=self.found_env_file())
-        return replace(settings, roots=self.roots) if self.roots else settings
+        return Settings.of(self.said())
+
+    def said(self) -> dict[str, Said]:
+        """Return what was said of each setting, and where; a setting that nobody mentions is not in it.
+
+        Raises:
+            InvalidSettings: the env file cannot be read.
+        """
+        from mediastore.settings import gather
+
+        options = self.options()
+        said = gather({**os.environ, **options.variables}, self.found_env_file())
+        return said | options.said
 
     def found_env_file(self) -> Path | None:
         """Return the file of settings: the one that was named, else .env where there is one."""
@@ -57,13 +67,16 @@ class Session:
 
     def options(self) -> Options:
         """Return the settings that the options gave."""
-        from mediastore.settings import PREFIX, Said
+        from mediastore.settings import PREFIX, Said, Settings
 
         given = {"redis_url": self.redis_url, "namespace": self.namespace}
         texts = {name: text for name, text in given.items() if text is not None}
         variables = {f"{PREFIX}{name.upper()}": text for name, text in texts.items()}
         said = {name: Said(text, f"--{name.replace('_', '-')}") for name, text in texts.items()}
         if self.roots:
+            Settings(
+                roots=self.roots
+            )  # refuses what joining them would hide: an empty name, a separator
             said["roots"] = Said(os.pathsep.join(self.roots), "--root")
         return Options(variables, said)
 
@@ -193,10 +206,14 @@ def settings_of(ctx: typer.Context, *, as_json: bool) -> Settings:
     Raises:
         InvalidSettings: a setting cannot be used.
     """
+    talk(ctx, as_json=as_json)
     session: Session = ctx.obj
-    # A program that asked for JSON finds nothing else on stderr than the error object.
-    log(logging.DEBUG if session.debug else logging.CRITICAL if as_json else logging.WARNING)
     return session.settings()
+
+
+def talk(ctx: typer.Context, *, as_json: bool) -> None:
+    """Let the library talk, or not: who asked for JSON finds nothing on stderr but the error object."""
+    log(logging.DEBUG if ctx.obj.debug else logging.CRITICAL if as_json else logging.WARNING)
 
 
 def new() -> typer.Typer:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import logging
-import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -13,7 +12,7 @@ import typer
 
 from mediastore.errors import MediaStoreError
 from mediastore.reference import as_text, described, effective
-from mediastore.settings import Said, Settings, gather
+from mediastore.settings import Said, Settings
 
 from .app import Json, Session, describe, tell
 from .output import note, print_json, printable, show_table
@@ -77,20 +76,18 @@ def config(
     settings: Settings | None = None
     error: MediaStoreError | None = None
     with heard.alone():
-        said = gather({**os.environ, **session.options().variables}, session.found_env_file())
+        said = session.said()
         try:
-            settings = session.settings()
+            settings = Settings.of(said)
         except MediaStoreError as wrong:
             error = wrong
-    said |= session.options().said
-    warnings = list(dict.fromkeys(heard.words))  # both readings warned
     shown = [each for each in _shown(said, settings) if not changed or each.origin != DEFAULT]
     if as_json:
-        found: dict[str, Any] = {"settings": shown, "warnings": warnings}
+        found: dict[str, Any] = {"settings": shown, "warnings": heard.words}
         print_json({**found, "error": describe(error)} if error else found)
     else:
         show_table(("setting", "value", "origin"), [(s.name, s.value, s.origin) for s in shown])
-        for words in warnings:
+        for words in heard.words:
             note(f"warning: {words}")
     if error is not None:
         raise typer.Exit(tell(error, as_json=as_json))

@@ -5,12 +5,11 @@ from __future__ import annotations
 import os
 import signal
 from datetime import UTC, datetime
-from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from .app import Json, settings_of
+from .app import Json, talk
 from .output import note, print_json, printable, put, show_table
 
 if TYPE_CHECKING:
@@ -37,6 +36,7 @@ def up(
       mediastore up --detach
     """
     from mediastore import supervisor
+    from mediastore.settings import Settings
     from mediastore.state import Running
     from mediastore.supervisor.up import Log
 
@@ -47,34 +47,24 @@ def up(
     with fleet.locked():
         # What a killed supervisor left says where its server was, and that may be gone.
         Running.remove(fleet.directory)
-        settings = settings_of(ctx, as_json=False)
-        ours = not _names_a_server(ctx)
+        talk(ctx, as_json=False)
+        said = ctx.obj.said()
+        settings, ours = Settings.of(said), "redis_url" not in said
         number = supervisor.Supervisor(fleet, settings, own_server=ours, say=Log()).run()
     raise typer.Exit(130 if number == signal.SIGINT else 0)
 
 
-def _names_a_server(ctx: typer.Context) -> bool:
-    from mediastore.settings import gather
-
-    env_file = ctx.obj.env_file or (Path(".env") if Path(".env").is_file() else None)
-    return ctx.obj.redis_url is not None or "redis_url" in gather(os.environ, env_file)
-
-
 def _in_background(ctx: typer.Context, fleet: Any) -> None:
     from mediastore import supervisor
-    from mediastore.settings import PREFIX
 
     said = ctx.obj
-    arguments = ["--namespace", said.namespace] if said.namespace is not None else []
-    arguments += [word for root in said.roots for word in ("--root", root)]
+    arguments = [word for root in said.roots for word in ("--root", root)]
     arguments += ["--env-file", str(said.env_file)] if said.env_file else []
     arguments += ["--debug"] if said.debug else []
-    environ = dict(os.environ)
-    if said.redis_url is not None:
-        environ[f"{PREFIX}REDIS_URL"] = said.redis_url
     if fleet.supervisor is not None:
         put(f"mediastore up runs already, as process {fleet.supervisor}")
         return
+    environ = {**os.environ, **said.options().variables}
     running = supervisor.detach(fleet, arguments, environ)
     put(f"mediastore up runs as process {running.pid}; its log is {printable(str(fleet.log))}")
     note("`mediastore status` shows it, `mediastore down` ends it.")

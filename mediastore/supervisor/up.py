@@ -319,7 +319,7 @@ class Supervisor:
         deadline = time.monotonic() + STOP_LIMIT_S
         while any(child.alive for child in self._children) and time.monotonic() < deadline:
             self._listen(0.1)
-        for child in self._children:
+        for child in reversed(self._children):  # beat has ended first
             self._bury(child)
         Running.remove(self._fleet.directory)
         os.close(self._lifeline)
