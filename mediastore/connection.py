@@ -1,177 +1,28 @@
 """How steps reach Redis: one write and its replies on a connection of the user's own client, retried as a whole.
 
 A held connection with packed commands costs two thirds of `redis.get`; retries, TLS, ACL users
-and Sentinel stay redis-py's. Scripts go by digest and survive a flushed script cache; never inside MULTI.
+and Sentinel stay redis-py's.
 """
 
 from __future__ import annotations
 
 import os
 import socket
-import time
 from typing import TYPE_CHECKING, Any, Final
-from weakref import WeakKeyDictionary
 
 from redis import exceptions as redis_errors
 
-from .errors import (
-    Corrupt,
-    IndexUnavailable,
-    IndexVersion,
-    InvalidSettings,
-    MediaStoreError,
-    StaleCommand,
-    StoreFull,
-)
-from .index.roots import was_forgotten
-from .index.steps import FORMAT, REPLAY_WINDOW_MS, Command, Marks, Read, digest, prefix, source
+from .errors import InvalidSettings, MediaStoreError
 from .settings import Settings, mask
+from .speech import Speech, Step, Words, commands_of, translate, unknown_scripts
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
+    from collections.abc import Callable
 
-    from .index.changes import Opened
+    from .index.steps import Marks
 
 #: A bot learns within a second that the server is not there; the round trip itself may take `timeout`.
 _CONNECT_S: Final = 0.8
-#: How long the server's clock, once read, is carried forward by this host's: it drifts by milliseconds in that time.
-_TIME_KEPT_S: Final = 60.0
-
-#: How servers refuse a command for want of rights: by itself; inside a script; inside a script in Redis 7.0.
-_DENIED: Final = ("NOPERM", "ACL failure in script", "The user executing the script can't")
-
-Step = Command[Any] | Read[Any]
-Words = tuple[str | int, ...]
-
-
-class Speech:
-    """What both clients say and how they take the answer; no I/O. One per store."""
-
-    def __init__(self, namespace: str, now: Callable[[], int] | None = None) -> None:
-        """Know the key prefix; `now` (milliseconds) replaces the server's clock in tests."""
-        self.prefix = prefix(namespace)
-        self.now = now
-        self.shebang = True
-        self._marks: WeakKeyDictionary[Any, Marks] = WeakKeyDictionary()
-        self._server_ms = 0.0
-        self._heard = float("-inf")
-        self._rooted = False
-
-    def marks_of(self, connection: Any) -> Marks:
-        """Return what this connection has seen; it starts empty at every (re)connect."""
-        marks = self._marks.get(connection)
-        if marks is None:
-            marks = self._marks[connection] = Marks()
-            connection.register_connect_callback(marks.forget)
-            # fakeredis knows no `#!lua` line.
-            self.shebang = not type(connection).__module__.startswith("fakeredis")
-        return marks
-
-    # --- time
-
-    @property
-    def opened(self) -> bool:
-        """Whether the index was greeted once."""
-        return self._heard > float("-inf")
-
-    def must_open(self, step: Step) -> bool:
-        """Whether the index must be greeted (again) before this step."""
-        if not (self._rooted or step.unrooted):
-            return True
-        if isinstance(step, Command) and step.changes:
-            return time.monotonic() - self._heard > _TIME_KEPT_S
-        return not self.opened
-
-    def heard(self, opened: Opened, roots: Mapping[str, str] | None) -> None:
-        """Take the index's greeting, which named these verified roots; None when it could not.
-
-        Raises:
-            IndexVersion: it is written in another format.
-            InvalidRoot: one of the roots was forgotten.
-        """
-        if opened.format != FORMAT:
-            raise IndexVersion(opened.format, FORMAT)
-        for root, words in opened.forgotten:
-            self._rooted = False  # so that every further call hears it as well
-            raise was_forgotten((roots or {}).get(root, root), root, words)
-        self._rooted = self._rooted or roots is not None
-        self._server_ms, self._heard = float(opened.now_ms), time.monotonic()
-
-    def distrust_time(self) -> None:
-        """Greet the index again before the next change."""
-        self._heard = min(self._heard, time.monotonic() - 2 * _TIME_KEPT_S)
-
-    def _not_after(self, command: Command[Any]) -> str:
-        if not command.changes or command.script == "open":
-            return ""
-        passed_ms = (time.monotonic() - self._heard) * 1000
-        server = (
-            self._server_ms + passed_ms if self.now is None else max(self._server_ms, self.now())
-        )
-        return str(int(server) + REPLAY_WINDOW_MS)
-
-    # --- words
-
-    def by_digest(self, command: Command[Any]) -> Words:
-        """Return the command as it is usually sent."""
-        return ("EVALSHA", digest(command.script, shebang=self.shebang), *self._tail(command))
-
-    def by_text(self, command: Command[Any]) -> Words:
-        """Return the command with the whole script, for a server that does not know it."""
-        return ("EVAL", source(command.script, shebang=self.shebang), *self._tail(command))
-
-    def _tail(self, command: Command[Any]) -> Words:
-        now = "" if self.now is None else str(self.now())
-        return (1, self.prefix, self._not_after(command), now, command.op, *command.args)
-
-    def words(self, step: Step, marks: Marks) -> list[Words]:
-        """Return what one write says; a read's time comes first, so that every answer was true at that time."""
-        if isinstance(step, Command):
-            return [self.by_digest(step)]
-        return [*([("TIME",)] if step.timed else []), *step.build(self.prefix, marks)]
-
-    def understand(self, step: Step, marks: Marks, replies: list[Any]) -> Any:
-        """Return the step's answer.
-
-        Raises:
-            MediaStoreError: the server refused, or the answer is none that our scripts give.
-        """
-        for reply in replies:
-            if isinstance(reply, redis_errors.ResponseError):
-                raise translate(reply)
-        try:
-            if isinstance(step, Command):
-                return step.parse(replies[0])
-            if not step.timed:
-                return step.parse(marks, replies, 0)
-            server = int(replies[0][0]) * 1000 + int(replies[0][1]) // 1000
-            return step.parse(marks, replies[1:], server if self.now is None else self.now())
-        except MediaStoreError:
-            raise
-        except (KeyError, ValueError, TypeError, IndexError, AttributeError) as error:
-            raise Corrupt(
-                f"the index answered what nobody here writes ({type(error).__name__})"
-            ) from None
-
-
-def translate(error: Exception) -> MediaStoreError:
-    """Return the error of ours that says what a redis-py error means, without secrets."""
-    if isinstance(error, UnicodeDecodeError):
-        return Corrupt("the index holds text that is not UTF-8")
-    words = str(error).splitlines()[0][:300] if str(error) else type(error).__name__
-    if isinstance(error, redis_errors.OutOfMemoryError) or "OOM command not allowed" in words:
-        return StoreFull("Redis has no memory left for a new ref (maxmemory)")
-    if "WRONGTYPE" in words or "BADARG" in words or "WRONGKEY" in words:
-        return Corrupt(words.partition(" script: ")[0])
-    if "STALE" in words:
-        return StaleCommand("the command reached Redis later than a minute after it was made")
-    if words.startswith(_DENIED) or isinstance(error, redis_errors.NoPermissionError):
-        return IndexUnavailable(f"Redis refuses this user: {words}")
-    # The asyncio client passes a refused login on as a ConnectionError of these words.
-    refused = "username-password" in words or "already authenticated" in words
-    if refused or isinstance(error, redis_errors.AuthenticationError):
-        return IndexUnavailable("Redis refuses the user name or password")
-    return IndexUnavailable(f"Redis does not answer as it should: {type(error).__name__}: {words}")
 
 
 class Link:
@@ -217,8 +68,11 @@ class Link:
         marks = self._speech.marks_of(connection)
         connected = marks.connected
         replies = self._say(connection, self._speech.words(step, marks))
-        if isinstance(step, Command) and isinstance(replies[0], redis_errors.NoScriptError):
-            replies = self._say(connection, [self._speech.by_text(step)])
+        unknown = unknown_scripts(step, replies)
+        if unknown:
+            texts = [self._speech.by_text(commands_of(step)[i]) for i in unknown]
+            for i, reply in zip(unknown, self._say(connection, texts), strict=True):
+                replies[i] = reply
         if marks.connected != connected:
             # The marks asked for were newer than what the old connection had seen: ask again from the start.
             raise redis_errors.ConnectionError("reconnected in the middle of a call")
@@ -283,8 +137,11 @@ class AsyncLink:
         marks = self._speech.marks_of(connection)
         connected = marks.connected
         replies = await self._say(connection, self._speech.words(step, marks))
-        if isinstance(step, Command) and isinstance(replies[0], redis_errors.NoScriptError):
-            replies = await self._say(connection, [self._speech.by_text(step)])
+        unknown = unknown_scripts(step, replies)
+        if unknown:
+            texts = [self._speech.by_text(commands_of(step)[i]) for i in unknown]
+            for i, reply in zip(unknown, await self._say(connection, texts), strict=True):
+                replies[i] = reply
         if marks.connected != connected:
             raise redis_errors.ConnectionError("reconnected in the middle of a call")
         return marks, replies

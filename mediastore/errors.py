@@ -8,6 +8,7 @@
     ├── NotThere (KeyError)              skip; the thing asked for is not here
     │   ├── RefUnknown · RefGone · BlobMissing
     │   └── WrongHost
+    ├── LeaseLost                        stop using the bytes; take a new lease
     ├── Unavailable                      call again later
     │   ├── IndexUnavailable · StoreFull · StaleCommand (IndexUnavailable)
     │   └── BlobsUnavailable
@@ -20,7 +21,10 @@ Messages are built from fields, so that every error survives pickling (Celery pi
 
 from __future__ import annotations
 
-from typing import Literal
+from typing import TYPE_CHECKING, Literal
+
+if TYPE_CHECKING:
+    from datetime import datetime
 
 Reason = Literal["released", "expired", "deleted"]
 
@@ -174,15 +178,20 @@ class RefGone(NotThere):
     hint = "Register the file again; if it ended too soon, with a longer ttl, or release its scope later."
     http_status = 410
 
-    def __init__(self, ref: str, reason: Reason) -> None:
-        """Keep the ref and what ended it."""
-        MediaStoreError.__init__(self, ref, reason)
+    def __init__(
+        self, ref: str, reason: Reason, when: datetime | None = None, by: str = ""
+    ) -> None:
+        """Keep the ref, what ended it, when (UTC), and which call of whom it was, where that is known."""
+        MediaStoreError.__init__(self, ref, reason, when, by)
         self.ref = ref
         self.reason = reason
+        self.when = when
+        self.by = by
 
     def __str__(self) -> str:
-        """Name the ref and what ended it."""
-        return f"{self.ref} is gone: {self.reason}"
+        """Name the ref, what ended it, when, and by which call."""
+        when = f" at {self.when:%Y-%m-%d %H:%M:%S} UTC" if self.when else ""
+        return f"{self.ref} is gone: {self.reason}{when}{f' by {self.by}' if self.by else ''}"
 
 
 class BlobMissing(NotThere):
@@ -225,6 +234,27 @@ class WrongHost(NotThere):
     def __str__(self) -> str:
         """Name the ref and the root's last known place."""
         return f"{self.ref} lies in root {self.root}, last seen at {self.host or 'an unknown host'}"
+
+
+class LeaseLost(MediaStoreError):
+    """The lease does not hold any more, so the bytes may have been deleted; it never holds again.
+
+    Its deadline passed before a renewal came: the process was stopped, cut off from Redis, or held it for too long.
+    """
+
+    code = "lease_lost"
+    hint = "Do not trust what was read last; resolve the ref again, and take a new lease with a longer ttl."
+    http_status = 409
+
+    def __init__(self, ref: str, detail: str) -> None:
+        """Keep the ref and how the lease was lost, in words."""
+        super().__init__(ref, detail)
+        self.ref = ref
+        self.detail = detail
+
+    def __str__(self) -> str:
+        """Name the ref, and how the lease was lost."""
+        return f"the lease of {self.ref} is lost: {self.detail}"
 
 
 class Unavailable(MediaStoreError):

@@ -258,6 +258,8 @@ class Media:
         size_bytes: As registered.
         expires_at: None means never.
         seq: The place in store order; grows with every ref of the namespace.
+        pinned: Exempt from expiry until it is unpinned.
+        idle_s: Set where the scope, or one above it, ends after so many seconds without activity.
     """
 
     ref: Ref
@@ -273,6 +275,8 @@ class Media:
     seq: int
     blob: str
     identity: str = field(repr=False)
+    pinned: bool = False
+    idle_s: float | None = field(default=None, repr=False)
 
 
 def from_ms(ms: int) -> datetime:
@@ -318,6 +322,7 @@ class Stats:
     `refs` counts refs the index still holds: those of a closed scope leave as they are drained.
     `trash` counts blobs on their way out, `closed` released scopes that are still being drained.
     `lost_blobs` ended in roots that were forgotten: nobody deleted their files.
+    `waiting` are those of the trash whose bytes stay for a while, in grace or under a lease.
     """
 
     refs: int
@@ -334,10 +339,14 @@ class Stats:
     released_bytes: int
     expired_refs: int
     expired_bytes: int
+    deleted_refs: int
+    deleted_bytes: int
     deleted_blobs: int
     freed_bytes: int
     lost_blobs: int
     lost_bytes: int
+    waiting: int
+    waiting_bytes: int
     oldest_trash_s: float
 
 

@@ -15,12 +15,22 @@ from dataclasses import dataclass, fields, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final, Self
 
-from .errors import InvalidRequest, InvalidSettings
-from .model import Duration, Never, parse_duration
+from .errors import InvalidSettings
 from .state import Running, state_directory
+from .values import (
+    NUMBERS,
+    checked_namespaces,
+    checked_roots,
+    from_text,
+    or_none,
+    positive,
+    to_text,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
+
+    from .model import Duration
 
 PREFIX: Final = "MEDIASTORE_"
 #: Variables with our prefix that configure something else.
@@ -31,16 +41,8 @@ _URL = re.compile(r"(redis|rediss|unix)://\S+")
 _BROKER_URL = re.compile(r"[a-z][a-z0-9+.-]*://\S*")
 _SECRET_PARAMETER = re.compile(r"(?i)([?&;](?:\w*pass\w*|\w*secret\w*|\w*token\w*)=)[^&;#]*")
 _LOG_FORMATS: Final = ("text", "json")
-#: The whole numbers, with the least and the most that make sense.
-_NUMBERS: Final = {
-    "retries": (0, 100),
-    "worker_concurrency": (1, 64),
-    "worker_max_tasks": (0, 1_000_000_000),
-}
 #: Where a root has the name of its namespace.
 PLACEHOLDER: Final = "{namespace}"
-_TRUE = {"1", "true", "yes", "on"}
-_FALSE = {"0", "false", "no", "off"}
 #: A claim outliving the replay window could be acknowledged after its records are forgotten (PROTOCOL: W = 60 s).
 _CLAIM_MAX_S = 60.0
 
@@ -70,7 +72,12 @@ class Settings:
         claim: How long a sweeper may take for one batch before another takes it over, 60 s at most.
         release_budget: How long `release_all(wait=True)` drains and deletes before it leaves the rest to a sweep.
         sweep_budget: How long one sweep works before it leaves the rest to the next.
-        tombstone_ttl: How long an ended ref answers RefGone rather than RefUnknown.
+        tombstone_ttl: How long an ended ref answers RefGone, with the reason, rather than RefUnknown.
+        tombstones: How many ended refs are remembered at most, the newest; those of the last two minutes always.
+        grace: How long the bytes of an ended ref stay before they are deleted, so that `restore` can bring them back; 0: no
+            time at all. What waits is in `ls`, `show` and `stats`. All processes of a fleet should say the same.
+        lease_max: When a lease ends at the latest, however often it is renewed: a holder that forgot it cannot keep a file
+            for ever.
         worker_concurrency: How many passes a worker carries out at once, each in a process of its own: one long sweep, and a
             drain beside it.
         worker_max_tasks: How many ticks such a process carries out before a fresh one replaces it, so that what leaks in some
@@ -100,6 +107,9 @@ class Settings:
     release_budget: Duration = 60.0
     sweep_budget: Duration = 30.0
     tombstone_ttl: Duration = 86400.0
+    tombstones: int = 100_000
+    grace: Duration = 0.0
+    lease_max: Duration = 86400.0
     worker_concurrency: int = 2
     worker_max_tasks: int = 1000
     soft_shutdown: Duration = 20.0
@@ -116,23 +126,24 @@ class Settings:
             "release_budget",
             "sweep_budget",
             "tombstone_ttl",
+            "lease_max",
         ):
-            self._set(name, _positive(name, getattr(self, name)))
-        self._set("max_age", _or_none("max_age", self.max_age))
-        self._set("sweep_interval", _or_none("sweep_interval", self.sweep_interval) or 0.0)
-        self._set("soft_shutdown", _or_none("soft_shutdown", self.soft_shutdown) or 0.0)
+            self._set(name, positive(name, getattr(self, name)))
+        self._set("max_age", or_none("max_age", self.max_age))
+        for name in ("sweep_interval", "soft_shutdown", "grace"):
+            self._set(name, or_none(name, getattr(self, name)) or 0.0)
         for name in ("namespace", "health_dir", "log_format", "host"):
             if not isinstance(getattr(self, name), str):
                 raise InvalidSettings(f"{name} is text, not {getattr(self, name)!r:.60}")
-        self._set("namespaces", _namespaces(self.namespaces))
+        self._set("namespaces", checked_namespaces(self.namespaces))
         for namespace in (self.namespace, *self.namespaces):
             if not _NAMESPACE.fullmatch(namespace):
                 raise InvalidSettings(
                     f"namespace {namespace!r:.80} is not of the form [a-z0-9][a-z0-9._-]{{0,62}}"
                 )
-        self._set("roots", self._placed(_roots(self.roots)))
+        self._set("roots", self._placed(checked_roots(self.roots)))
         self._check_words()
-        for name, (least, most) in _NUMBERS.items():
+        for name, (least, most) in NUMBERS.items():
             number = getattr(self, name)
             if not isinstance(number, int) or not least <= number <= most:
                 raise InvalidSettings(
@@ -203,7 +214,7 @@ class Settings:
         """Return what is not the default, each as its variable would hold it; relative roots become absolute."""
         said = {f.name: getattr(self, f.name) for f in fields(self)}
         plain = {f.name: f.default for f in fields(self)}
-        return {name: _to_text(name, value) for name, value in said.items() if value != plain[name]}
+        return {name: to_text(name, value) for name, value in said.items() if value != plain[name]}
 
     def __repr__(self) -> str:
         """Show every value, no password."""
@@ -245,7 +256,10 @@ class Settings:
     @classmethod
     def of(cls, said: Mapping[str, Said]) -> Self:
         """Return the settings that `gather` found said. Raises InvalidSettings as `from_env`."""
-        values: dict[str, Any] = {name: _from_text(name, each.text) for name, each in said.items()}
+        values: dict[str, Any] = {
+            name: from_text(name, each.text, f"{PREFIX}{name.upper()}")
+            for name, each in said.items()
+        }
         return cls(**values)
 
 
@@ -318,82 +332,3 @@ def _read_env_file(path: Path) -> dict[str, str]:
     if not path.is_file():
         raise InvalidSettings(f"env_file {path} does not exist")
     return {name: text for name, text in dotenv_values(path).items() if text is not None}
-
-
-def _from_text(name: str, text: str) -> object:
-    if name == "roots":
-        return tuple(part for part in text.split(os.pathsep) if part)
-    if name == "namespaces":
-        return tuple(part.strip() for part in text.split(",") if part.strip())
-    if name == "cleanup_enabled":
-        if text.lower() not in _TRUE | _FALSE:
-            raise InvalidSettings(f"{PREFIX}{name.upper()} is true or false, not {text!r:.60}")
-        return text.lower() in _TRUE
-    if name in _NUMBERS:
-        if not text.isdecimal():
-            raise InvalidSettings(f"{PREFIX}{name.upper()} is a whole number, not {text!r:.60}")
-        return int(text)
-    return text
-
-
-def _to_text(name: str, value: object) -> str:
-    if name == "roots":
-        return os.pathsep.join(str(Path(root).absolute()) for root in value)  # type: ignore[attr-defined]
-    if name == "namespaces":
-        return ",".join(value)  # type: ignore[arg-type]
-    if name == "health_dir":
-        return str(Path(str(value)).absolute())
-    if value is None:
-        return "never"
-    return str(value).lower() if isinstance(value, bool) else str(value)
-
-
-def _positive(name: str, value: Duration) -> float:
-    try:
-        seconds = parse_duration(value)
-    except InvalidRequest as error:
-        raise InvalidSettings(f"{name}: {error}") from None
-    if seconds is None:
-        raise InvalidSettings(f"{name} cannot be never")
-    return seconds
-
-
-def _or_none(name: str, value: Duration | None) -> float | None:
-    """Zero or less means never, as in picoclaw's `MediaCleanerConfig`."""
-    if value is None or isinstance(value, Never) or _not_above_zero(value):
-        return None
-    try:
-        return parse_duration(value)
-    except InvalidRequest as error:
-        raise InvalidSettings(f"{name}: {error}") from None
-
-
-def _not_above_zero(value: object) -> bool:
-    try:
-        return float(value) <= 0  # type: ignore[arg-type]
-    except (TypeError, ValueError):
-        return False
-
-
-def _namespaces(names: object) -> tuple[str, ...]:
-    if isinstance(names, str) or not isinstance(names, list | tuple):
-        raise InvalidSettings(f"namespaces is a list of names, not {names!r:.60}")
-    if not all(isinstance(name, str) for name in names):
-        raise InvalidSettings("namespaces is a list of names, each of them text")
-    if len(set(names)) < len(names):
-        raise InvalidSettings(f"namespaces names one twice: {', '.join(names):.200}")
-    return tuple(names)
-
-
-def _roots(roots: object) -> tuple[str, ...]:
-    if isinstance(roots, str | os.PathLike):
-        raise InvalidSettings("roots is a list of directories, not one path")
-    try:
-        named = tuple(os.fsdecode(root) for root in roots)  # type: ignore[attr-defined]
-    except TypeError:
-        raise InvalidSettings(f"roots is a list of directories, not {roots!r:.60}") from None
-    if any(os.pathsep in name for name in named):
-        raise InvalidSettings(f"a root's path cannot hold {os.pathsep!r}, which separates roots")
-    if not all(named):  # it would be the working directory, whatever that is
-        raise InvalidSettings("roots holds an empty name; name each directory")
-    return named

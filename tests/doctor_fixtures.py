@@ -7,7 +7,8 @@ from dataclasses import replace
 import pytest
 import redis
 
-from mediastore.connection import Link, Speech
+from mediastore.connection import Link
+from mediastore.speech import Speech
 from mediastore.doctor import examine
 from mediastore.index import presence
 from mediastore.index.steps import prefix

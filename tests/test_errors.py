@@ -8,7 +8,7 @@ import pickle
 import pytest
 
 from mediastore import errors
-from mediastore.connection import translate
+from mediastore.speech import translate
 
 TREE = [
     cls

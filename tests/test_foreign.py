@@ -7,7 +7,8 @@ import re
 import pytest
 
 from mediastore import MediaMeta, MediaStore
-from mediastore.connection import Link, Speech
+from mediastore.connection import Link
+from mediastore.speech import Speech
 from mediastore.errors import Corrupt, IndexVersion
 from mediastore.index import __doc__ as documentation, changes, presence, reads, roots
 from mediastore.index.steps import FORMAT, prefix
@@ -19,7 +20,7 @@ from .test_hostile import CALLS
 from .test_index import dump
 
 NOW_MS = 1_900_000_000_000
-LONG_MS = 86_400_000
+TERMS = changes.Terms(86_400_000)
 
 
 def ident(name):
@@ -60,12 +61,12 @@ class Index:
             lent = Held("root", "lent.jpg", 1, f"inode:{name}", f"{name}:1:1", "borrowed")
             self.do(changes.store(ident(f"r{name}"), ident(f"b{name}"), "lent", lent, None, META))
         self.do(
-            changes.release("cut", "op1", LONG_MS), changes.drain("cut", "op2", LONG_MS),
+            changes.release("cut", "op1", TERMS), changes.drain("cut", "op2", TERMS),
             changes.claim("root", ident("t6"), "op3", 30_000, [ident("b6")]),
             changes.acknowledge("root", ident("t6"), "op4", [Outcome(ident("b6"), 0, "EPERM", True)]),
             changes.claim("root", ident("t8"), "op5", 60_000, [ident("b8")]),
             changes.claim("root", ident("t9"), "op6", 1_000, [ident("b9")]),
-            changes.release("closed", "op7", LONG_MS),
+            changes.release("closed", "op7", TERMS),
             presence.seen(["worker:w1@here"], self.now),
         )  # fmt: skip
         self.now += 2_000
@@ -110,9 +111,9 @@ STEPS = {
     "open": changes.open_index({"root": "host:/media"}),
     "store": changes.store(ident("new"), ident("newb"), "s/x", held("7"), 1000, META),
     "withdraw": changes.withdraw(ident("r1"), "op"),
-    "release": changes.release("small", "op", LONG_MS),
-    "drain": changes.drain("closed", "op", LONG_MS),
-    "expire": changes.expire("op", LONG_MS),
+    "release": changes.release("small", "op", TERMS),
+    "drain": changes.drain("closed", "op", TERMS),
+    "expire": changes.expire("op", TERMS),
     "claim": changes.claim("root", ident("t"), "op", 1_000),
     "acknowledge": changes.acknowledge("root", ident("t8"), "op", [Outcome(ident("b8"), 1)]),
     "refuse": changes.refuse(ident("new"), ident("newb")),

@@ -151,9 +151,9 @@ ID, BLOB, HELD = "r" * 22, "b" * 22, ("root", "a.jpg", 1, "link:1", "1:1:1", "ad
 #: Arguments that would change something, and for each number the values it must not have.
 GOOD = {
     "store": (ID, BLOB, "s", *HELD, ""),
-    "release": ("s", 64, 1000),
-    "drain": ("closed", 64, 1000),
-    "expire": (64, 1000),
+    "release": ("s", 64, "1000 10 0 me"),
+    "drain": ("closed", 64, "1000 10 0 me"),
+    "expire": (64, "1000 10 0 me"),
     "claim": ("root", "token", 64, 1000),
     "acknowledge": ("root", "token0", 1, "blob", 1, ""),
     "forget": ("root", 64, 0),
@@ -166,15 +166,16 @@ LIMIT, SIZE, SPAN = (
     (-1, "x", "", "0.5", "1e16"),
     (0, -1, "x", "1e16"),
 )
+TERMS = ("", "x", "0 10 0 me", "1000 -1 0 me", "1000 10 0.5 me", "1000 10 0")
 BOUNDS = {
     ("store", 9): SIZE,
     ("store", 13): SPAN,
     ("release", 5): LIMIT,
-    ("release", 6): SPAN,
+    ("release", 6): TERMS,
     ("drain", 5): LIMIT,
-    ("drain", 6): SPAN,
+    ("drain", 6): TERMS,
     ("expire", 4): LIMIT,
-    ("expire", 5): SPAN,
+    ("expire", 5): TERMS,
     ("claim", 6): LIMIT,
     ("claim", 7): (0, 60001, "x", "0.5"),
     ("acknowledge", 6): (-1, 65, "x"),

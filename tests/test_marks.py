@@ -10,7 +10,7 @@ from redis.asyncio.connection import AbstractConnection as AsyncConnection
 from redis.connection import AbstractConnection
 
 from mediastore import AsyncMediaStore, MediaStore
-from mediastore.connection import Speech
+from mediastore.speech import Speech
 from mediastore.errors import RefGone
 from mediastore.index import reads
 from mediastore.index.steps import MOST_FACTS, Marks, prefix

@@ -8,7 +8,8 @@ import pytest
 import redis
 
 from mediastore import MediaStore
-from mediastore.connection import Link, Speech
+from mediastore.connection import Link
+from mediastore.speech import Speech
 from mediastore.doctor import examine
 from mediastore.index import presence
 from mediastore.index.presence import KEPT_MS

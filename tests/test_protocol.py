@@ -14,7 +14,8 @@ from typing import Any
 import pytest
 import redis
 
-from mediastore.connection import Link, Speech
+from mediastore.connection import Link
+from mediastore.speech import Speech
 from mediastore.errors import NotThere
 from mediastore.index import reads
 from mediastore.index.changes import _ended, store

@@ -11,7 +11,8 @@ import pytest
 import redis
 
 from mediastore import celery as ours
-from mediastore.connection import Link, Speech
+from mediastore.connection import Link
+from mediastore.speech import Speech
 from mediastore.embedded import EmbeddedServer, find_engine
 from mediastore.heartbeat import signs
 from mediastore.index import presence

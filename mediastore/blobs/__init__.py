@@ -82,6 +82,23 @@ class Check(Step[MaybePath]):
 
 
 @dataclass(frozen=True, slots=True)
+class Lasting(Step[MaybePath]):
+    """Return the absolute path under which a blob's bytes stay whatever happens to its own: its second name, where it has one.
+
+    None when they are not there.
+
+    Raises:
+        KeyError: the root is none of this process's.
+        BlobsUnavailable: the root does not answer.
+    """
+
+    root: str
+    blob: str
+    path: str
+    identity: str
+
+
+@dataclass(frozen=True, slots=True)
 class Prepare(Step[bool]):
     """Make the directory of a claim, before the claim; False when the root cannot be trusted or written now."""
 

@@ -28,6 +28,7 @@ from mediastore.settings import default_root
 from . import posix
 from .adopting import adopting, held_blobs, rebind, unhold
 from .deleting import destroy, held_name
+from .reading import lasting, registered
 from .root import (
     HELD,
     HOME,
@@ -69,6 +70,7 @@ class LocalBlobs:
             steps.Keep: self._keep,
             steps.Drop: self._drop,
             steps.Check: self._check,
+            steps.Lasting: self._lasting,
             steps.Prepare: self._prepare,
             steps.Destroy: self._destroy,
             steps.Dismiss: self._dismiss,
@@ -244,19 +246,16 @@ class LocalBlobs:
         return still_there
 
     def _check(self, step: steps.Check) -> Path | None:
-        kind, _, rest = step.identity.partition(":")
         with self._opened(step.root) as (root, fd):
             if step.seq is not None and step.seq <= root.adopted:
                 return None  # said of another directory; its inode numbers mean nothing here
-            seen = posix.look_or_none(step.path, at=fd)
-            if seen is None or not stat.S_ISREG(seen.st_mode):
-                return None
-            if kind == "stat":
-                same = rest == f"{seen.st_ino}:{seen.st_size}:{seen.st_mtime_ns}"
-            else:
-                # While the held link stands, no other file can have this inode number.
-                same = rest == str(seen.st_ino)
+            same = registered(fd, step.path, step.identity)
         return Path(root.path, step.path) if same else None
+
+    def _lasting(self, step: steps.Lasting) -> Path | None:
+        with self._opened(step.root) as (root, fd):
+            name = lasting(fd, step.blob, step.path, step.identity)
+        return Path(root.path, name) if name else None
 
     # --- deleting
 

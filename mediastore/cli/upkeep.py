@@ -209,9 +209,10 @@ def plan_sweep(settings: Settings) -> SweepPlan:
         InvalidRoot: a root cannot be trusted, so that nothing would be deleted.
         IndexUnavailable: the server does not answer.
     """
-    from mediastore.connection import Link, Speech, connect
+    from mediastore.connection import Link, connect
     from mediastore.doctor.roots import marked
     from mediastore.index.steps import Read, text
+    from mediastore.speech import Speech
 
     settings = settings.for_namespace(settings.namespace)
     here = marked(settings)

@@ -2,84 +2,22 @@
 
 from __future__ import annotations
 
-import asyncio
-import time
 from pathlib import Path
-from typing import Any, Self, TypeVar
+from typing import Self
 
-from mediastore import blobs
-from mediastore.connection import AsyncLink, connect_async
-from mediastore.errors import StaleCommand
 from mediastore.flows import ending, hosting, listing, storing
-from mediastore.flows.context import Flow
 from mediastore.hosts import Adopted, Forgotten, RootInfo
-from mediastore.index.steps import Command, Read
 from mediastore.model import Duration, Media, MediaMeta, Ref, Released, ReleasePlan, Stats, Swept
 from mediastore.sweeper import AsyncSweeper
 
-from .base import AnyPath, BaseStore, checked_meta, checked_plan, path_text
+from .aio_moving import AsyncMoving
+from .base import AnyPath, checked_meta, checked_plan, path_text
 
-T = TypeVar("T")
 
-
-class AsyncMediaStore(BaseStore):
+class AsyncMediaStore(AsyncMoving):
     """The store for asyncio: Redis natively, files in threads. The methods are those of `MediaStore`, awaited."""
 
-    _awaits = True
-    _link: AsyncLink | None = None
     _sweeper: AsyncSweeper | None = None
-    _loop: asyncio.AbstractEventLoop | None = None
-
-    # --- the driver
-
-    async def _run(self, flow: Flow[T]) -> T:
-        try:
-            step = next(flow)
-            while True:
-                try:
-                    answer = await self._perform(step)
-                except Exception as error:  # noqa: BLE001 - the flow decides what an error means
-                    step = flow.throw(error)
-                else:
-                    step = flow.send(answer)
-        except StopIteration as stop:
-            result: T = stop.value
-            return result
-        finally:
-            flow.close()
-
-    async def _perform(self, step: Any) -> Any:
-        if isinstance(step, Command | Read):
-            return await self._ask(step)
-        if isinstance(step, blobs.Elapsed):
-            return time.monotonic()
-        if isinstance(step, blobs.Pause):
-            return await asyncio.sleep(step.seconds)
-        return await asyncio.to_thread(self._blobs.perform, step)
-
-    async def _ask(self, step: Command[Any] | Read[Any]) -> Any:
-        link = self._linked()
-        if self._speech.must_open(step):
-            await self._greet(link, rooted=not step.unrooted)
-        try:
-            return await link.perform(step)
-        except StaleCommand:
-            await self._greet(link, rooted=not step.unrooted)
-            return await link.perform(step)
-
-    def _linked(self) -> AsyncLink:
-        """Return the link of this event loop; connections of another loop cannot be used."""
-        loop = asyncio.get_running_loop()
-        if not self._given and self._loop is not loop:
-            self._client, self._link = connect_async(self.settings), None
-        self._loop = loop
-        if self._link is None:
-            self._link = AsyncLink(self._client, self._speech)
-        return self._link
-
-    async def _greet(self, link: AsyncLink, *, rooted: bool) -> None:
-        roots = await asyncio.to_thread(self._blobs.perform, blobs.Roots()) if rooted else None
-        self._speech.heard(await link.perform(self._greeting(roots or {})), roots)
 
     # --- the first seed: register files where they lie
 
@@ -98,11 +36,11 @@ class AsyncMediaStore(BaseStore):
 
     async def resolve(self, ref: str) -> Path:
         """As `MediaStore.resolve`."""
-        return (await self._run(storing.resolve(ref)))[0]
+        return (await self._run(storing.resolve(self._ctx, ref)))[0]
 
     async def resolve_with_meta(self, ref: str) -> tuple[Path, MediaMeta]:
         """As `MediaStore.resolve_with_meta`."""
-        return await self._run(storing.resolve(ref))
+        return await self._run(storing.resolve(self._ctx, ref))
 
     async def release_all(self, scope: str, *, wait: bool = True) -> Released:
         """As `MediaStore.release_all`; once the cut is made, a cancelled call's rest is done by a sweep."""

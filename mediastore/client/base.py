@@ -8,13 +8,13 @@ from inspect import iscoroutinefunction
 from typing import Any, ClassVar, NoReturn, Self
 
 from mediastore.blobs.local import LocalBlobs
-from mediastore.connection import Speech
-from mediastore.errors import InvalidPath, InvalidRequest
+from mediastore.errors import InvalidPath, InvalidRequest, StaleCommand
 from mediastore.flows.context import Context
 from mediastore.index.changes import open_index
 from mediastore.index.steps import Command
 from mediastore.model import MediaMeta, ReleasePlan
 from mediastore.settings import Settings
+from mediastore.speech import Speech
 from mediastore.sweeper import Rhythm
 
 AnyPath = str | bytes | os.PathLike[str] | os.PathLike[bytes]
@@ -61,7 +61,7 @@ class BaseStore:
             raise TypeError(f"{type(self).__name__} takes a {kind}, not {type(client).__name__}")
         self._blobs = LocalBlobs(self.settings.roots, self.settings.namespace)
         self._speech = Speech(self.settings.namespace)
-        self._ctx = Context(self.settings, new_id)
+        self._ctx = Context(self.settings, new_id, self._who)
         self._rhythm = Rhythm(
             self.settings.seconds("sweep_interval"),
             self.settings.seconds("drain_interval"),
@@ -112,6 +112,10 @@ class BaseStore:
     def _host(self) -> str:
         return self.settings.called
 
+    def _who(self) -> str:
+        """Name this process as tombstones and leases do; a forked child is somebody else."""
+        return f"{'-'.join(self._host.split()) or 'unknown'}:{os.getpid()}"
+
     def _greeting(self, roots: dict[str, str]) -> Command[Any]:
         return open_index({root: f"{self._host}:{path}" for root, path in roots.items()})
 
@@ -123,6 +127,19 @@ def checked_meta(meta: MediaMeta | None) -> MediaMeta:
     if not isinstance(meta, MediaMeta):
         raise InvalidRequest(f"meta is a MediaMeta, not {type(meta).__name__}")
     return meta
+
+
+def not_stale(answer: Any) -> Any:
+    """Return an answer; of a batch only if nothing in it came too late.
+
+    Raises:
+        StaleCommand: it did; all of it is said once more, which changes nothing for the rest.
+    """
+    if isinstance(answer, list):
+        for each in answer:
+            if isinstance(each, StaleCommand):
+                raise each
+    return answer
 
 
 def checked_plan(plan: ReleasePlan) -> ReleasePlan:

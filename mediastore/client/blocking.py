@@ -2,74 +2,22 @@
 
 from __future__ import annotations
 
-import time
 from pathlib import Path
-from typing import Any, Self, TypeVar
+from typing import Self
 
-from mediastore import blobs
-from mediastore.connection import Link, connect
-from mediastore.errors import StaleCommand
 from mediastore.flows import ending, hosting, listing, storing
-from mediastore.flows.context import Flow
 from mediastore.hosts import Adopted, Forgotten, RootInfo
-from mediastore.index.steps import Command, Read
 from mediastore.model import Duration, Media, MediaMeta, Ref, Released, ReleasePlan, Stats, Swept
 from mediastore.sweeper import Sweeper
 
-from .base import AnyPath, BaseStore, checked_meta, checked_plan, path_text
+from .base import AnyPath, checked_meta, checked_plan, path_text
+from .moving import Moving
 
-T = TypeVar("T")
 
-
-class MediaStore(BaseStore):
+class MediaStore(Moving):
     """The store, blocking. Safe to share between threads; a forked child may go on using it."""
 
-    _link: Link | None = None
     _sweeper: Sweeper | None = None
-
-    # --- the driver
-
-    def _run(self, flow: Flow[T]) -> T:
-        try:
-            step = next(flow)
-            while True:
-                try:
-                    answer = self._perform(step)
-                except Exception as error:  # noqa: BLE001 - the flow decides what an error means
-                    step = flow.throw(error)
-                else:
-                    step = flow.send(answer)
-        except StopIteration as stop:
-            result: T = stop.value
-            return result
-        finally:
-            flow.close()
-
-    def _perform(self, step: Any) -> Any:
-        if isinstance(step, Command | Read):
-            return self._ask(step)
-        if isinstance(step, blobs.Elapsed):
-            return time.monotonic()
-        if isinstance(step, blobs.Pause):
-            return time.sleep(step.seconds)
-        return self._blobs.perform(step)
-
-    def _ask(self, step: Command[Any] | Read[Any]) -> Any:
-        if self._link is None:
-            self._client = self._client or connect(self.settings)
-            self._link = Link(self._client, self._speech)
-        if self._speech.must_open(step):
-            self._greet(self._link, rooted=not step.unrooted)
-        try:
-            return self._link.perform(step)
-        except StaleCommand:
-            # Our idea of the server's clock was wrong: learn it and say the same once more, with the same ids.
-            self._greet(self._link, rooted=not step.unrooted)
-            return self._link.perform(step)
-
-    def _greet(self, link: Link, *, rooted: bool) -> None:
-        roots = self._blobs.perform(blobs.Roots()) if rooted else None
-        self._speech.heard(link.perform(self._greeting(roots or {})), roots)
 
     # --- the first seed: register files where they lie
 
@@ -107,7 +55,7 @@ class MediaStore(BaseStore):
 
     def resolve(self, ref: str) -> Path:
         """Return the absolute path of the ref's file. As `resolve_with_meta`, without the metadata."""
-        return self._run(storing.resolve(ref))[0]
+        return self._run(storing.resolve(self._ctx, ref))[0]
 
     def resolve_with_meta(self, ref: str) -> tuple[Path, MediaMeta]:
         """Return the absolute path of the ref's file and its metadata.
@@ -122,7 +70,7 @@ class MediaStore(BaseStore):
             WrongHost: the file lies in a root that this process does not have.
             IndexUnavailable, BlobsUnavailable: Redis or the root does not answer.
         """
-        return self._run(storing.resolve(ref))
+        return self._run(storing.resolve(self._ctx, ref))
 
     def release_all(self, scope: str, *, wait: bool = True) -> Released:
         """End every ref of `scope` and of the scopes below it; delete the bytes nobody else holds.

@@ -9,9 +9,9 @@ from redis.backoff import NoBackoff
 from redis.exceptions import AuthenticationError, RedisError, ResponseError
 from redis.retry import Retry
 
-from mediastore.connection import translate
 from mediastore.errors import MediaStoreError
 from mediastore.index.steps import pairs
+from mediastore.speech import translate
 
 from .finding import Finding
 

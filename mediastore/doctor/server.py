@@ -8,10 +8,11 @@ from typing import TYPE_CHECKING, Any, Final
 
 from redis.exceptions import RedisError
 
-from mediastore.connection import Link, Speech, translate
+from mediastore.connection import Link
 from mediastore.errors import Corrupt, IndexUnavailable, InvalidSettings, MediaStoreError
 from mediastore.index.changes import open_index
 from mediastore.index.steps import FORMAT, Read, pairs, text
+from mediastore.speech import Speech, translate
 
 from . import access
 from .finding import Finding, human_bytes, human_span

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Generator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Final, TypeVar
+
+from mediastore.index.changes import Terms
 
 if TYPE_CHECKING:
     from mediastore.settings import Settings
@@ -20,15 +22,24 @@ LOOK_AGAIN_AT_MOST_S: Final = 0.5
 
 @dataclass(frozen=True, slots=True)
 class Context:
-    """What every flow needs to know: the settings, and where ids come from."""
+    """What every flow needs to know: the settings, where ids come from, and who is calling.
+
+    Attributes:
+        who: Returns "host:pid", without spaces; a forked child is somebody else.
+        noted: When this process last said that an idling scope is in use, by scope; in seconds of `blobs.Elapsed`.
+    """
 
     settings: Settings
     new_id: NewId
+    who: Callable[[], str]
+    noted: dict[str, float] = field(default_factory=dict)
 
     @property
-    def tombstone_ms(self) -> int:
-        """How long an ended ref is remembered."""
-        return self.settings.ms("tombstone_ttl")
+    def terms(self) -> Terms:
+        """What the settings say of refs that end."""
+        grace = round(self.settings.seconds("grace") * 1000)
+        ttl = self.settings.ms("tombstone_ttl")
+        return Terms(ttl, self.settings.tombstones, grace, self.who())
 
     @property
     def claim_ms(self) -> int:

@@ -6,12 +6,14 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
 from mediastore import blobs
-from mediastore.errors import BlobsUnavailable
+from mediastore.errors import BlobsUnavailable, RefGone
 from mediastore.index import changes, reads, roots as hosts
 from mediastore.index.steps import BATCH, REPLAY_WINDOW_MS
-from mediastore.model import Duration, Released, Swept, check_scope, parse_duration
+from mediastore.model import Duration, Ref, Released, Swept, check_scope, parse_duration
 
 from .context import LOOK_AGAIN_AT_MOST_S, LOOK_AGAIN_S, Context, Flow
+from .deleting import delete_batch, delete_named
+from .storing import lookup
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -26,6 +28,7 @@ class _Tally:
 
     released: int = 0
     expired: int = 0
+    by_hand: int = 0
     kept: int = 0
     doomed: int = 0
     deleted: int = 0
@@ -36,15 +39,17 @@ class _Tally:
     def ended(self, batch: changes.Ended) -> None:
         self.released += batch.released
         self.expired += batch.expired
+        self.by_hand += batch.deleted
         self.kept += batch.kept
         self.doomed += len(batch.doomed)
 
-    def acknowledged(self, batch: changes.Acknowledged) -> None:
-        self.deleted += batch.deleted
-        self.kept += batch.kept
-        self.spared += batch.kept
-        self.freed += batch.freed
-        self.failed += batch.failed
+    def acknowledged(self, *batches: changes.Acknowledged) -> None:
+        for batch in batches:
+            self.deleted += batch.deleted
+            self.kept += batch.kept
+            self.spared += batch.kept
+            self.freed += batch.freed
+            self.failed += batch.failed
 
     @property
     def pending(self) -> int:
@@ -55,14 +60,19 @@ class _Tally:
 def release_all(ctx: Context, scope: str, *, wait: bool) -> Flow[Released]:
     """Cut first: every ref below is dead to everybody. Then drain and delete what this process can."""
     check_scope(scope)
+    cut = yield from changes.release(scope, ctx.new_id(), ctx.terms)
+    return (yield from see_through(ctx, scope, cut, wait=wait))
+
+
+def see_through(ctx: Context, scope: str, cut: changes.Ended, *, wait: bool) -> Flow[Released]:
+    """Drain and delete what a cut has ended, as far as this process can; without `wait`, only say what the cut did."""
     tally = _Tally()
-    cut = yield from changes.release(scope, ctx.new_id(), ctx.tombstone_ms)
     tally.ended(cut)
     still_closed = bool(cut.closed)
     if wait:
         roots = yield from blobs.Roots()
         deadline = (yield from blobs.Elapsed()) + ctx.settings.seconds("release_budget")
-        yield from _delete_named(ctx, roots, cut.doomed, tally)
+        tally.acknowledged(*(yield from delete_named(ctx, roots, cut.doomed)))
         if cut.closed:
             still_closed = yield from _drain(ctx, scope, deadline, tally, roots)
         if not still_closed and (cut.closed or cut.others or tally.pending):
@@ -78,18 +88,35 @@ def release_all(ctx: Context, scope: str, *, wait: bool) -> Flow[Released]:
     )
 
 
+def delete(ctx: Context, ref: str) -> Flow[Released]:
+    """End one ref, and delete its bytes where nobody else holds them."""
+    wanted = Ref.parse(ref)
+    yield from lookup(wanted)
+    ended = yield from changes.delete(wanted.id, ctx.new_id(), ctx.terms)
+    if ended is None:
+        yield from lookup(wanted)
+        raise RefGone(wanted, "expired")  # by a clock that has stepped back since
+    tally = _Tally()
+    tally.ended(ended)
+    roots = yield from blobs.Roots()
+    tally.acknowledged(*(yield from delete_named(ctx, roots, ended.doomed)))
+    return Released(
+        tally.by_hand, tally.deleted, tally.freed, tally.kept, tally.pending, tally.failed
+    )
+
+
 def _drain(
     ctx: Context, scope: str, deadline: float, tally: _Tally, roots: Iterable[str]
 ) -> Flow[bool]:
     """End the refs of a closed scope batch by batch; True when the time was up before the end."""
     doomed: list[tuple[str, str]] = []
     while True:
-        batch = yield from changes.drain(scope, ctx.new_id(), ctx.tombstone_ms)
+        batch = yield from changes.drain(scope, ctx.new_id(), ctx.terms)
         tally.ended(batch)
         doomed += batch.doomed
         late = (yield from blobs.Elapsed()) > deadline
         if batch.done or late or len(doomed) >= BATCH:
-            yield from _delete_named(ctx, roots, doomed, tally)
+            tally.acknowledged(*(yield from delete_named(ctx, roots, doomed)))
             doomed = []
         if batch.done or late:
             return not batch.done
@@ -106,51 +133,13 @@ def _see_off(
         mine = yield from reads.roots_of(left)
         before = tally.deleted
         here = yield from blobs.Standing()  # a root that went away meanwhile is waited for by nobody
-        busy = [
-            (root, blob) for blob, (root, errno) in mine.items() if here.get(root) and not errno
-        ]
+        busy = [(root, blob) for blob, root in mine.items() if here.get(root)]
         if not busy or (yield from blobs.Elapsed()) > deadline:
             return
-        yield from _delete_named(ctx, roots, busy, tally)
+        tally.acknowledged(*(yield from delete_named(ctx, roots, busy)))
         if tally.deleted == before:
             yield from blobs.Pause(wait)
             wait = min(wait * 2, LOOK_AGAIN_AT_MOST_S)
-
-
-def _delete_named(
-    ctx: Context, roots: Iterable[str], doomed: Iterable[tuple[str, str]], tally: _Tally
-) -> Flow[None]:
-    """Delete these blobs where they lie in roots of this process."""
-    by_root: dict[str, list[str]] = {}
-    for root, blob in doomed:
-        by_root.setdefault(root, []).append(blob)
-    for root in roots:
-        named = by_root.get(root, [])
-        for start in range(0, len(named), BATCH):
-            done = yield from delete_batch(ctx, root, tuple(named[start : start + BATCH]))
-            if done is not None:
-                tally.acknowledged(done)
-
-
-def delete_batch(
-    ctx: Context, root: str, named: tuple[str, ...] = ()
-) -> Flow[changes.Acknowledged | None]:
-    """Claim a batch, delete its files, acknowledge it; None when there was nothing to claim, or no root any more."""
-    token = ctx.new_id()
-    if not (yield from blobs.Prepare(root, token)):
-        return None
-    claim = yield from changes.claim(root, token, ctx.new_id(), ctx.claim_ms, named)
-    if not claim.blobs:
-        yield from blobs.Dismiss(root, token)
-        return None
-    try:
-        outcomes = yield from blobs.Destroy(root, token, claim)
-    except BlobsUnavailable:
-        return None  # the root went away: the claim lapses, and whoever has the root then goes on
-    done = yield from changes.acknowledge(root, token, ctx.new_id(), outcomes)
-    if not done.left:
-        yield from blobs.Dismiss(root, token)
-    return done
 
 
 def expire(ctx: Context) -> Flow[Swept]:
@@ -165,12 +154,12 @@ def expire(ctx: Context) -> Flow[Swept]:
 def _expire(ctx: Context, deadline: float, tally: _Tally, roots: Iterable[str]) -> Flow[None]:
     doomed: list[tuple[str, str]] = []
     while True:
-        batch = yield from changes.expire(ctx.new_id(), ctx.tombstone_ms)
+        batch = yield from changes.expire(ctx.new_id(), ctx.terms)
         tally.ended(batch)
         doomed += batch.doomed
         over = batch.done or (yield from blobs.Elapsed()) > deadline
         if over or len(doomed) >= BATCH:
-            yield from _delete_named(ctx, roots, doomed, tally)
+            tally.acknowledged(*(yield from delete_named(ctx, roots, doomed)))
             doomed = []
         if over:
             return
@@ -189,13 +178,19 @@ def sweep(
     tally, worked = _Tally(), False
     while True:
         due = yield from reads.due(tuple(roots), forgotten=tidy)
-        expiring = due.expiry and expiry
-        if not (expiring or due.closed or due.roots) or (yield from blobs.Elapsed()) > deadline:
+        expiring, lapsing = due.expiry and expiry, due.deadlines and expiry
+        if (
+            not (expiring or lapsing or due.closed or due.roots)
+            or (yield from blobs.Elapsed()) > deadline
+        ):
             break
         worked = True
         if expiring:
             yield from _expire(ctx, deadline, tally, roots)
-        for scope in due.closed:
+        closed = due.closed
+        if lapsing:
+            closed += (yield from changes.lapse(ctx.new_id())).closed
+        for scope in closed:
             yield from _drain(ctx, scope, deadline, tally, roots)
         progress = False
         for root in due.roots:
@@ -203,7 +198,7 @@ def sweep(
             if done is not None:
                 tally.acknowledged(done)
                 progress = True
-        if not (expiring or due.closed or progress):
+        if not (expiring or lapsing or due.closed or progress):
             break  # a root that cannot be written now must not keep us busy
     if tidy:
         yield from _finish_forgetting(ctx, due.forgotten, deadline)

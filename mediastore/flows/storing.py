@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import logging
 from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 from mediastore import blobs
 from mediastore.errors import (
@@ -13,10 +14,13 @@ from mediastore.errors import (
     Corrupt,
     InvalidRequest,
     MediaStoreError,
+    NotThere,
+    RefUnknown,
     StoreFull,
+    Unavailable,
     WrongHost,
 )
-from mediastore.index import changes, reads, roots as hosts
+from mediastore.index import changes, lives, reads, roots as hosts
 from mediastore.model import (
     Cleanup,
     Duration,
@@ -30,43 +34,71 @@ from mediastore.model import (
 )
 
 from .context import LOOK_AGAIN_AT_MOST_S, LOOK_AGAIN_S, Context, Flow
-from .ending import delete_batch
+from .deleting import delete_batch
 
 if TYPE_CHECKING:
     from mediastore.journal import Held
     from mediastore.settings import Settings
 
 
+logger = logging.getLogger("mediastore")
+
+#: How many idling scopes a process remembers to have told of.
+_MOST_NOTED: Final = 10_000
+
+
 def store(ctx: Context, path: str, scope: str, meta: MediaMeta, ttl: Duration | None) -> Flow[Ref]:
     """Take a second name for the file, register it in one script, give the name its lasting place."""
     check_scope(scope)
-    ttl_ms = _lifetime_ms(ctx.settings, meta, ttl)
+    ttl_ms = lifetime_ms(ctx.settings, meta, ttl)
     while True:
         ref, blob = ctx.new_id(), ctx.new_id()
         held: Held = yield from blobs.Hold(path, blob, meta.cleanup is Cleanup.FORGET)
         try:
             stored = yield from changes.store(ref, blob, scope, held, ttl_ms, meta)
-        except StoreFull:
-            stored = yield from changes.refuse(ref, blob)
-            if stored.verdict == "refused":
-                yield from blobs.Drop(held, blob)
-                raise
-        except Corrupt:
-            yield from blobs.Drop(held, blob)
-            raise
-        if stored.verdict == "forgotten":
-            yield from blobs.Drop(held, blob)
-            raise (yield from _forgotten(held.root))
-        settle = blobs.Keep if stored.verdict == "new" else blobs.Drop
-        still_there = yield from settle(held, blob)
-        if stored.verdict == "busy":
-            yield from _outlast(ctx, held.root, stored.blob, path)
-        elif still_there:
+        except MediaStoreError as error:
+            stored = yield from refused(held, ref, blob, error)
+        if (yield from settled(ctx, path, held, ref, blob, stored)):
             return Ref(f"media://{ref}")
-        else:
-            # Between the second name and the script, the path was deleted for its last registration.
-            yield from changes.withdraw(ref, ctx.new_id())
-            yield from delete_batch(ctx, held.root, (stored.blob,))
+
+
+def refused(held: Held, ref: str, blob: str, error: MediaStoreError) -> Flow[changes.Stored]:
+    """Take back what was begun where the index refused; returns the verdict where an earlier twin made the ref after all.
+
+    Raises:
+        MediaStoreError: the error, unless there was such a twin.
+    """
+    if isinstance(error, StoreFull):
+        stored = yield from changes.refuse(ref, blob)
+        if stored.verdict != "refused":
+            return stored
+    if isinstance(error, StoreFull | Corrupt):
+        yield from blobs.Drop(held, blob)
+    raise error
+
+
+def settled(
+    ctx: Context, path: str, held: Held, ref: str, blob: str, stored: changes.Stored
+) -> Flow[bool]:
+    """Give the second name its place, or drop it; False when the file must be registered once more.
+
+    Raises:
+        InvalidRoot: the root was forgotten.
+        BlobsUnavailable: the path's last registration is being deleted and that does not end.
+    """
+    if stored.verdict == "forgotten":
+        yield from blobs.Drop(held, blob)
+        raise (yield from _forgotten(held.root))
+    settle = blobs.Keep if stored.verdict == "new" else blobs.Drop
+    still_there = yield from settle(held, blob)
+    if stored.verdict == "busy":
+        yield from _outlast(ctx, held.root, stored.blob, path)
+        return False
+    if not still_there:
+        # Between the second name and the script, the path was deleted for its last registration.
+        yield from changes.withdraw(ref, ctx.new_id())
+        yield from delete_batch(ctx, held.root, (stored.blob,))
+    return still_there
 
 
 def _forgotten(root: str) -> Flow[MediaStoreError]:
@@ -75,7 +107,8 @@ def _forgotten(root: str) -> Flow[MediaStoreError]:
     return hosts.was_forgotten(here.get(root, root), root, f"{seen.forgotten_ms} {seen.place}")
 
 
-def _lifetime_ms(settings: Settings, meta: MediaMeta, ttl: Duration | None) -> int | None:
+def lifetime_ms(settings: Settings, meta: MediaMeta, ttl: Duration | None) -> int | None:
+    """Return how long a new ref lives: `ttl`, else its retention policy, else the setting `max_age`."""
     if ttl is not None and meta.policy:
         raise InvalidRequest("give a ttl or a retention policy, not both")
     if ttl is not None:
@@ -109,27 +142,49 @@ def _outlast(ctx: Context, root: str, blob: str, path: str) -> Flow[None]:
 
 
 def lookup(ref: str) -> Flow[Media]:
-    """Read a live ref; the tombstone is fetched only when it is missing."""
+    """Read a live ref; why it is dead is asked only where it is."""
     wanted = Ref.parse(ref)
-    media = yield from reads.lookup(wanted)
-    if media is None:
-        yield from reads.farewell(wanted)
-        raise AssertionError(wanted)  # pragma: no cover - farewell always raises
-    return media
+    [found] = yield from reads.lookup([wanted])
+    if isinstance(found, Media):
+        return found
+    raise (yield from why_dead(wanted, found))
 
 
-def resolve(ref: str) -> Flow[tuple[Path, MediaMeta]]:
+def why_dead(ref: Ref, dead: reads.Dead | None) -> Flow[NotThere]:
+    """Return the error that says why a ref is not there."""
+    said = yield from reads.farewell(ref, dead)
+    return said.error(ref) if said else RefUnknown(ref)
+
+
+def resolve(ctx: Context, ref: str) -> Flow[tuple[Path, MediaMeta]]:
     """Read a live ref and make sure that its file is still the registered one."""
     media = yield from lookup(ref)
-    path = yield from _check(media)
+    path = yield from check(media)
     if path is None:
         # Released and deleted between the two looks is "gone", not "missing".
         media = yield from lookup(ref)
         raise BlobMissing(media.ref, str(media.path))
+    if media.idle_s is not None:
+        yield from note_activity(ctx, media.scope, media.idle_s)
     return path, media.meta
 
 
-def _check(media: Media) -> Flow[Path | None]:
+def note_activity(ctx: Context, scope: str, idle_s: float) -> Flow[None]:
+    """Say that an idling scope is in use, at most every tenth of its idle time."""
+    now = yield from blobs.Elapsed()
+    if now - ctx.noted.get(scope, float("-inf")) < idle_s / 10:
+        return
+    if len(ctx.noted) >= _MOST_NOTED:
+        ctx.noted.clear()
+    ctx.noted[scope] = now
+    try:
+        yield from lives.note(scope)
+    except Unavailable as error:
+        logger.debug("could not say that %s is in use: %s", scope, error)
+
+
+def check(media: Media) -> Flow[Path | None]:
+    """Return the path of a ref's file, or None when it is not the registered file any more."""
     path = str(media.path)
     try:
         found = yield from blobs.Check(media.root, path, media.identity, media.seq)
@@ -159,6 +214,9 @@ def get(ref: str) -> Flow[Media]:
 
 def placed(media: Media, roots: dict[str, str]) -> Media:
     """Return the media with an absolute path where the root is one of these."""
-    return (
-        replace(media, path=Path(roots[media.root], media.path)) if media.root in roots else media
-    )
+    return replace(media, path=path_in(roots, media.root, media.path))
+
+
+def path_in(roots: dict[str, str], root: str, path: Path) -> Path:
+    """Return a path of a root, absolute where the root is one of these."""
+    return Path(roots[root], path) if root in roots else path

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from mediastore.journal import Claim, Doomed, Held, Outcome
-from mediastore.model import MediaMeta, encode_scope
+from mediastore.model import MediaMeta, decode_scope, encode_scope
 
 from .steps import BATCH, END_BATCH, FORMAT, Command, from_json
 
@@ -70,11 +70,26 @@ def withdraw(ref: str, op: str) -> Command[None]:
 
 
 @dataclass(frozen=True, slots=True)
+class Terms:
+    """What the caller's settings say of refs that end, and who the caller is, without spaces."""
+
+    tombstone_ms: int
+    tombstones: int = 100_000
+    grace_ms: int = 0
+    who: str = "."
+
+    def __str__(self) -> str:
+        """Spell them as the scripts read them."""
+        return f"{self.tombstone_ms} {self.tombstones} {self.grace_ms} {self.who}"
+
+
+@dataclass(frozen=True, slots=True)
 class Ended:
     """What one release, drain or expiry ended, and the blobs it left without a ref as (root, blob id)."""
 
     released: int
     expired: int
+    deleted: int
     kept: int
     doomed: tuple[tuple[str, str], ...]
     closed: str
@@ -88,6 +103,7 @@ def _ended(reply: Any) -> Ended:
     return Ended(
         released=a["released"],
         expired=a["expired"],
+        deleted=a["deleted"],
         kept=a["kept"],
         doomed=doomed,
         closed=a.get("closed", ""),
@@ -96,19 +112,46 @@ def _ended(reply: Any) -> Ended:
     )
 
 
-def release(scope: str, op: str, tombstone_ms: int) -> Command[Ended]:
+def release(scope: str, op: str, terms: Terms) -> Command[Ended]:
     """End a scope: at once where it is small, by a mark where it is large or has children."""
-    return Command("release", (encode_scope(scope), END_BATCH, tombstone_ms), _ended, op)
+    return Command("release", (encode_scope(scope), END_BATCH, str(terms)), _ended, op)
 
 
-def drain(scope: str, op: str, tombstone_ms: int) -> Command[Ended]:
+def drain(scope: str, op: str, terms: Terms) -> Command[Ended]:
     """End the next refs of a closed scope."""
-    return Command("drain", (encode_scope(scope), END_BATCH, tombstone_ms), _ended, op)
+    return Command("drain", (encode_scope(scope), END_BATCH, str(terms)), _ended, op)
 
 
-def expire(op: str, tombstone_ms: int) -> Command[Ended]:
+def expire(op: str, terms: Terms) -> Command[Ended]:
     """End the next refs whose deadline has passed."""
-    return Command("expire", (END_BATCH, tombstone_ms), _ended, op)
+    return Command("expire", (END_BATCH, str(terms)), _ended, op)
+
+
+def delete(ref: str, op: str, terms: Terms) -> Command[Ended | None]:
+    """End one live ref by hand; None where it is dead."""
+
+    def parse(reply: Any) -> Ended | None:
+        return _ended(reply) if from_json(reply)["verdict"] == "ended" else None
+
+    return Command("delete", (ref, str(terms)), parse, op)
+
+
+@dataclass(frozen=True, slots=True)
+class Lapsed:
+    """The scopes whose deadline passed and that are closed now; `done` unless more are due."""
+
+    closed: tuple[str, ...]
+    done: bool
+
+
+def lapse(op: str) -> Command[Lapsed]:
+    """Close the next scopes whose deadline has passed."""
+
+    def parse(reply: Any) -> Lapsed:
+        a = from_json(reply)
+        return Lapsed(tuple(decode_scope(s) for s in a["closed"] or []), bool(a["done"]))
+
+    return Command("lapse", (END_BATCH,), parse, op)
 
 
 def _claim(reply: Any) -> Claim:

@@ -2,75 +2,155 @@
 
 from __future__ import annotations
 
+import json
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Final, get_args
 
-from mediastore.errors import RefGone, RefUnknown
+from mediastore.errors import Reason, RefGone
 from mediastore.model import Media, MediaMeta, Ref, Stats, decode_scope, encode_scope, from_ms
 
 from .steps import BATCH, END_BATCH, Command, Marks, Read, from_json, pairs, scored, text
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
+    from datetime import datetime
+
+
+_KNOWN = MediaMeta.__dataclass_fields__.keys()
+
+
+def facts_of(fields: Mapping[str, str]) -> MediaMeta:
+    """Return the metadata among the fields of a ref."""
+    return MediaMeta.from_dict({name: value for name, value in fields.items() if name in _KNOWN})
 
 
 def _media(
     ref_id: str, f: Mapping[str, str], state: str = "live", custody: str = "adopted"
 ) -> Media:
-    known = MediaMeta.__dataclass_fields__.keys()
     return Media(
         ref=Ref(f"media://{ref_id}"), scope=decode_scope(f["scope"]), root=f["root"], path=Path(f["path"]),
         size_bytes=int(f["size"]), custody=custody, state=state, stored_at=from_ms(int(f["stored_at"])),
-        expires_at=from_ms(int(f["expires_at"])) if "expires_at" in f else None,
-        meta=MediaMeta.from_dict({name: value for name, value in f.items() if name in known}),
-        seq=int(f["seq"]), blob=f["blob"], identity=f["identity"],
+        expires_at=from_ms(int(f["expires_at"])) if "expires_at" in f else None, meta=facts_of(f),
+        seq=int(f["seq"]), blob=f["blob"], identity=f["identity"], pinned="pinned" in f,
+        idle_s=int(f["idle"]) / 1000 if "idle" in f else None,
     )  # fmt: skip
 
 
-def lookup(ref: Ref) -> Read[Media | None]:
-    """Read one ref: the server's time, the marks not seen yet, the ref; in this order every answer was true.
+@dataclass(frozen=True, slots=True)
+class Dead:
+    """A dead ref that no sweep has come to yet: what it was, and the mark that ended it; None: its own deadline did.
+
+    `cut` is the scope that was released, as key names spell it, and the seq of that, in microseconds.
+    """
+
+    media: Media
+    cut: tuple[str, int] | None
+
+
+Found = Media | Dead | None
+
+
+def _found(ref: Ref, fields: Mapping[str, str], marks: Marks, now_ms: int) -> Found:
+    if not fields:
+        return None
+    media = _media(ref.id, fields)
+    if "expires_at" in fields and int(fields["expires_at"]) <= now_ms:
+        return Dead(media, None)
+    cut = marks.cut(fields["scope"], int(fields["seq"]))
+    return Dead(media, cut) if cut else media
+
+
+def lookup(refs: Sequence[Ref]) -> Read[list[Found]]:
+    """Read refs: the server's time, the marks not seen yet, the refs; in this order every answer was true.
 
     Any other order can hand out a ref that was released and drained in between (PROTOCOL C8, C10).
-    Returns None where the hash is missing; `farewell` then says why.
-
-    Raises:
-        RefGone: it has expired, or a release of its scope has ended it.
+    Of each its Media, or that it is dead; None where its hash is missing. `farewell` then says why.
     """
 
     def build(p: str, marks: Marks) -> list[tuple[str | int, ...]]:
         newer = ("ZRANGE", f"{p}closed", f"({marks.since()}", "+inf", "BYSCORE", "WITHSCORES")
-        return [newer, ("HGETALL", f"{p}ref:{ref.id}")]
+        return [newer, *(("HGETALL", f"{p}ref:{ref.id}") for ref in refs)]
 
-    def parse(marks: Marks, replies: list[Any], now_ms: int) -> Media | None:
+    def parse(marks: Marks, replies: list[Any], now_ms: int) -> list[Found]:
         marks.learn((scope, int(seq)) for scope, seq in scored(replies[0]))
-        fields = pairs(replies[1])
-        if not fields:
-            return None
-        if "expires_at" in fields and int(fields["expires_at"]) <= now_ms:
-            raise RefGone(ref, "expired")
-        if marks.ended(fields["scope"], int(fields["seq"])):
-            raise RefGone(ref, "released")
-        return _media(ref.id, fields)
+        rows = zip(refs, replies[1:], strict=True)
+        return [_found(ref, pairs(reply), marks, now_ms) for ref, reply in rows]
 
     return Read(build, parse, timed=True)
 
 
-def farewell(ref: Ref) -> Read[None]:
-    """Say why a ref is not there.
+#: Who ended a ref that came to its deadline.
+OWN_DEADLINE: Final = "its own deadline"
 
-    Raises:
-        RefGone: it has a tombstone.
-        RefUnknown: it has none.
-    """
 
-    def parse(_: Marks, replies: list[Any], __: int) -> None:
-        words = text(replies[0]).split(" ") if replies[0] is not None else []
-        if words and words[0] in {"released", "expired", "deleted"}:
-            raise RefGone(ref, words[0])  # type: ignore[arg-type]
-        raise RefUnknown(ref)
+@dataclass(frozen=True, slots=True)
+class Obituary:
+    """What is remembered of a dead ref: by its tombstone, or by itself until a sweep comes to it."""
 
-    return Read(lambda p, _: [("GET", f"{p}gone:{ref.id}")], parse)
+    reason: Reason
+    when: datetime
+    by: str
+    scope: str
+    blob: str
+    meta: MediaMeta
+
+    def error(self, ref: Ref) -> RefGone:
+        """Return the error that says so."""
+        return RefGone(ref, self.reason, self.when, self.by)
+
+
+def _by(cause: str, cut: str, who: str) -> str:
+    if cause == "expired":
+        return f"the deadline of scope {decode_scope(cut)!r}" if cut != "." else OWN_DEADLINE
+    call = f"release_all({decode_scope(cut)!r})" if cause == "released" else "delete_media()"
+    return f"{call} of {who}" if who != "." else call
+
+
+def _from_tombstone(words: str) -> Obituary | None:
+    said = words.split(" ", 6)
+    cause, rest = said[0], said[1:]
+    if cause not in _REASONS or len(rest) < _WORDS:
+        return None  # burnt before it was a ref
+    flat = json.loads(rest[5]) if len(rest) > _WORDS else []
+    at, scope, cut, who, blob = rest[:5]
+    by = _by(cause, cut, who)
+    return Obituary(
+        _REASONS[cause], from_ms(int(at)), by, decode_scope(scope), blob, facts_of(pairs(flat))
+    )
+
+
+_REASONS: Final[dict[str, Reason]] = {r: r for r in get_args(Reason)}
+#: How many words a tombstone has after its cause, without the facts.
+_WORDS: Final = 5
+
+
+def farewell(ref: Ref, dead: Dead | None = None) -> Read[Obituary | None]:
+    """Read why a ref is not there; None where nobody remembers it."""
+    cut = dead.cut if dead else None
+
+    def build(p: str, _: Marks) -> list[tuple[str | int, ...]]:
+        who = [("HGET", f"{p}cuts", cut[0])] if cut else []
+        return [("GET", f"{p}gone:{ref.id}"), *who]
+
+    def parse(_: Marks, replies: list[Any], __: int) -> Obituary | None:
+        said = _from_tombstone(text(replies[0])) if replies[0] is not None else None
+        if said or not dead:
+            return said
+        media, reason, when, by = (
+            dead.media,
+            _REASONS["expired"],
+            dead.media.expires_at,
+            OWN_DEADLINE,
+        )
+        if cut:
+            # Its mark may be gone by now, and its tombstone may have lapsed.
+            cause, who = text(replies[1] or "released .").split(" ")
+            reason, when = _REASONS[cause], from_ms(cut[1] // 1000)
+            by = _by(cause, cut[0], who)
+        return Obituary(reason, when or media.stored_at, by, media.scope, media.blob, media.meta)
+
+    return Read(build, parse)
 
 
 @dataclass(frozen=True, slots=True)
@@ -105,13 +185,14 @@ def blob_state(root: str, blob: str) -> Read[BlobState | None]:
 
 @dataclass(frozen=True, slots=True)
 class Due:
-    """What there is to do now: whether refs are due, scopes that are closed, roots with due trash.
+    """What there is to do now: whether refs or scopes are due, scopes that are closed, roots with due trash.
 
     Attributes:
         forgotten: Roots that are forgotten, and not to the end: they leave `roots` when nothing waits there any more.
     """
 
     expiry: bool
+    deadlines: bool
     closed: tuple[str, ...]
     roots: tuple[str, ...]
     forgotten: tuple[str, ...] = ()
@@ -123,20 +204,21 @@ def due(roots: Sequence[str], *, forgotten: bool = False) -> Read[Due]:
     def build(p: str, _: Marks) -> list[tuple[str | int, ...]]:
         first = [
             ("ZRANGE", f"{p}{name}", 0, 0, "WITHSCORES")
-            for name in ("expiry", *(f"trash:{r}" for r in roots))
+            for name in ("expiry", "deadlines", *(f"trash:{r}" for r in roots))
         ]
         given_up = [("HKEYS", f"{p}lost"), ("HKEYS", f"{p}roots")] if forgotten else []
         return [("ZRANGE", f"{p}closed", 0, 7), *first, *given_up]
 
     def parse(_: Marks, replies: list[Any], now_ms: int) -> Due:
-        firsts, given_up = replies[1 : 2 + len(roots)], replies[2 + len(roots) :]
+        firsts, given_up = replies[1 : 3 + len(roots)], replies[3 + len(roots) :]
         ripe = [bool(s) and s[0][1] <= now_ms for s in map(scored, firsts)]
         lost, known = ({text(r) for r in reply} for reply in given_up or ((), ()))
         closed = tuple(decode_scope(text(scope)) for scope in replies[0])
         return Due(
             ripe[0],
+            ripe[1],
             closed,
-            tuple(root for root, is_due in zip(roots, ripe[1:], strict=True) if is_due),
+            tuple(root for root, is_due in zip(roots, ripe[2:], strict=True) if is_due),
             tuple(sorted(lost & known)),
         )
 
@@ -152,21 +234,30 @@ def left_of(scope: str) -> Read[tuple[str, ...]]:
     return Read(lambda p, _: [("SRANDMEMBER", f"{p}left:{encode_scope(scope)}", BATCH)], parse)
 
 
-def roots_of(blobs: Sequence[str]) -> Read[dict[str, tuple[str, str]]]:
-    """Read the root of each of these blobs that is not gone, and the errno of its last failed try."""
+def roots_of(blobs: Sequence[str]) -> Read[dict[str, str]]:
+    """Read the root of each of these blobs that is going now: not gone, not in grace or leased, no try has failed."""
 
     def build(p: str, _: Marks) -> list[tuple[str | int, ...]]:
-        return [("HMGET", f"{p}blob:{b}", "root", "errno") for b in blobs]
+        return [("HMGET", f"{p}blob:{b}", "root", "errno", "state", "due") for b in blobs]
 
-    def parse(_: Marks, replies: list[Any], __: int) -> dict[str, tuple[str, str]]:
-        rows = zip(blobs, replies, strict=True)
-        return {
-            b: (text(row[0]), text(row[1]) if row[1] is not None else "")
-            for b, row in rows
-            if row[0] is not None
-        }
+    def parse(_: Marks, replies: list[Any], now_ms: int) -> dict[str, str]:
+        going = {}
+        for blob, (root, errno, state, due) in zip(blobs, replies, strict=True):
+            waits = state is not None and text(state) == "doomed" and float(due or 0) > now_ms
+            if root is not None and errno is None and not waits:
+                going[blob] = text(root)
+        return going
 
-    return Read(build, parse)
+    return Read(build, parse, timed=True)
+
+
+def root_of(blob: str) -> Read[str]:
+    """Read the root of a blob; empty once it is gone."""
+
+    def parse(_: Marks, replies: list[Any], __: int) -> str:
+        return text(replies[0]) if replies[0] is not None else ""
+
+    return Read(lambda p, _: [("HGET", f"{p}blob:{blob}", "root")], parse)
 
 
 def known_ids(blobs: Sequence[str], *, unrooted: bool = False) -> Read[frozenset[str]]:
@@ -252,7 +343,8 @@ def stats() -> Command[Stats]:
         counted = {
             name: int(counters.get(name, 0))
             for name in ("refs", "blobs", "size_bytes", "stored_refs", "stored_bytes", "released_refs", "released_bytes",
-                         "expired_refs", "expired_bytes", "deleted_blobs", "freed_bytes", "lost_blobs", "lost_bytes")
+                         "expired_refs", "expired_bytes", "deleted_refs", "deleted_bytes", "deleted_blobs", "freed_bytes", "lost_blobs", "lost_bytes",
+                         "waiting", "waiting_bytes")
         }  # fmt: skip
         gauges = {name: int(a[name]) for name in ("scopes", "trash", "stuck", "closed")}
         return Stats(

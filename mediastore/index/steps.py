@@ -1,7 +1,7 @@
-"""The two kinds of step that reach Redis, what a connection has learnt, and the text of the scripts.
+"""The kinds of step that reach Redis, what a connection has learnt, and the text of the scripts.
 
-Nothing here talks to Redis. A `Command` names a script with its arguments and says how to read the answer;
-a `Read` builds plain commands that one write sends together. The clients send both.
+Nothing here talks to Redis. A `Command` names a script with its arguments and says how to read the answer; a `Batch` is
+several of them in one write; a `Read` builds plain commands that one write sends together. The clients send them.
 """
 
 from __future__ import annotations
@@ -12,7 +12,10 @@ from collections.abc import Callable, Generator, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cache
 from importlib.resources import files
-from typing import Any, Final, Generic, Self, TypeVar
+from typing import TYPE_CHECKING, Any, Final, Generic, Self, TypeVar
+
+if TYPE_CHECKING:
+    from mediastore.errors import MediaStoreError
 
 R = TypeVar("R")
 
@@ -27,24 +30,39 @@ MOST_FACTS: Final = 10_000
 #: The most refs a script ends or describes: each costs three times as much (benchmarks/script_pause.py).
 END_BATCH: Final = 10
 
-_ENDS_REFS = ("_marks", "_batch", "_plan", "_path", "_doom", "_bury")
+_ENDS_REFS = ("_marks", "_batch", "_deadline", "_plan", "_path", "_prune", "_doom", "_bury")
+_ENTERS = ("_marks", "_live", "_deadline", "_enter")
+_LEASES = ("_marks", "_live", "_deadline", "_leases")
 #: What stands between the prelude and a script.
 _SHARED = {
-    "store": ("_twin", "_path", "_seen"),
+    "store": ("_twin", "_path", "_seen", "_rescue", "_deadline", "_enter"),
     "refuse": ("_twin",),
     "withdraw": _ENDS_REFS,
     "release": _ENDS_REFS,
     "drain": _ENDS_REFS,
     "expire": _ENDS_REFS,
-    "claim": ("_turns",),
+    "delete": (*_ENDS_REFS, "_live"),
+    "extend": _ENTERS,
+    "transfer": (*_ENTERS, "_prune"),
+    "share": (*_ENTERS, "_copy"),
+    "restore": (*_ENTERS, "_path", "_rescue", "_copy"),
+    "lease": _LEASES,
+    "renew": ("_leases",),
+    "end_lease": ("_leases",),
+    "accept": ("_leases",),
+    "limit": (*_ENTERS, "_prune"),
+    "lapse": ("_marks", "_deadline", "_prune"),
+    "note": ("_deadline",),
+    "claim": ("_turns", "_rescue"),
     "acknowledge": ("_batch",),
-    "forget": ("_batch",),
+    "forget": ("_batch", "_rescue"),
     "list": ("_marks",),
 }
-#: Scripts that free memory must run when there is none left; so must the greeting before them.
+#: Scripts that free memory must run when there is none left; so must the greeting before them, and those that keep
+#: what is held: a fleet short of memory must not lose its leases for it.
 _FREES = {
     *("open", "release", "drain", "expire", "claim", "acknowledge", "refuse", "withdraw"),
-    *("forget", "adopt", "rebind"),
+    *("forget", "adopt", "rebind", "delete", "renew", "end_lease", "lapse"),
 }
 _READS = {"list", "roots", "stats"}
 
@@ -71,6 +89,28 @@ class Command(Generic[R]):
         """Hand the step to the driver and return the parsed answer."""
         answer: R = yield self
         return answer
+
+
+@dataclass(frozen=True, slots=True)
+class Batch(Generic[R]):
+    """Several commands in one write, each of them a script of its own; not a transaction.
+
+    Its answer is a list in their order: what a command answers, or the `MediaStoreError` that it met.
+    """
+
+    commands: tuple[Command[R], ...]
+    script = "batch"
+    unrooted = False
+
+    @property
+    def changes(self) -> bool:
+        """Whether one of them writes."""
+        return any(command.changes for command in self.commands)
+
+    def __iter__(self) -> Generator[Self, Any, list[R | MediaStoreError]]:
+        """Hand the step to the driver and return the answers."""
+        answers: list[R | MediaStoreError] = yield self
+        return answers
 
 
 @dataclass(frozen=True, slots=True)
@@ -127,14 +167,15 @@ class Marks:
             self.most = max(MOST_FACTS, 2 * len(self.facts))
         self.cursor = newest
 
-    def ended(self, scope: str, seq: int) -> bool:
-        """Whether a release of the scope or of an ancestor ended the ref with this seq."""
+    def cut(self, scope: str, seq: int) -> tuple[str, int] | None:
+        """Return the release of the scope or of an ancestor that ended the ref with this seq: its scope and its own seq."""
         while True:
-            if self.facts.get(scope, 0) >= seq:
-                return True
+            mark = self.facts.get(scope, 0)
+            if mark >= seq:
+                return scope, mark
             scope, slash, _ = scope.rpartition("/")
             if not slash:
-                return False
+                return None
 
 
 @cache

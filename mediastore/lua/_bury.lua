@@ -1,41 +1,59 @@
 -- _bury: put after _doom. Ends the planned refs: each leaves a tombstone, and each blob without a ref left is doomed.
 
-local withdrawn = false
+-- What ends the refs that nothing had ended before: the cause, and the scope whose release it is.
+local ending = { cause = "released" }
 
--- A scope leaves its parent only when its set and its own children are empty.
-local function prune(scope)
-  local line = lineage(scope)
-  for i, s in ipairs(line) do
-    local own = redis.call("EXISTS", P .. "scope:" .. s)
-    if own == 0 then redis.call("ZREM", P .. "scopes", s) end
-    if own == 1 or redis.call("EXISTS", P .. "children:" .. s) == 1 then return end
-    if line[i + 1] then redis.call("ZREM", P .. "children:" .. line[i + 1], s) end
+-- "cause at_ms scope cut who blob facts": `cut` is the scope whose release or deadline it was, "." where there was none.
+local function bury_ref(ref)
+  local cause, at, cut, who = ending.cause, us, ending.scope, terms.who
+  if ref.mark then
+    at, cut = ref.mark.seq, ref.mark.scope
+    cause, who = string.match(cuts[cut] or "released .", "^(%S+) (%S+)$")
   end
+  -- Whichever came first ended it: the deadline or the release.
+  if ref.due and ref.due * 1000 <= at then cause, at, cut, who = "expired", ref.due * 1000, nil, "." end
+  local words = { cause, str(math.floor(at / 1000)), ref.scope, cut or ".", who, ref.blob }
+  if ref.facts then words[7] = cjson.encode(ref.facts) end
+  redis.call("SET", P .. "gone:" .. ref.id, table.concat(words, " "), "PX", terms.ms)
+  later("RPUSH", P .. "graves", str(now) .. " " .. ref.id)
+  return cause
 end
 
-local function end_ref(ref, tombstone_ms)
-  -- Whichever came first ended it: the deadline or the release.
-  local at, cause = ref.mark or us, "released"
-  if ref.due and ref.due * 1000 <= at then cause, at = "expired", ref.due * 1000 end
-  if withdrawn then cause = "refused" end
+local function end_ref(ref)
+  local withdrawn = ending.cause == "refused"
+  local cause = withdrawn and "refused" or bury_ref(ref)
+  if withdrawn then redis.call("SET", P .. "gone:" .. ref.id, "refused " .. ref.blob, "PX", RECORD_MS) end
   tally[cause] = tally[cause] + 1
   count("refs", -1)
   count((withdrawn and "stored" or cause) .. "_refs", withdrawn and -1 or 1)
   count((withdrawn and "stored" or cause) .. "_bytes", withdrawn and -ref.size or ref.size)
-  local words = withdrawn and ref.blob or str(math.floor(at / 1000)) .. " " .. ref.scope
-  redis.call("SET", P .. "gone:" .. ref.id, cause .. " " .. words, "PX", tombstone_ms)
   local blob = blobs[ref.blob]
-  if blob then blob.refs, blob.touched, blob.cut = blob.refs - 1, true, ref.cut end
+  if blob then blob.refs, blob.touched, blob.cut, blob.home = blob.refs - 1, true, ref.cut, ref.scope end
 end
 
-local function bury(tombstone_ms)
+-- The newest tombstones are kept, and of them those that have not lapsed; a record for replays is always kept.
+local function forget_graves()
+  local over = redis.call("LLEN", P .. "graves") - terms.most
+  local past, gone = 0, {}
+  for i, grave in ipairs(redis.call("LRANGE", P .. "graves", 0, 2 * #refs)) do
+    local at, id = string.match(grave, "^(%d+) (.+)$")
+    if at and (now - tonumber(at) < RECORD_MS or i > over and redis.call("EXISTS", P .. "gone:" .. id) == 1) then break end
+    past, gone[#gone + 1] = i, id and P .. "gone:" .. id
+  end
+  if past == 0 then return end
+  if #gone > 0 then redis.call("UNLINK", unpack(gone)) end
+  redis.call("LTRIM", P .. "graves", past, -1)
+end
+
+local function bury()
   local homes = {}
   for _, ref in ipairs(refs) do
     later("ZREM", P .. "expiry", ref.id)
     later("UNLINK", P .. "ref:" .. ref.id)
     if ref.scope then later("ZREM", P .. "scope:" .. ref.scope, ref.id) end
     if ref.scope then homes[ref.scope] = true end
-    if ref.known then end_ref(ref, math.max(tombstone_ms, RECORD_MS)) end
+    if ref.id == DEADLINE then forget_deadline(ref.scope) end
+    if ref.known then end_ref(ref) end
   end
   for id, blob in pairs(blobs) do
     if blob.touched and blob.refs <= 0 then
@@ -46,6 +64,7 @@ local function bury(tombstone_ms)
     end
   end
   send_batches()
+  if #refs > 0 then forget_graves() end
   for name, by in pairs(counts) do redis.call("HINCRBY", P .. "stats", name, by) end
   for scope in pairs(homes) do prune(scope) end
   keep_time()

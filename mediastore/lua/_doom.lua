@@ -1,7 +1,7 @@
 -- _doom: put after _plan. What becomes of a blob that has no ref left: it enters the trash of its root
 -- in this same script, and that entry is the journal of its bytes.
 
-local tally = { released = 0, expired = 0, refused = 0, kept = 0, doomed = {} }
+local tally = { released = 0, expired = 0, deleted = 0, refused = 0, kept = 0, doomed = {} }
 local counts = {}
 
 local function count(name, by) counts[name] = (counts[name] or 0) + by end
@@ -14,13 +14,34 @@ local function lose(id, blob)
   count("lost:" .. blob.root, 1)
 end
 
+-- Into the trash: due now, or once its grace is over and its last lease has ended.
+local function into_trash(id, blob, leased)
+  local grace = blob.custody == "borrowed" and 0 or terms.grace
+  local due, words = math.max(now + grace, leased), { "state", "doomed", "refs", 0 }
+  if due > now then
+    for _, word in ipairs({ "due", str(due), "grace", str(now + grace) }) do words[#words + 1] = word end
+    count("waiting", 1)
+    count("waiting_bytes", blob.size)
+  end
+  local cut = blob.cut or due > now and blob.home
+  if cut then
+    words[#words + 1], words[#words + 2] = "cut", cut
+    later("SADD", P .. "left:" .. cut, id)
+  end
+  redis.call("HSET", P .. "blob:" .. id, unpack(words))
+  later("ZADD", P .. "trash:" .. blob.root, str(due), id)
+  tally.doomed[#tally.doomed + 1] = { blob.root, id }
+end
+
 local function doom(id, blob)
   for name, by in pairs({ blobs = -1, size_bytes = -blob.size }) do
     count(name, by)
     count(name .. ":" .. blob.root, by)
   end
-  -- Borrowed, without a second name: not ours to delete, and nothing of ours on the disk.
-  local bare = blob.custody == "borrowed" and (blob.lost or string.sub(blob.identity, 1, 5) ~= "link:")
+  local leased = not blob.lost and blob.leased and blob.leased > now and blob.leased or 0
+  if blob.leased and leased == 0 then later("UNLINK", P .. "lease:" .. id, P .. "holders:" .. id) end
+  -- Borrowed, without a second name: not ours to delete, and nothing of ours on the disk. A lease of it is kept all the same.
+  local bare = blob.custody == "borrowed" and leased == 0 and (blob.lost or string.sub(blob.identity, 1, 5) ~= "link:")
   local path = P .. "path:" .. blob.root
   if redis.call("HGET", path, blob.path) ~= id then
     forget_older(blob.root, blob.path, id, blob)
@@ -33,8 +54,5 @@ local function doom(id, blob)
     return
   end
   if blob.lost then return lose(id, blob) end
-  redis.call("HSET", P .. "blob:" .. id, "state", "doomed", "refs", 0, unpack(blob.cut and { "cut", blob.cut } or {}))
-  later("ZADD", P .. "trash:" .. blob.root, str(now), id)
-  if blob.cut then later("SADD", P .. "left:" .. blob.cut, id) end
-  tally.doomed[#tally.doomed + 1] = { blob.root, id }
+  into_trash(id, blob, leased)
 end

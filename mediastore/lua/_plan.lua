@@ -1,24 +1,40 @@
 -- _plan: put after the prelude of the scripts that end refs. Reads everything their ending needs;
 -- nothing is written before `bury`, so that a key of a foreign type stops the script while nothing has changed.
 
-local refs, blobs, marks, forgotten = {}, {}, {}, {}
+local refs, blobs, marks, cuts, forgotten = {}, {}, {}, {}, {}
+
+-- What the caller's settings say of ended refs, in one argument: "tombstone_ms most_tombstones grace_ms who".
+local terms = { ms = RECORD_MS, most = 9e15, grace = 0, who = "." }
+local function agree(said)
+  local ms, most, grace, who = string.match(said, "^(%S+) (%S+) (%S+) (%S+)$")
+  terms = { ms = int(ms, 1, 9e15), most = int(most, 0, 9e15), grace = int(grace, 0, 9e15), who = who }
+  -- As long as the bytes stay, a ref can be restored, and its tombstone says from what.
+  terms.ms = math.max(terms.ms, terms.grace, RECORD_MS)
+end
 
 local function plan_scope(scope)
   if marks[scope] then return end
   lineage_to_change(scope)
+  expect("set", "left:" .. scope)
   marks[scope] = marks_above(scope)
+  for _, mark in ipairs(marks[scope]) do cuts[mark.scope] = cuts[mark.scope] or redis.call("HGET", P .. "cuts", mark.scope) or nil end
 end
 
 local function plan_blob(id)
-  local b = redis.call("HMGET", P .. "blob:" .. id, "refs", "root", "path", "custody", "identity", "size")
+  local b = redis.call("HMGET", P .. "blob:" .. id, "refs", "root", "path", "custody", "identity", "size", "leased")
   if not b[1] then return end
   expect("zset", "trash:" .. b[2])
-  expect("hash", "path:" .. b[2])
-  expect("hash", "borrowed:" .. b[2])
-  expect("hash", "older:" .. b[2])
+  for _, name in ipairs({ "path:", "borrowed:", "older:" }) do expect("hash", name .. b[2]) end
+  if b[7] then
+    expect("zset", "lease:" .. id)
+    expect("hash", "holders:" .. id)
+  end
   if forgotten[b[2]] == nil then forgotten[b[2]] = redis.call("HEXISTS", P .. "lost", b[2]) == 1 end
-  blobs[id] = { lost = forgotten[b[2]], refs = tonumber(b[1]), root = b[2], path = b[3], custody = b[4], identity = b[5], size = tonumber(b[6]) }
+  blobs[id] = { lost = forgotten[b[2]], refs = tonumber(b[1]), root = b[2], path = b[3], custody = b[4], identity = b[5], size = tonumber(b[6]), leased = tonumber(b[7] or "") }
 end
+
+-- Where the bytes stay for a while, `restore` will ask for what the ref said of them.
+local function stays(blob) return blob and (terms.grace > 0 or blob.leased or blob.refs > 1) end
 
 -- `home` is the scope whose set named the ref; a ref without its hash is only taken off that set.
 -- `cut` is the scope whose release ends it now, if none has before.
@@ -30,16 +46,20 @@ local function plan(id, home, cut)
   if ref.scope then plan_scope(ref.scope) end
   if ref.known then
     ref.blob, ref.size, ref.due = r[3], tonumber(r[4]), r[5] and tonumber(r[5])
-    local mark = first_cut(marks[ref.scope], tonumber(r[2]))
-    ref.mark, ref.cut = mark and mark.seq, mark and mark.scope or cut
+    ref.mark = first_cut(marks[ref.scope], tonumber(r[2]))
+    ref.cut = ref.mark and ref.mark.scope or cut
     if not blobs[ref.blob] then plan_blob(ref.blob) end
     if ref.cut then expect("set", "left:" .. ref.cut) end
+    if stays(blobs[ref.blob]) then ref.facts = redis.call("HGETALL", P .. "ref:" .. id) end
   end
   refs[#refs + 1] = ref
   return cost
 end
 
 local function plan_common()
-  local kinds = { lost = "hash", expiry = "zset", scopes = "zset", closed = "zset", stats = "hash", seq = "string", clock = "string" }
+  local kinds = {
+    lost = "hash", expiry = "zset", scopes = "zset", closed = "zset", stats = "hash", seq = "string", clock = "string",
+    cuts = "hash", graves = "list", lifetimes = "hash", deadlines = "zset",
+  }
   for name, kind in pairs(kinds) do expect(kind, name) end
 end

@@ -7,9 +7,9 @@ local function same(identity, stat)
 end
 
 local function seen(blob_id)
-  local b = blob_id and redis.call("HMGET", P .. "blob:" .. blob_id, "state", "ever", "identity", "custody", "refs", "cut", "size") or {}
+  local b = blob_id and redis.call("HMGET", P .. "blob:" .. blob_id, "state", "ever", "identity", "custody", "refs", "cut", "size", "due") or {}
   if b[6] then expect("set", "left:" .. b[6]) end
-  return { state = b[1], ever = b[2], identity = b[3], custody = b[4], refs = b[5], cut = b[6], size = b[7] }
+  return { state = b[1], ever = b[2], identity = b[3], custody = b[4], refs = b[5], cut = b[6], size = b[7], due = b[8] }
 end
 
 -- The blob that had the path before its current one, and whose file this may be.

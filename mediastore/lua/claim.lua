@@ -8,6 +8,7 @@
 -- ARGV[8..]       ids  only these blobs; none given: whatever is due, soonest first
 --
 -- Returns {prev = {token, ...}, blobs = {{id, path or "", identity, custody, size, path as registered}, ...}}.
+-- What is leased waits for the last deadline, whatever its entry says.
 -- A lapsed claim is taken over whole and alone: `prev` are the tokens it went through, oldest first.
 -- Of a root that was forgotten, nothing. Twice with one op: the same batch. Cost: O(limit * log trash).
 
@@ -26,8 +27,8 @@ local batch, old, views, moved, lost = {}, nil, {}, {}, {}
 local scores = redis.call("ZMSCORE", trash, unpack(due))
 
 local function view(id)
-  local b = redis.call("HMGET", P .. "blob:" .. id, "state", "token", "root", "path", "identity", "custody", "size")
-  views[id] = { state = b[1], token = b[2], root = b[3], path = b[4], b[5], b[6], b[7] }
+  local b = redis.call("HMGET", P .. "blob:" .. id, "state", "token", "root", "path", "identity", "custody", "size", "due", "leased")
+  views[id] = { state = b[1], token = b[2], root = b[3], path = b[4], b[5], b[6], b[7], due = b[8], leased = tonumber(b[9] or "0") }
   return views[id]
 end
 
@@ -36,24 +37,18 @@ for i, id in ipairs(due) do
   if not b.state then
     lost[#lost + 1] = id
   elseif b.root == root and b.state == "doomed" then
-    if scores[i] and tonumber(scores[i]) <= now then batch[#batch + 1] = id end
+    if b.leased > now then
+      moved[#moved + 1], moved[#moved + 2] = str(b.leased), id
+    elseif scores[i] and tonumber(scores[i]) <= now then
+      batch[#batch + 1] = id
+    end
   elseif b.root == root and b.token then
     local deadline = tonumber(redis.call("HGET", P .. "claim:" .. b.token, "deadline") or "0")
     if deadline <= now then old = old or b.token else moved[#moved + 1], moved[#moved + 2] = str(deadline), id end
   end
 end
 
-if old then
-  -- Whole, so that the chain of tokens stays one line and every late worker is fenced by one rename.
-  batch = {}
-  local lapsed = redis.call("HGETALL", P .. "claim:" .. old)
-  for i = 1, #lapsed, 2 do
-    local id = string.match(lapsed[i], "^blob:(.+)$")
-    if id then batch[#batch + 1] = id end
-    if lapsed[i] == "prev" then for p in string.gmatch(lapsed[i + 1], "%S+") do answer.prev[#answer.prev + 1] = p end end
-  end
-  answer.prev[#answer.prev + 1] = old
-end
+if old then batch, answer.prev = take_over(old) end
 for _, id in ipairs(batch) do views[id] = views[id] or view(id) end
 local path_of, retaken, turn = take_turns(paths, batch, views, not old and moved)
 batch = turn
@@ -71,6 +66,8 @@ for i, id in ipairs(batch) do
   until_then[#until_then + 1], until_then[#until_then + 2] = str(now + hold), id
   local v = views[id]
   answer.blobs[i] = { id, path_of[id], v[1], v[2], v[3], v.path }
+  wait_no_more(v.state == "doomed" and v.due, v[3])
+  if v.leased > 0 then redis.call("UNLINK", P .. "lease:" .. id, P .. "holders:" .. id) end
 end
 redis.call("HSET", unpack(claim))
 redis.call("ZADD", trash, unpack(until_then))

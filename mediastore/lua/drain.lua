@@ -1,15 +1,16 @@
 -- drain: end the next refs of a closed scope, and forget its mark once nothing is left below it.
 --
--- KEYS[1] prefix        "mediastore:{bots}:"
--- ARGV[4] scope         text  the scope that was closed
--- ARGV[5] limit         int   most refs and most scopes to touch, 1..64
--- ARGV[6] tombstone_ms  ms    how long an ended ref is remembered
+-- KEYS[1] prefix  "mediastore:{bots}:"
+-- ARGV[4] scope   text  the scope that was closed
+-- ARGV[5] limit   int   most refs and most scopes to touch, 1..64
+-- ARGV[6] terms   text  "tombstone_ms most_tombstones grace_ms who"
 --
 -- Returns {released, expired, kept, doomed = {{root, blob}, ...}, done = 0 or 1}.
 -- Twice with one op: the same answer. Any number of callers at once: each ref is ended by one of them.
 -- Cost: O(limit). The walk is read first; only then is anything written.
 
-local scope, limit, tombstone_ms = ARGV[4], int(ARGV[5], 1, 64), int(ARGV[6], 1, 9e15)
+local scope, limit = ARGV[4], int(ARGV[5], 1, 64)
+agree(ARGV[6])
 plan_common()
 local mark = tonumber(redis.call("ZSCORE", P .. "closed", scope) or "")
 tally.done = 1
@@ -37,12 +38,13 @@ local function visit(node)
 end
 
 if not visit(scope) then tally.done = 0 end
-bury(tombstone_ms)
+bury()
 for _, node in ipairs(clean) do
   local parent = string.match(node, "^(.*)/[^/]*$")
   if node == scope then
     -- The same script found it clean and read this mark: a newer release has not been lost.
     redis.call("ZREM", P .. "closed", scope)
+    redis.call("HDEL", P .. "cuts", scope)
   elseif redis.call("EXISTS", P .. "scope:" .. node, P .. "children:" .. node) > 0 then
     redis.call("ZADD", P .. "children:" .. parent, "XX", str(mark), node)
   end

@@ -19,7 +19,7 @@ if not answer.words and (begun == 1 or not place) then return finish({ known = 0
 local ids = redis.call("ZRANGE", trash, 0, limit - 1)
 local known, wanted, claims, current = {}, {}, {}, {}
 for i, id in ipairs(ids) do
-  local b = redis.call("HMGET", P .. "blob:" .. id, "path", "token", "cut", "custody", "size")
+  local b = redis.call("HMGET", P .. "blob:" .. id, "path", "token", "cut", "custody", "size", "due", "leased")
   known[i] = b
   if b[1] then wanted[#wanted + 1] = b[1] end
   if b[2] then claims[expect("hash", "claim:" .. b[2])] = true end
@@ -40,6 +40,8 @@ for i, id in ipairs(ids) do
   if b[1] and b[4] ~= "borrowed" then
     answer.blobs, answer.bytes = answer.blobs + 1, answer.bytes + tonumber(b[5])
   end
+  wait_no_more(not b[2] and b[6], b[5])
+  if b[7] then later("UNLINK", P .. "lease:" .. id, P .. "holders:" .. id) end
   later("UNLINK", P .. "blob:" .. id)
   later("ZREM", trash, id)
 end

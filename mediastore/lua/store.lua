@@ -24,7 +24,8 @@ local twin = earlier(id, blob)
 if twin then return finish(twin) end
 
 local line = lineage_to_change(scope)
-for name, kind in pairs({ lost = "hash", expiry = "zset", scopes = "zset", stats = "hash", seq = "string", ["path:" .. root] = "hash", ["borrowed:" .. root] = "hash", ["older:" .. root] = "hash", ["trash:" .. root] = "zset" }) do expect(kind, name) end
+enter_kinds()
+for name, kind in pairs({ lost = "hash", stats = "hash", ["path:" .. root] = "hash", ["borrowed:" .. root] = "hash", ["older:" .. root] = "hash", ["trash:" .. root] = "zset" }) do expect(kind, name) end
 
 local current = redis.call("HGET", P .. "path:" .. root, path)
 local old = seen(current)
@@ -50,12 +51,7 @@ if not (old.state and same(old.identity, stat)) then
 end
 if found then
   verdict, blob, identity = "joined", found, its.identity
-  if its.state == "doomed" then
-    -- Rescued: no sweeper has ever claimed it, so its bytes are whole.
-    redis.call("ZREM", P .. "trash:" .. root, blob)
-    if its.cut then redis.call("SREM", P .. "left:" .. its.cut, blob) end
-    redis.call("HDEL", P .. "blob:" .. blob, "cut")
-  end
+  if its.state == "doomed" then rescue(blob, root, its) end
   redis.call("HSET", P .. "blob:" .. blob, "state", "live", "refs", tonumber(its.refs) + 1, "custody", custody)
 else
   redis.call("HSET", P .. "blob:" .. blob, "state", "live", "refs", 1, "ever", 0, "root", root, "path", path,
@@ -69,12 +65,7 @@ end
 local seq = next_seq()
 redis.call("HSET", P .. "ref:" .. id, "scope", scope, "seq", str(seq), "blob", blob, "root", root, "path", path,
   "size", size, "identity", identity, "stored_at", str(now), unpack(ARGV, 14))
-if ttl then
-  redis.call("HSET", P .. "ref:" .. id, "expires_at", str(now + ttl))
-  redis.call("ZADD", P .. "expiry", str(now + ttl), id)
-end
-redis.call("ZADD", P .. "scope:" .. scope, str(seq), id)
-redis.call("ZADD", P .. "scopes", 0, scope)
-for i = 2, #line do redis.call("ZADD", P .. "children:" .. line[i], "NX", str(seq), line[i - 1]) end
+if ttl then set_expiry(id, ttl) end
+enter_ref(id, line, seq)
 for name, by in pairs(counts) do redis.call("HINCRBY", P .. "stats", name, by) end
 return finish({ verdict = verdict, blob = blob })

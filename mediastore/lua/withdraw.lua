@@ -8,6 +8,6 @@
 
 plan_common()
 plan(ARGV[4])
-withdrawn = true
-bury(RECORD_MS)
+ending.cause = "refused"
+bury()
 return finish(tally)

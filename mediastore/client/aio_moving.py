@@ -1,0 +1,55 @@
+"""Refs that move, the asyncio half."""
+
+from __future__ import annotations
+
+from datetime import datetime
+
+from mediastore.flows import ending, moving
+from mediastore.lifetimes import Tombstone, Waiting
+from mediastore.model import Duration, Ref, Released, check_scope
+
+from .driver import AsyncDriver
+
+
+class AsyncMoving(AsyncDriver):
+    """What moves refs; the methods are those of `MediaStore`, awaited."""
+
+    async def touch(self, ref: str, ttl: Duration | None = None) -> datetime | None:
+        """As `MediaStore.touch`."""
+        return await self._run(moving.extend(self._ctx, ref, "touch", ttl))
+
+    async def pin(self, ref: str) -> None:
+        """As `MediaStore.pin`."""
+        await self._run(moving.extend(self._ctx, ref, "pin"))
+
+    async def unpin(self, ref: str) -> datetime | None:
+        """As `MediaStore.unpin`."""
+        return await self._run(moving.extend(self._ctx, ref, "unpin"))
+
+    async def transfer(self, ref: str, scope: str) -> None:
+        """As `MediaStore.transfer`."""
+        await self._run(moving.transfer(self._ctx, ref, check_scope(scope)))
+
+    async def promote(self, ref: str) -> str:
+        """As `MediaStore.promote`."""
+        return await self._run(moving.transfer(self._ctx, ref, ""))
+
+    async def share(self, ref: str, scope: str, ttl: Duration | None = None) -> Ref:
+        """As `MediaStore.share`."""
+        return await self._run(moving.share(self._ctx, ref, scope, ttl))
+
+    async def delete_media(self, ref: str) -> Released:
+        """As `MediaStore.delete_media`."""
+        return await self._run(ending.delete(self._ctx, ref))
+
+    async def restore(self, ref: str, scope: str | None = None, ttl: Duration | None = None) -> Ref:
+        """As `MediaStore.restore`."""
+        return await self._run(moving.restore(self._ctx, ref, scope, ttl))
+
+    async def tombstone(self, ref: str) -> Tombstone:
+        """As `MediaStore.tombstone`."""
+        return await self._run(moving.tombstone(ref))
+
+    async def waiting(self, scope: str, *, limit: int = 100) -> list[Waiting]:
+        """As `MediaStore.waiting`."""
+        return await self._run(moving.waiting(scope, limit))

@@ -1,0 +1,241 @@
+"""Commands and reads about lifetimes: deadlines that move, refs that move, leases, what is remembered of the dead."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from mediastore.lifetimes import Kept, LeaseInfo, Taken, Tombstone, Waiting
+from mediastore.model import MediaMeta, Ref, decode_scope, encode_scope, from_ms
+
+from .reads import Obituary, facts_of
+from .steps import BATCH, Command, Marks, Read, from_json, pairs, scored, text
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+    from datetime import datetime
+
+    from mediastore.lifetimes import Handoff
+
+
+@dataclass(frozen=True, slots=True)
+class Moved:
+    """The verdict on a ref that was to be changed: "done", "dead", and what else its script says; `scope` where it is now."""
+
+    verdict: str
+    scope: str = ""
+    expires_at: datetime | None = None
+
+
+def _moved(reply: Any) -> Moved:
+    a = from_json(reply)
+    due = a.get("expires_at")
+    scope = decode_scope(a.get("scope", ""))
+    return Moved(a["verdict"], scope, from_ms(int(due)) if due else None)
+
+
+def extend(ref: str, verb: str, ttl: int | str, op: str) -> Command[Moved]:
+    """Touch, pin or unpin a live ref; `ttl` in ms, "" for the same length again, "never"."""
+    return Command("extend", (ref, verb, ttl), _moved, op)
+
+
+def transfer(ref: str, scope: str, op: str) -> Command[Moved]:
+    """Move a live ref to another scope; "" for the parent of its own."""
+    return Command("transfer", (ref, encode_scope(scope)), _moved, op)
+
+
+def share(ref: str, new: str, scope: str, ttl_ms: int | None, op: str) -> Command[Moved]:
+    """Make one more ref of a live ref's bytes."""
+    args = (ref, new, encode_scope(scope), "" if ttl_ms is None else ttl_ms)
+    return Command("share", args, _moved, op)
+
+
+def restore(ref: str, new: str, scope: str, ttl_ms: int | None, op: str) -> Command[Moved]:
+    """Make a new ref of a dead one's bytes; `scope` "" for the one that it was in."""
+    args = (ref, new, encode_scope(scope), "" if ttl_ms is None else ttl_ms)
+    return Command("restore", args, _moved, op)
+
+
+def limit(scope: str, ttl: int | str, idle: int | str, op: str) -> Command[datetime | None]:
+    """Give a scope deadlines, in ms; "" leaves one as it is, "never" takes it away. Returns when the scope is due."""
+
+    def parse(reply: Any) -> datetime | None:
+        due = from_json(reply)["due"]
+        return from_ms(int(float(due))) if due else None
+
+    return Command("limit", (encode_scope(scope), ttl, idle), parse, op)
+
+
+def note(scope: str) -> Command[None]:
+    """Say that something was read in an idling scope."""
+    return Command("note", (encode_scope(scope),), lambda _: None)
+
+
+# --- leases
+
+
+@dataclass(frozen=True, slots=True)
+class Leased:
+    """What the index gave: a deadline in ms, and the facts of the blob; None of them where it refused."""
+
+    verdict: str
+    until_ms: int = 0
+    blob: str = ""
+    root: str = ""
+    path: str = ""
+    identity: str = ""
+    custody: str = ""
+    meta: MediaMeta | None = None
+
+
+def _leased(reply: Any) -> Leased:
+    a = from_json(reply)
+    if a["verdict"] != "done":
+        return Leased(a["verdict"])
+    meta = facts_of(pairs(a["meta"] or [])) if "meta" in a else None
+    root, path, identity, custody = a["facts"]
+    blob = a.get("blob", "")
+    return Leased("done", int(a["deadline"]), blob, root, path, identity, custody, meta)
+
+
+def lease(ref: str, token: str, ttl_ms: int, longest_ms: int, who: str, op: str) -> Command[Leased]:
+    """Take a lease through a live ref."""
+    return Command("lease", (ref, token, ttl_ms, longest_ms, who), _leased, op)
+
+
+def accept(
+    handed: Handoff, token: str, ttl_ms: int, longest_ms: int, who: str, op: str
+) -> Command[Leased]:
+    """Swap the lease of a hand-over for the receiver's own."""
+    args = (handed.ref.id, handed.blob, handed.token, token, ttl_ms, longest_ms, who)
+    return Command("accept", args, lambda reply: replace(_leased(reply), blob=handed.blob), op)
+
+
+def renew(leases: Sequence[Taken]) -> Command[list[int | None]]:
+    """Renew up to a batch of leases; returns their deadlines in ms, None for one that is lost."""
+    args = [part for each in leases for part in (each.blob, each.token, each.ttl_ms)]
+
+    def parse(reply: Any) -> list[int | None]:
+        return [int(deadline) or None for deadline in from_json(reply)["deadlines"]]
+
+    return Command("renew", (len(leases), *args), parse)
+
+
+@dataclass(frozen=True, slots=True)
+class Let:
+    """What ending a lease found: whether it still held, and whether the bytes may go now."""
+
+    held: bool
+    due: bool
+
+
+def end_lease(blob: str, token: str, op: str) -> Command[Let]:
+    """End a lease before its deadline."""
+
+    def parse(reply: Any) -> Let:
+        a = from_json(reply)
+        return Let(bool(a["held"][0]), bool(a["due"][0]))
+
+    return Command("end_lease", (1, blob, token), parse, op)
+
+
+def leases(blob: str) -> Read[list[LeaseInfo]]:
+    """Read the leases of a blob that hold."""
+
+    def parse(_: Marks, replies: list[Any], now_ms: int) -> list[LeaseInfo]:
+        who = {token: words.split(" ") for token, words in pairs(replies[1]).items()}
+        return [
+            LeaseInfo(who[token][2], from_ms(int(who[token][1])), from_ms(int(until)))
+            for token, until in scored(replies[0])
+            if until > now_ms and token in who
+        ]
+
+    return Read(
+        lambda p, _: [
+            ("ZRANGE", f"{p}lease:{blob}", 0, -1, "WITHSCORES"),
+            ("HGETALL", f"{p}holders:{blob}"),
+        ],
+        parse,
+        timed=True,
+    )
+
+
+# --- the dead, and what stays of them
+
+
+@dataclass(frozen=True, slots=True)
+class Remains:
+    """What stays of a blob: why its bytes are there, and until when."""
+
+    kept_for: Kept
+    until: datetime | None
+
+
+_REMAINS = ("state", "ever", "due", "grace", "leased")
+
+
+def _remains(row: Sequence[Any], now_ms: int) -> Remains:
+    state, ever, due, grace, leased = (text(v) if v is not None else "" for v in row)
+    if state == "live":
+        return Remains("refs", None)
+    if state != "doomed" or ever == "1" or int(float(due or 0)) <= now_ms:
+        return Remains("", None)
+    by_lease = int(float(leased or 0)) > max(now_ms, int(float(grace or 0)))
+    return Remains("lease" if by_lease else "grace", from_ms(int(float(due))))
+
+
+def remains(blob: str) -> Read[Remains]:
+    """Read what stays of a blob."""
+
+    def parse(_: Marks, replies: list[Any], now_ms: int) -> Remains:
+        return _remains(replies[0], now_ms)
+
+    return Read(lambda p, _: [("HMGET", f"{p}blob:{blob}", *_REMAINS)], parse, timed=True)
+
+
+def tombstone(ref: Ref, said: Obituary, stays: Remains) -> Tombstone:
+    """Return what is remembered of a ref."""
+    return Tombstone(
+        ref, said.reason, said.when, said.by, said.scope, said.meta, stays.kept_for, stays.until
+    )
+
+
+@dataclass(frozen=True, slots=True)
+class LeftPage:
+    """Some of the blobs that ended in a scope and are not gone yet; `cursor` is 0 at the end."""
+
+    cursor: int
+    blobs: tuple[str, ...]
+
+
+def left_page(scope: str, cursor: int) -> Read[LeftPage]:
+    """Read the next page of them."""
+
+    def parse(_: Marks, replies: list[Any], __: int) -> LeftPage:
+        going_on, found = replies[0]
+        return LeftPage(int(going_on), tuple(text(blob) for blob in found))
+
+    return Read(
+        lambda p, _: [("SSCAN", f"{p}left:{encode_scope(scope)}", cursor, "COUNT", BATCH)], parse
+    )
+
+
+def waiting(blobs: Sequence[str]) -> Read[list[Waiting]]:
+    """Read which of these blobs wait, and for what."""
+
+    def build(p: str, _: Marks) -> list[tuple[str | int, ...]]:
+        return [("HMGET", f"{p}blob:{b}", *_REMAINS, "root", "path", "size") for b in blobs]
+
+    def parse(_: Marks, replies: list[Any], now_ms: int) -> list[Waiting]:
+        found = []
+        for blob, row in zip(blobs, replies, strict=True):
+            stays = _remains(row[:5], now_ms)
+            if stays.until is not None:
+                root, path, size = (text(v) for v in row[5:])
+                found.append(
+                    Waiting(blob, root, Path(path), int(size), stays.kept_for, stays.until)
+                )
+        return found
+
+    return Read(build, parse, timed=True)

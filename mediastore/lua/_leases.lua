@@ -1,0 +1,53 @@
+-- _leases: put after the prelude of the scripts that take, renew and end leases of a blob.
+--
+-- lease:<blob> zset token -> deadline; holders:<blob> hash token -> "last_ms since_ms who"; the blob says `leased`,
+-- the latest of the deadlines, which is all that its deletion asks for.
+
+local function lease_kinds(blob)
+  expect("zset", "lease:" .. blob)
+  expect("hash", "holders:" .. blob)
+end
+
+-- Whether this lease still holds; a late holder learns here that it does not.
+local function holds(blob, token)
+  local deadline = redis.call("ZSCORE", P .. "lease:" .. blob, token)
+  return deadline and tonumber(deadline) > now
+end
+
+local function drop_lapsed(blob)
+  local lapsed = redis.call("ZRANGEBYSCORE", P .. "lease:" .. blob, "-inf", str(now), "LIMIT", 0, 64)
+  if #lapsed == 0 then return end
+  redis.call("ZREM", P .. "lease:" .. blob, unpack(lapsed))
+  redis.call("HDEL", P .. "holders:" .. blob, unpack(lapsed))
+end
+
+local function let_go(blob, token)
+  redis.call("ZREM", P .. "lease:" .. blob, token)
+  redis.call("HDEL", P .. "holders:" .. blob, token)
+end
+
+-- Returns the deadline of a new lease that lasts `ttl` and, renewed, no longer than `longest`.
+local function hold(blob, token, ttl, longest, who)
+  local deadline = now + math.min(ttl, longest)
+  redis.call("ZADD", P .. "lease:" .. blob, str(deadline), token)
+  redis.call("HSET", P .. "holders:" .. blob, token, table.concat({ str(now + longest), str(now), who }, " "))
+  return deadline
+end
+
+-- Say again how long the bytes are needed. Returns whether a blob without a ref may go now.
+local function settle_leases(blob)
+  drop_lapsed(blob)
+  local b = redis.call("HMGET", P .. "blob:" .. blob, "state", "root", "grace")
+  if not b[1] then return false end
+  local last = redis.call("ZREVRANGE", P .. "lease:" .. blob, 0, 0, "WITHSCORES")[2]
+  if last then
+    redis.call("HSET", P .. "blob:" .. blob, "leased", last)
+  else
+    redis.call("HDEL", P .. "blob:" .. blob, "leased")
+  end
+  if b[1] ~= "doomed" then return false end
+  local due = math.max(tonumber(last or "0"), tonumber(b[3] or "0"), now)
+  redis.call("HSET", P .. "blob:" .. blob, "due", str(due))
+  redis.call("ZADD", P .. "trash:" .. b[2], "XX", str(due), blob)
+  return due <= now
+end

@@ -1,0 +1,47 @@
+-- restore: make a new ref of a dead ref's bytes, while they are there and no sweeper has ever claimed them.
+--
+-- KEYS[1] prefix  "mediastore:{bots}:"
+-- ARGV[4] ref     id    the dead ref; it stays dead
+-- ARGV[5] new     id    the ref to make
+-- ARGV[6] scope   text  percent-encoded; "" means the scope that the dead one was in
+-- ARGV[7] ttl     ms    "" = never
+--
+-- Returns {verdict = "done" | "live" | "late" | "unknown", scope}.
+-- Twice with one op: the same answer. Cost: O(depth of the scope).
+
+local id, new, scope = ARGV[4], ARGV[5], ARGV[6]
+local ttl = ARGV[7] ~= "" and int(ARGV[7], 1, 9e15)
+enter_kinds()
+expect("hash", "stats")
+local alive, facts = live(id)
+if alive then return finish({ verdict = "live", scope = "" }) end
+if not facts.scope then
+  local gone = redis.call("GET", P .. "gone:" .. id) or ""
+  local home, blob, text = string.match(gone, "^%l+ %d+ (%S+) %S+ %S+ (%S+) ?(.*)$")
+  if not home then return finish({ verdict = "unknown", scope = "" }) end
+  facts = text ~= "" and fields_of(cjson.decode(text)) or {}
+  facts.scope, facts.blob = home, blob
+end
+local b = blob_of(facts.blob)
+local late = not b or not (b.state == "live" or (b.state == "doomed" and b.ever == "0"))
+if late or redis.call("HEXISTS", expect("hash", "lost"), b.root) == 1 then return finish({ verdict = "late", scope = "" }) end
+scope = scope ~= "" and scope or facts.scope
+local line, paths = lineage_to_change(scope), expect("hash", "path:" .. b.root)
+for _, name in ipairs({ "older:", "borrowed:" }) do expect("hash", name .. b.root) end
+expect("zset", "trash:" .. b.root)
+if b.cut then expect("set", "left:" .. b.cut) end
+
+if b.state == "doomed" then
+  rescue(facts.blob, b.root, b)
+  for _, name in ipairs({ "blobs", "blobs:" .. b.root }) do redis.call("HINCRBY", P .. "stats", name, 1) end
+  for _, name in ipairs({ "size_bytes", "size_bytes:" .. b.root }) do redis.call("HINCRBY", P .. "stats", name, b.size) end
+  local current = redis.call("HGET", paths, b.path)
+  if not current then
+    redis.call("HSET", paths, b.path, facts.blob)
+  elseif current ~= facts.blob then
+    displace(b.root, b.path, facts.blob, b)
+  end
+end
+redis.call("HSET", P .. "blob:" .. facts.blob, "state", "live", "refs", b.refs + 1)
+copy_ref(new, facts, facts.blob, b, line, ttl)
+return finish({ verdict = "done", scope = scope })

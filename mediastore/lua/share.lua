@@ -1,0 +1,24 @@
+-- share: make one more ref of a live ref's bytes, in another scope, with a copy of its metadata.
+--
+-- KEYS[1] prefix  "mediastore:{bots}:"
+-- ARGV[4] ref     id    the live ref
+-- ARGV[5] new     id    the ref to make
+-- ARGV[6] scope   text  percent-encoded
+-- ARGV[7] ttl     ms    "" = never
+--
+-- Returns {verdict = "done" | "dead"}.
+-- Twice with one op: the same answer. Cost: O(depth of the scope).
+
+local id, new, scope = ARGV[4], ARGV[5], ARGV[6]
+local ttl = ARGV[7] ~= "" and int(ARGV[7], 1, 9e15)
+local line = lineage_to_change(scope)
+enter_kinds()
+expect("hash", "stats")
+local ref = live(id)
+local b = ref and blob_of(ref.blob)
+if not b then return finish({ verdict = "dead" }) end
+
+redis.call("HSET", P .. "blob:" .. ref.blob, "refs", b.refs + 1)
+copy_ref(new, ref, ref.blob, b, line, ttl)
+note_activity(lineage(ref.scope))
+return finish({ verdict = "done" })

@@ -1,0 +1,29 @@
+-- transfer: move a live ref to another scope; it keeps its id, its bytes and its deadline.
+--
+-- KEYS[1] prefix  "mediastore:{bots}:"
+-- ARGV[4] ref     id    the ref
+-- ARGV[5] scope   text  where to, percent-encoded; "" means the parent of the scope it is in
+--
+-- Returns {verdict = "done" | "dead" | "top", scope}. "top": there is no parent.
+-- It gets a new seq: releases of the new scope before this moment do not concern it, later ones do.
+-- Twice with one op: the same answer. Cost: O(depth of both scopes).
+
+local id, scope = ARGV[4], ARGV[5]
+enter_kinds()
+local ref = live(id)
+if not ref then return finish({ verdict = "dead", scope = "" }) end
+if scope == "" then
+  scope = string.match(ref.scope, "^(.*)/[^/]*$")
+  if not scope then return finish({ verdict = "top", scope = ref.scope }) end
+end
+lineage_to_change(ref.scope)
+local line = lineage_to_change(scope)
+
+local seq = next_seq()
+note_activity(lineage(ref.scope))
+redis.call("HSET", P .. "ref:" .. id, "scope", scope, "seq", str(seq))
+redis.call("HDEL", P .. "ref:" .. id, "idle")
+if ref.scope ~= scope then redis.call("ZREM", P .. "scope:" .. ref.scope, id) end
+enter_ref(id, line, seq)
+if ref.scope ~= scope then prune(ref.scope) end
+return finish({ verdict = "done", scope = scope })

@@ -1,0 +1,104 @@
+"""How text and Python values become the values of settings, and back; whatever cannot is InvalidSettings."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+from typing import Final
+
+from .errors import InvalidRequest, InvalidSettings
+from .model import Duration, Never, parse_duration
+
+#: The whole numbers, with the least and the most that make sense.
+NUMBERS: Final = {
+    "retries": (0, 100),
+    "tombstones": (0, 1_000_000_000),
+    "worker_concurrency": (1, 64),
+    "worker_max_tasks": (0, 1_000_000_000),
+}
+_TRUE: Final = frozenset({"1", "true", "yes", "on"})
+_FALSE: Final = frozenset({"0", "false", "no", "off"})
+
+
+def from_text(name: str, text: str, variable: str) -> object:
+    """Return what a variable's text says of a setting; durations stay text."""
+    if name == "roots":
+        return tuple(part for part in text.split(os.pathsep) if part)
+    if name == "namespaces":
+        return tuple(part.strip() for part in text.split(",") if part.strip())
+    if name == "cleanup_enabled":
+        if text.lower() not in _TRUE | _FALSE:
+            raise InvalidSettings(f"{variable} is true or false, not {text!r:.60}")
+        return text.lower() in _TRUE
+    if name in NUMBERS:
+        if not text.isdecimal():
+            raise InvalidSettings(f"{variable} is a whole number, not {text!r:.60}")
+        return int(text)
+    return text
+
+
+def to_text(name: str, value: object) -> str:
+    """Return a setting's value as its variable would hold it, exactly."""
+    if name == "roots":
+        return os.pathsep.join(str(Path(root).absolute()) for root in value)  # type: ignore[attr-defined]
+    if name == "namespaces":
+        return ",".join(value)  # type: ignore[arg-type]
+    if name == "health_dir":
+        return str(Path(str(value)).absolute())
+    if value is None:
+        return "never"
+    return str(value).lower() if isinstance(value, bool) else str(value)
+
+
+def positive(name: str, value: Duration) -> float:
+    """Return a duration in seconds that must have an end."""
+    try:
+        seconds = parse_duration(value)
+    except InvalidRequest as error:
+        raise InvalidSettings(f"{name}: {error}") from None
+    if seconds is None:
+        raise InvalidSettings(f"{name} cannot be never")
+    return seconds
+
+
+def or_none(name: str, value: Duration | None) -> float | None:
+    """Return a duration in seconds; zero or less means never, as in picoclaw's `MediaCleanerConfig`."""
+    if value is None or isinstance(value, Never) or _not_above_zero(value):
+        return None
+    try:
+        return parse_duration(value)
+    except InvalidRequest as error:
+        raise InvalidSettings(f"{name}: {error}") from None
+
+
+def _not_above_zero(value: object) -> bool:
+    try:
+        return float(value) <= 0  # type: ignore[arg-type]
+    except (TypeError, ValueError):
+        return False
+
+
+def checked_namespaces(names: object) -> tuple[str, ...]:
+    """Return the names of namespaces, each once."""
+    if isinstance(names, str) or not isinstance(names, list | tuple):
+        raise InvalidSettings(f"namespaces is a list of names, not {names!r:.60}")
+    if not all(isinstance(name, str) for name in names):
+        raise InvalidSettings("namespaces is a list of names, each of them text")
+    if len(set(names)) < len(names):
+        raise InvalidSettings(f"namespaces names one twice: {', '.join(names):.200}")
+    return tuple(names)
+
+
+def checked_roots(roots: object) -> tuple[str, ...]:
+    """Return the directories as text."""
+    if isinstance(roots, str | os.PathLike):
+        raise InvalidSettings("roots is a list of directories, not one path")
+    try:
+        named = tuple(os.fsdecode(root) for root in roots)  # type: ignore[attr-defined]
+    except TypeError:
+        raise InvalidSettings(f"roots is a list of directories, not {roots!r:.60}") from None
+    if any(os.pathsep in name for name in named):
+        raise InvalidSettings(f"a root's path cannot hold {os.pathsep!r}, which separates roots")
+    if not all(named):  # it would be the working directory, whatever that is
+        raise InvalidSettings("roots holds an empty name; name each directory")
+    return named
