@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from . import errors
     from .client import AsyncMediaStore, MediaStore
     from .hosts import Adopted, Forgotten, RootInfo
+    from .lifetimes import LeaseInfo, Tombstone, Waiting
     from .model import NEVER, Cleanup, Media, MediaMeta, Ref, Released, ReleasePlan, Stats, Swept
     from .settings import Settings
 
@@ -30,6 +31,7 @@ _HOME = {
     "Adopted": "hosts",
     "Cleanup": "model",
     "Forgotten": "hosts",
+    "LeaseInfo": "lifetimes",
     "Media": "model",
     "MediaMeta": "model",
     "Ref": "model",
@@ -39,6 +41,8 @@ _HOME = {
     "Stats": "model",
     "Swept": "model",
     "Settings": "settings",
+    "Tombstone": "lifetimes",
+    "Waiting": "lifetimes",
 }
 
 __all__ = [
@@ -47,6 +51,7 @@ __all__ = [
     "AsyncMediaStore",
     "Cleanup",
     "Forgotten",
+    "LeaseInfo",
     "Media",
     "MediaMeta",
     "MediaStore",
@@ -57,6 +62,8 @@ __all__ = [
     "Settings",
     "Stats",
     "Swept",
+    "Tombstone",
+    "Waiting",
     "errors",
 ]
 

@@ -10,11 +10,12 @@ from mediastore.hosts import Adopted, Forgotten, RootInfo
 from mediastore.model import Duration, Media, MediaMeta, Ref, Released, ReleasePlan, Stats, Swept
 from mediastore.sweeper import AsyncSweeper
 
+from .aio_many import AsyncMany
 from .aio_moving import AsyncMoving
 from .base import AnyPath, checked_meta, checked_plan, path_text
 
 
-class AsyncMediaStore(AsyncMoving):
+class AsyncMediaStore(AsyncMoving, AsyncMany):
     """The store for asyncio: Redis natively, files in threads. The methods are those of `MediaStore`, awaited."""
 
     _sweeper: AsyncSweeper | None = None

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import secrets
+from collections.abc import Iterable
 from inspect import iscoroutinefunction
 from typing import Any, ClassVar, NoReturn, Self
 
@@ -127,6 +128,37 @@ def checked_meta(meta: MediaMeta | None) -> MediaMeta:
     if not isinstance(meta, MediaMeta):
         raise InvalidRequest(f"meta is a MediaMeta, not {type(meta).__name__}")
     return meta
+
+
+def checked_items(
+    items: Iterable[AnyPath | tuple[AnyPath, MediaMeta]], meta: MediaMeta | None
+) -> list[tuple[str, MediaMeta]]:
+    """Return paths with their metadata; `meta` is that of items which bring none.
+
+    Raises:
+        InvalidRequest: an item is neither a path nor a pair of a path and its metadata.
+    """
+    common = checked_meta(meta)
+    found = []
+    for item in _listed(items, "items"):
+        path, own = item if isinstance(item, tuple) and len(item) == 2 else (item, common)  # noqa: PLR2004
+        found.append((path_text(path), checked_meta(own)))
+    return found
+
+
+def checked_texts(texts: Iterable[str], what: str) -> list[str]:
+    """Return refs or scopes as a list; one text alone is a mistake.
+
+    Raises:
+        InvalidRequest: it is no list.
+    """
+    return _listed(texts, what)
+
+
+def _listed(items: Iterable[Any], what: str) -> list[Any]:
+    if isinstance(items, str | bytes | os.PathLike) or not isinstance(items, Iterable):
+        raise InvalidRequest(f"{what} is a list, not {type(items).__name__}")
+    return list(items)
 
 
 def not_stale(answer: Any) -> Any:

@@ -11,10 +11,11 @@ from mediastore.model import Duration, Media, MediaMeta, Ref, Released, ReleaseP
 from mediastore.sweeper import Sweeper
 
 from .base import AnyPath, checked_meta, checked_plan, path_text
+from .many import Many
 from .moving import Moving
 
 
-class MediaStore(Moving):
+class MediaStore(Moving, Many):
     """The store, blocking. Safe to share between threads; a forked child may go on using it."""
 
     _sweeper: Sweeper | None = None
