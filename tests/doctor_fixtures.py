@@ -8,10 +8,10 @@ import pytest
 import redis
 
 from mediastore.connection import Link
-from mediastore.speech import Speech
 from mediastore.doctor import examine
 from mediastore.index import presence
 from mediastore.index.steps import prefix
+from mediastore.speech import Speech
 
 NOWHERE = "redis://bot:Pa55word@127.0.0.1:1/0"
 

@@ -2,19 +2,22 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import count
 from typing import TYPE_CHECKING, Any
 
 import pytest
 
 from mediastore import Cleanup, MediaMeta
+from mediastore.flows import leasing, scoping
 
 from .lab import Crash, Fuse, Lab
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
     from pathlib import Path
+
+    from mediastore.lifetimes import Taken
 
 FORGET = MediaMeta(cleanup=Cleanup.FORGET)
 
@@ -30,7 +33,7 @@ class Scenario:
     #: Refs whose file its owner had replaced before: they miss it, rightly.
     missing: int = 0
     #: A file nobody registered stays its owner's when the store did not come about.
-    unregistered: bool = False
+    unregistered: tuple[str, ...] = ()
 
 
 def nothing(lab: Lab) -> None:
@@ -88,16 +91,94 @@ def expired(lab: Lab) -> None:
     lab.pass_time(11)
 
 
+def leased(lab: Lab) -> Taken:
+    """Leave a lease of a file whose ref was released."""
+    store = lab.process()
+    ref = store.store(lab.file("a.jpg", "a"), scope="s")
+    taken = store._run(leasing.take(store._ctx, ref, 20))
+    store.release_all("s")
+    return taken
+
+
+def waits(lab: Lab) -> None:
+    """Leave a released file in its grace."""
+    lab.settings = replace(lab.settings, grace=60)
+    one_ref(lab)
+    lab.process().release_all("s")
+
+
+def the_dead(lab: Lab) -> str:
+    """Return the id of the only ref that has ended."""
+    [key] = lab.client.scan_iter(match=f"*{{{lab.namespace}}}:gone:*")
+    return f"media://{key.decode().rpartition(':')[2]}"
+
+
+def of_the_ref(name: str, *args: Any) -> Callable[[Lab, Any], None]:
+    """Call a method with the only ref of scope `s/x`."""
+
+    def act(lab: Lab, process: Any) -> None:
+        getattr(process, name)(lab.process().refs("s/x")[0].ref, *args)
+
+    return act
+
+
+def in_a_tree(lab: Lab) -> None:
+    lab.process().store(lab.file("a.jpg", "a"), scope="s/x", ttl=3000)
+
+
+def lease_it(lab: Lab, process: Any) -> None:
+    ref = lab.process().refs("s/x")[0].ref
+    taken = process._run(leasing.take(process._ctx, ref, 20))
+    process.release_all("s")
+    process._run(leasing.renew(process._ctx, [taken]))
+    process._run(leasing.end(process._ctx, taken))
+
+
+def hand_it_over(lab: Lab, process: Any) -> None:
+    ref = lab.process().refs("s/x")[0].ref
+    token = process._run(leasing.handoff(process._ctx, ref, 20))
+    process.delete_media(ref)
+    taken = process._run(leasing.accept(process._ctx, token, 20))
+    process._run(leasing.end(process._ctx, taken))
+
+
+def limited(lab: Lab) -> None:
+    """Leave a scope whose deadline has passed."""
+    in_a_tree(lab)
+    store = lab.process()
+    store._run(scoping.open_scope(store._ctx, "s", 10, None))
+    lab.pass_time(11)
+
+
+def open_it(_: Lab, process: Any) -> None:
+    process._run(scoping.open_scope(process._ctx, "s/x", 100, 50))
+
+
+def two_files(lab: Lab) -> None:
+    lab.file("a.jpg", "a")
+    lab.file("b.jpg", "b")
+
+
+def store_many(lab: Lab, process: Any) -> None:
+    """Store two files at once, one of them twice."""
+    process.store_many([lab.root / name for name in ("a.jpg", "b.jpg", "a.jpg")], scope="t")
+
+
 def store_it(lab: Lab, process: Any) -> None:
     process.store(lab.root / "a.jpg", scope="t")
 
 
+def sweep_later(lab: Lab, process: Any) -> None:
+    lab.pass_time(61)
+    process.sweep()
+
+
 SCENARIOS = [
-    Scenario("store", lambda lab: lab.file("a.jpg", "a"), store_it, unregistered=True),
+    Scenario("store", lambda lab: lab.file("a.jpg", "a"), store_it, unregistered=("a.jpg",)),
     Scenario("store once more", one_ref, store_it),
     Scenario("store what is doomed", doomed, store_it),
-    Scenario("store what is half deleted", half_deleted, store_it, unregistered=True),
-    Scenario("store what was replaced", replaced, store_it, missing=1, unregistered=True),
+    Scenario("store what is half deleted", half_deleted, store_it, unregistered=("a.jpg",)),
+    Scenario("store what was replaced", replaced, store_it, missing=1, unregistered=("a.jpg",)),
     Scenario(
         "store borrowed",
         lambda lab: lab.file("a.jpg", "a"),
@@ -119,6 +200,21 @@ SCENARIOS = [
         frozenset({"a.jpg"}),
         missing=1,
     ),
+    Scenario("touch", in_a_tree, of_the_ref("touch", 50)),
+    Scenario("pin", in_a_tree, of_the_ref("pin")),
+    Scenario("transfer", in_a_tree, of_the_ref("transfer", "t/u")),
+    Scenario("promote", in_a_tree, of_the_ref("promote")),
+    Scenario("share", in_a_tree, of_the_ref("share", "t/u")),
+    Scenario("delete", in_a_tree, of_the_ref("delete_media")),
+    Scenario("restore", waits, lambda lab, process: process.restore(the_dead(lab), "t")),
+    Scenario("lease, release, renew, end", in_a_tree, lease_it),
+    Scenario("hand over, delete, accept, end", in_a_tree, hand_it_over),
+    Scenario("sweep what was leased", leased, lambda _, process: process.sweep()),
+    Scenario("sweep what was in grace", waits, sweep_later),
+    Scenario("open a scope", in_a_tree, open_it),
+    Scenario("sweep a scope that is due", limited, lambda _, process: process.sweep()),
+    Scenario("store many", two_files, store_many, unregistered=("a.jpg", "b.jpg")),
+    Scenario("release many", tree, lambda _, process: process.release_many(["s/z", "s"])),
     Scenario("sweep what has expired", expired, lambda _, process: process.sweep()),
     Scenario("sweep what was released", doomed, lambda _, process: process.sweep()),
     Scenario(
@@ -159,19 +255,29 @@ def make_lab(clients: Any, tmp_path: Path) -> Callable[[], Lab]:
 def verdict(lab: Lab, scenario: Scenario, crash: str) -> None:
     """Check what must hold after any crash: no dangling ref, nothing foreign deleted, nothing left over."""
     safe = {name: text for name, text in lab.files().items() if name in scenario.safe}
-    written = lab.files().get("a.jpg")
+    written = lab.files()
+    lab.pass_time(61)  # the longest lease and the longest grace of a scenario
     lab.settle()
     live, missing = lab.live()
     files = lab.files()
     assert missing <= scenario.missing, f"{crash}: a ref dangles"
     for name, text in live.items():
         assert files[name] == text, f"{crash}: {name} dangles"
-    if scenario.unregistered and "a.jpg" not in live:
-        safe["a.jpg"] = str(written)
+    safe |= {name: str(written.get(name)) for name in scenario.unregistered if name not in live}
+    unpin(lab)
     lab.end()
     assert lab.live() == ({}, 0), crash
     assert lab.leftovers() == [], crash
     assert lab.files() == safe, crash
+
+
+def unpin(lab: Lab) -> None:
+    """Let pinned refs expire: nothing else ends them here."""
+    store = lab.process()
+    for scope in store.scopes():
+        for media in store.refs(scope):
+            if media.pinned:
+                store.unpin(media.ref)
 
 
 @pytest.mark.parametrize("scenario", SCENARIOS, ids=lambda s: s.name)

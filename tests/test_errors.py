@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import inspect
 import pickle
+from datetime import UTC, datetime
 
 import pytest
 
@@ -15,15 +16,22 @@ TREE = [
     for _, cls in inspect.getmembers(errors, inspect.isclass)
     if issubclass(cls, errors.MediaStoreError)
 ]
-FAMILIES = (errors.InvalidRequest, errors.NotThere, errors.Unavailable, errors.Corrupt)
+FAMILIES = (
+    errors.InvalidRequest,
+    errors.NotThere,
+    errors.LeaseLost,
+    errors.Unavailable,
+    errors.Corrupt,
+)
 
 
 def make(cls):
     """Make an error of the class with a word for each of its fields."""
-    count = len(inspect.signature(cls.__init__).parameters) - 1
     if cls is errors.MediaStoreError:
         return cls()
-    return cls(*("released" if n else f"media://{'x' * 22}" for n in range(count)))
+    _, first, *others = inspect.signature(cls.__init__).parameters
+    words = (datetime(2026, 7, 1, tzinfo=UTC) if name == "when" else "released" for name in others)
+    return cls(f"media://{'x' * 22}" if first else "", *words)
 
 
 @pytest.mark.parametrize("cls", TREE, ids=lambda c: c.__name__)

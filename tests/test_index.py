@@ -149,7 +149,20 @@ def test_a_script_sets_no_global(name):
 
 ID, BLOB, HELD = "r" * 22, "b" * 22, ("root", "a.jpg", 1, "link:1", "1:1:1", "adopted")
 #: Arguments that would change something, and for each number the values it must not have.
+LIVE, DEAD = "l" * 22, "d" * 22
 GOOD = {
+    "delete": (LIVE, "1000 10 0 me"),
+    "extend": (LIVE, "touch", 1000),
+    "transfer": (LIVE, "t"),
+    "share": (LIVE, ID, "t", ""),
+    "restore": (DEAD, ID, "t", ""),
+    "lease": (LIVE, "token1", 1000, 1000, "me"),
+    "renew": (1, "leased", "token0", 1000),
+    "end_lease": (1, "leased", "token0"),
+    "accept": (LIVE, "leased", "token0", "token1", 1000, 1000, "me"),
+    "limit": ("idling", 1000, ""),
+    "lapse": (64,),
+    "note": ("idling",),
     "store": (ID, BLOB, "s", *HELD, ""),
     "release": ("s", 64, "1000 10 0 me"),
     "drain": ("closed", 64, "1000 10 0 me"),
@@ -167,7 +180,22 @@ LIMIT, SIZE, SPAN = (
     (0, -1, "x", "1e16"),
 )
 TERMS = ("", "x", "0 10 0 me", "1000 -1 0 me", "1000 10 0.5 me", "1000 10 0")
+TTL = (0, -1, "x", "", "0.5", "1e16")
 BOUNDS = {
+    ("delete", 5): TERMS,
+    ("extend", 6): SPAN,
+    ("share", 7): SPAN,
+    ("restore", 7): SPAN,
+    ("lease", 6): TTL,
+    ("lease", 7): TTL,
+    ("renew", 4): LIMIT,
+    ("renew", 7): TTL,
+    ("end_lease", 4): LIMIT,
+    ("accept", 8): TTL,
+    ("accept", 9): TTL,
+    ("limit", 5): SPAN,
+    ("limit", 6): SPAN,
+    ("lapse", 4): LIMIT,
     ("store", 9): SIZE,
     ("store", 13): SPAN,
     ("release", 5): LIMIT,
@@ -210,7 +238,23 @@ def busy(other, client, settings, make_file):
     whole = {"state": "live", "root": "root", "identity": "link:1"}
     client.hset(f"{start}blob:whole", mapping=whole)
     client.hset(f"{start}roots", "root", "host:/old")
+    live_for_ever(client, start)
     return other
+
+
+def live_for_ever(client, start):
+    """Plant a ref in an idling scope, whose blob is leased and was another ref's, too."""
+    facts = {"root": "root", "path": "l", "size": 1, "identity": "link:1"}
+    ref = {"scope": "idling", "seq": 1, "blob": "leased", "stored_at": 1, **facts}
+    client.hset(f"{start}ref:{LIVE}", mapping=ref)
+    client.zadd(f"{start}scope:idling", {LIVE: 1})
+    blob = {"state": "live", "refs": 1, "ever": 0, "custody": "adopted", **facts}
+    client.hset(f"{start}blob:leased", mapping=blob)
+    client.zadd(f"{start}lease:leased", {"token0": 9e12})
+    client.hset(f"{start}holders:leased", "token0", "9000000000000 1 me")
+    client.set(f"{start}gone:{DEAD}", "released 1 idling . me leased")
+    client.hset(f"{start}lifetimes", "idling", "0 1000 1 1")
+    client.zadd(f"{start}deadlines", {"idling": 1001})
 
 
 @pytest.mark.parametrize("script", GOOD)
@@ -240,9 +284,10 @@ def test_a_number_out_of_bounds_is_refused_and_nothing_changes(
 
 
 def test_every_number_that_a_script_takes_was_tried():
-    found = {(p.stem, int(n)) for p in SCRIPTS for n in re.findall(r"int\(ARGV\[(\d+)", code(p))}
+    number = r"(?:int|agree|wanted)\(ARGV\[(\d+)"
+    found = {(p.stem, int(n)) for p in SCRIPTS for n in re.findall(number, code(p))}
 
-    assert found | {("acknowledge", 8)} == set(BOUNDS)
+    assert found | {("acknowledge", 8), ("renew", 7), ("extend", 6)} == set(BOUNDS)
 
 
 def test_a_clock_that_is_none_is_refused(busy, client, settings):
@@ -250,7 +295,7 @@ def test_a_clock_that_is_none_is_refused(busy, client, settings):
     busy._speech.now = lambda: -1
 
     with pytest.raises(Corrupt, match="BADARG"):
-        run(busy, "expire", 64, 1000)
+        run(busy, "expire", 64, "1000 10 0 me")
 
     assert dump(client, settings.namespace) == before
 
@@ -308,6 +353,7 @@ def life(store, media):
     ]
     said = [refs, *(store.resolve(ref) for ref in refs), store.resolve_with_meta(refs[0])]
     said += [store.get(refs[0]), store.get(refs[2]), store.stats(), store.scopes(), store.refs("s")]
+    said += [*moves(store, refs[4]), *crowds(store, media)]
     plan = store.plan_release("s")
     said += [plan, store.execute(plan), store.release_all("u", wait=False), store.drain()]
     store._speech.now = lambda: 1_900_000_002_000
@@ -319,6 +365,20 @@ def life(store, media):
             store.resolve(ref)
         said.append(caught.value)
     return said
+
+
+def moves(store, ref):
+    """Call the methods that move a ref."""
+    said = [store.touch(ref), store.pin(ref), store.get(ref), store.unpin(ref)]
+    said += [store.transfer(ref, "v/w"), store.promote(ref), store.share(ref, "u"), store.get(ref)]
+    said += [store.delete_media(ref), store.tombstone(ref), store.restore(ref, ttl=60)]
+    return [*said, store.waiting("v"), store.refs("v"), store.stats()]
+
+
+def crowds(store, media):
+    """Call the methods that act on many at once."""
+    refs = store.store_many([media / "a", media / "none"], scope="w")
+    return [refs, store.resolve_many([*refs[:1], "x"]), store.release_many(["w", "", "w"])]
 
 
 def told(store, media):
@@ -366,7 +426,8 @@ def test_every_kind_of_client_gives_the_same_answers(
 def test_a_life_calls_every_public_method():
     constructors = {name for name in dir(MediaStore) if name.startswith("from_")}
     public = {name for name in dir(MediaStore) if not name.startswith("_")}
+    sources = "".join(map(inspect.getsource, (life, moves, crowds)))
 
     assert public - constructors - {"start", "stop", "close"} == {
-        name for name in public if f"store.{name}(" in inspect.getsource(life)
+        name for name in public if f"store.{name}(" in sources
     }

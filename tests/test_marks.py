@@ -10,11 +10,11 @@ from redis.asyncio.connection import AbstractConnection as AsyncConnection
 from redis.connection import AbstractConnection
 
 from mediastore import AsyncMediaStore, MediaStore
-from mediastore.speech import Speech
 from mediastore.errors import RefGone
 from mediastore.index import reads
 from mediastore.index.steps import MOST_FACTS, Marks, prefix
 from mediastore.model import Ref
+from mediastore.speech import Speech
 
 from .conftest import Blocking
 
@@ -70,7 +70,7 @@ def newest(client, settings):
 def test_a_look_asks_the_time_then_the_marks_then_the_ref_in_one_write():
     ref = Ref("media://" + "r" * 22)
 
-    words = Speech("bots").words(reads.lookup(ref), Marks({}, 7))
+    words = Speech("bots").words(reads.lookup([ref]), Marks({}, 7))
 
     assert words == [
         ("TIME",),

@@ -9,10 +9,10 @@ import redis
 
 from mediastore import MediaStore
 from mediastore.connection import Link
-from mediastore.speech import Speech
 from mediastore.doctor import examine
 from mediastore.index import presence
 from mediastore.index.presence import KEPT_MS
+from mediastore.speech import Speech
 
 from .doctor_fixtures import found, key, lane, mine, staff  # noqa: F401 - fixtures
 

@@ -15,17 +15,17 @@ import pytest
 import redis
 
 from mediastore.connection import Link
-from mediastore.speech import Speech
-from mediastore.errors import NotThere
 from mediastore.index import reads
 from mediastore.index.changes import _ended, store
 from mediastore.index.steps import Command, Marks
 from mediastore.journal import Held
-from mediastore.model import MediaMeta, Ref
+from mediastore.model import Media, MediaMeta, Ref
+from mediastore.speech import Speech
 
 STORES = {"r0": "a/x", "r1": "a", "r2": "a/x/y"}
 RELEASES = ("a", "a/x")
 #: r0 lives for one tick only.
+TERMS = "1 10 0 me"
 TTL_MS = {"r0": 1000}
 START_MS = 1_800_000_000_000
 
@@ -82,25 +82,23 @@ class World:
             ttl = TTL_MS.get(what)
             self.link.perform(store(ref_id(what), blob, STORES[what], held, ttl, MediaMeta()))
         elif verb in {"release", "drain"}:
-            self.run(verb, what, 1, 1)
+            self.run(verb, what, 1, TERMS)
         elif verb == "expire":
-            self.run("expire", 1, 1)
+            self.run("expire", 1, TERMS)
         elif verb == "tick":
             self.now += 1000
         elif verb == "read":
             self.alive(what, self.marks)
 
     def alive(self, name: str, marks: Marks) -> bool:
-        step = reads.lookup(Ref(f"media://{ref_id(name)}"))
+        step = reads.lookup([Ref(f"media://{ref_id(name)}")])
         pipe = self.client.pipeline(transaction=False)
         for words in step.build(self.speech.prefix, marks):
             pipe.execute_command(*words)
         closed, fields = pipe.execute()
         flat = [part for pair in closed for part in pair]
-        try:
-            return step.parse(marks, [flat, fields], self.now) is not None
-        except NotThere:
-            return False
+        [found] = step.parse(marks, [flat, fields], self.now)
+        return isinstance(found, Media)
 
     def dump(self) -> str:
         """Return the whole state, the reader's included."""
@@ -113,6 +111,8 @@ class World:
             "set": self.client.smembers,
         }
         for key in sorted(self.client.keys(f"{self.speech.prefix}*")):
+            if str(key).endswith(":graves'"):
+                continue  # in which order refs ended does not matter any more
             kind = self.client.type(key).decode()
             value = readers[kind](key)
             state[key.decode()] = repr(sorted(value.items()) if kind == "hash" else value)
@@ -122,8 +122,8 @@ class World:
         for _ in range(40):
             closed = self.client.zrange(f"{self.speech.prefix}closed", 0, -1)
             for scope in closed:
-                self.run("drain", scope.decode(), 1, 1)
-            self.run("expire", 1, 1)
+                self.run("drain", scope.decode(), 1, TERMS)
+            self.run("expire", 1, TERMS)
             if not closed:
                 return
         pytest.fail("the drains never ended")

@@ -15,8 +15,9 @@ from redis.asyncio.connection import AbstractConnection as AsyncConnection
 from redis.connection import AbstractConnection
 
 from mediastore import AsyncMediaStore, Cleanup, MediaMeta, MediaStore
+from mediastore.flows import leasing, scoping
 from mediastore.index import changes, roots
-from mediastore.index.steps import Command, prefix
+from mediastore.index.steps import Batch, Command, prefix
 from mediastore.journal import Bound, Held, Outcome
 
 from .conftest import Blocking, names_left
@@ -42,6 +43,8 @@ class Witness:
         self._ask, self.process._ask = self.process._ask, self.ask
 
     def ask(self, step):
+        if isinstance(step, Batch):
+            return [self.ask(command) for command in step.commands]
         if not isinstance(step, Command) or not step.changes:
             return self._ask(step)
         words = self.process._speech.by_digest(step)
@@ -226,8 +229,55 @@ def forgotten(lab, process):
     process._ask(roots.rebind("root", "host:/new", "rebind", [bound]))
 
 
+def moving(lab, process):
+    """Refs that move, end by hand and come back; a scope whose deadline passes."""
+    cat = lab.file("a.jpg", "a")
+    ref = process.store(cat, scope="s/x", ttl=30)
+    for change in (process.touch, process.pin, process.unpin, process.promote):
+        change(ref)
+        lab.pass_time(1)
+    process.transfer(ref, "t/u")
+    shared = process.share(ref, "s", ttl=20)
+    process.delete_media(ref)
+    process.restore(ref)
+    process.delete_media(shared)
+    process._run(scoping.open_scope(process._ctx, "t", 10, 5))
+    process.store(lab.file("b.jpg", "b"), scope="t/u")
+    lab.pass_time(1)
+    process.resolve(process.refs("t/u")[-1].ref)
+    lab.pass_time(12)
+    process.sweep()
+
+
+def leased(lab, process):
+    """A lease that is renewed past the end of its ref, one that is handed over, one that lapses."""
+    ref = process.store(lab.file("a.jpg", "a"), scope="s")
+    first = process._run(leasing.take(process._ctx, ref, 10))
+    token = process._run(leasing.handoff(process._ctx, ref, 20))
+    process.release_all("s")
+    lab.pass_time(5)
+    process._run(leasing.renew(process._ctx, [first]))
+    second = process._run(leasing.accept(process._ctx, token, 15))
+    process._run(leasing.end(process._ctx, first))
+    lab.pass_time(20)
+    process._run(leasing.renew(process._ctx, [second]))
+    process._run(leasing.end(process._ctx, second))
+
+
 HELD = Held("root", "4.jpg", 1, "link:4", "4:1:1", "adopted")
-HISTORIES = [forgotten, shared, tree, expired, failing, lapsed, refused, busy, withdrawn]
+HISTORIES = [
+    moving,
+    leased,
+    forgotten,
+    shared,
+    tree,
+    expired,
+    failing,
+    lapsed,
+    refused,
+    busy,
+    withdrawn,
+]
 each_history = pytest.mark.parametrize("history", HISTORIES, ids=lambda each: each.__name__)
 
 

@@ -12,10 +12,10 @@ import redis
 
 from mediastore import celery as ours
 from mediastore.connection import Link
-from mediastore.speech import Speech
 from mediastore.embedded import EmbeddedServer, find_engine
 from mediastore.heartbeat import signs
 from mediastore.index import presence
+from mediastore.speech import Speech
 
 from .worker_fleet import children, fleet_of, real
 

@@ -75,14 +75,14 @@ def _taken(
     return Taken(ref, leased.blob, leased.root, token, found, meta, ttl_ms, leased.until_ms)
 
 
-def renew(leases: Sequence[Taken]) -> Flow[list[int | None]]:
+def renew(ctx: Context, leases: Sequence[Taken]) -> Flow[list[int | None]]:
     """Renew any number of leases in one write; of each its new deadline in ms, or None: it is lost.
 
     Raises:
         MediaStoreError: the index did not answer for one of them; what was renewed is renewed.
     """
     batches = [leases[i : i + BATCH] for i in range(0, len(leases), BATCH)]
-    answers = yield from Batch(tuple(lives.renew(each) for each in batches))
+    answers = yield from Batch(tuple(lives.renew(each, ctx.new_id()) for each in batches))
     deadlines: list[int | None] = []
     for answer in answers:
         if not isinstance(answer, list):

@@ -178,7 +178,7 @@ def note_activity(ctx: Context, scope: str, idle_s: float) -> Flow[None]:
         ctx.noted.clear()
     ctx.noted[scope] = now
     try:
-        yield from lives.note(scope)
+        yield from lives.note(scope, ctx.new_id())
     except Unavailable as error:
         logger.debug("could not say that %s is in use: %s", scope, error)
 

@@ -67,9 +67,9 @@ def limit(scope: str, ttl: int | str, idle: int | str, op: str) -> Command[datet
     return Command("limit", (encode_scope(scope), ttl, idle), parse, op)
 
 
-def note(scope: str) -> Command[None]:
+def note(scope: str, op: str) -> Command[None]:
     """Say that something was read in an idling scope."""
-    return Command("note", (encode_scope(scope),), lambda _: None)
+    return Command("note", (encode_scope(scope),), lambda _: None, op)
 
 
 # --- leases
@@ -112,14 +112,14 @@ def accept(
     return Command("accept", args, lambda reply: replace(_leased(reply), blob=handed.blob), op)
 
 
-def renew(leases: Sequence[Taken]) -> Command[list[int | None]]:
+def renew(leases: Sequence[Taken], op: str) -> Command[list[int | None]]:
     """Renew up to a batch of leases; returns their deadlines in ms, None for one that is lost."""
     args = [part for each in leases for part in (each.blob, each.token, each.ttl_ms)]
 
     def parse(reply: Any) -> list[int | None]:
         return [int(deadline) or None for deadline in from_json(reply)["deadlines"]]
 
-    return Command("renew", (len(leases), *args), parse)
+    return Command("renew", (len(leases), *args), parse, op)
 
 
 @dataclass(frozen=True, slots=True)

@@ -55,9 +55,11 @@ def _found(ref: Ref, fields: Mapping[str, str], marks: Marks, now_ms: int) -> Fo
     if not fields:
         return None
     media = _media(ref.id, fields)
-    if "expires_at" in fields and int(fields["expires_at"]) <= now_ms:
-        return Dead(media, None)
+    due_ms = int(fields.get("expires_at", 0))
     cut = marks.cut(fields["scope"], int(fields["seq"]))
+    # Whichever came first ended it, as its tombstone will say.
+    if due_ms and due_ms <= now_ms and not (cut and cut[1] < due_ms * 1000):
+        return Dead(media, None)
     return Dead(media, cut) if cut else media
 
 

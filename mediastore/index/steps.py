@@ -168,14 +168,15 @@ class Marks:
         self.cursor = newest
 
     def cut(self, scope: str, seq: int) -> tuple[str, int] | None:
-        """Return the release of the scope or of an ancestor that ended the ref with this seq: its scope and its own seq."""
+        """Return the first release, of the scope or of an ancestor, that ended the ref with this seq: its scope, its own seq."""
+        first: tuple[str, int] | None = None
         while True:
             mark = self.facts.get(scope, 0)
-            if mark >= seq:
-                return scope, mark
+            if mark >= seq and (first is None or mark < first[1]):
+                first = scope, mark
             scope, slash, _ = scope.rpartition("/")
             if not slash:
-                return None
+                return first
 
 
 @cache

@@ -6,6 +6,8 @@
 local function lease_kinds(blob)
   expect("zset", "lease:" .. blob)
   expect("hash", "holders:" .. blob)
+  local root = redis.call("HGET", P .. "blob:" .. blob, "root")
+  if root then expect("zset", "trash:" .. root) end
 end
 
 -- Whether this lease still holds; a late holder learns here that it does not.

@@ -7,6 +7,11 @@ local function wait_no_more(due, size)
   redis.call("HINCRBY", P .. "stats", "waiting_bytes", -size)
 end
 
+local function expect_leases(id)
+  expect("zset", "lease:" .. id)
+  expect("hash", "holders:" .. id)
+end
+
 -- Only where no sweeper has ever claimed it (`ever` is 0): its bytes are whole.
 local function rescue(id, root, b)
   redis.call("ZREM", P .. "trash:" .. root, id)

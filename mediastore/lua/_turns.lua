@@ -13,9 +13,11 @@ local function take_turns(paths, batch, views, moved)
     local holder, path = current[i], wanted[i]
     if not holder then retaken[path] = retaken[path] or id end
     local ours = not holder or mine[holder]
-    local state = not ours and redis.call("HGET", P .. "blob:" .. holder, "state")
+    local state, due = unpack(ours and {} or redis.call("HMGET", P .. "blob:" .. holder, "state", "due"))
     path_of[id] = ours and path or ""
-    if moved and state and state ~= "live" then
+    -- One in grace or under a lease is as good as live: it can wait for long, and the path is its own.
+    local waits = state == "doomed" and tonumber(due or "0") > now
+    if moved and state and state ~= "live" and not waits then
       moved[#moved + 1], moved[#moved + 2] = str(now + 1000), id
     else
       turn[#turn + 1] = id

@@ -29,6 +29,7 @@ local scores = redis.call("ZMSCORE", trash, unpack(due))
 local function view(id)
   local b = redis.call("HMGET", P .. "blob:" .. id, "state", "token", "root", "path", "identity", "custody", "size", "due", "leased")
   views[id] = { state = b[1], token = b[2], root = b[3], path = b[4], b[5], b[6], b[7], due = b[8], leased = tonumber(b[9] or "0") }
+  if b[9] then expect_leases(id) end
   return views[id]
 end
 

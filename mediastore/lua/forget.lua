@@ -24,6 +24,7 @@ for i, id in ipairs(ids) do
   if b[1] then wanted[#wanted + 1] = b[1] end
   if b[2] then claims[expect("hash", "claim:" .. b[2])] = true end
   if b[3] then expect("set", "left:" .. b[3]) end
+  if b[7] then expect_leases(id) end
 end
 for i, id in ipairs(#wanted > 0 and redis.call("HMGET", paths, unpack(wanted)) or {}) do current[wanted[i]] = id end
 

@@ -4,7 +4,7 @@
 -- ARGV[4] scope   text  percent-encoded
 --
 -- Returns {idle = ms or ""}: the shortest idle time above, "" where there is none.
--- Twice: the same. Cost: O(depth of the scope).
+-- Twice with one op: the same answer. Cost: O(depth of the scope).
 
 expect("hash", "lifetimes")
 expect("zset", "deadlines")

@@ -5,7 +5,7 @@
 -- ARGV[5..]       text  leases in threes: blob id, token, ttl in ms from now
 --
 -- Returns {deadlines = {ms or "0" for a lost one, ...}}, in order. A deadline only grows, and never beyond the lease's last.
--- Twice: the deadlines of the second time. Cost: O(leases * log leases of the blob).
+-- Twice with one op: the same answer. Cost: O(leases * log leases of the blob).
 
 local count = int(ARGV[4], 1, 64)
 local answer, touched = {}, {}

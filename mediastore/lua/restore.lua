@@ -13,6 +13,7 @@ local id, new, scope = ARGV[4], ARGV[5], ARGV[6]
 local ttl = ARGV[7] ~= "" and int(ARGV[7], 1, 9e15)
 enter_kinds()
 expect("hash", "stats")
+expect("hash", "ref:" .. new)
 local alive, facts = live(id)
 if alive then return finish({ verdict = "live", scope = "" }) end
 if not facts.scope then

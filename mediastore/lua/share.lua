@@ -14,6 +14,7 @@ local ttl = ARGV[7] ~= "" and int(ARGV[7], 1, 9e15)
 local line = lineage_to_change(scope)
 enter_kinds()
 expect("hash", "stats")
+expect("hash", "ref:" .. new)
 local ref = live(id)
 local b = ref and blob_of(ref.blob)
 if not b then return finish({ verdict = "dead" }) end
