@@ -74,6 +74,7 @@ READ: Final = Group(
         *("get", "exists", "type"),
         *("hget", "hgetall", "hmget", "hlen"),
         *("zcard", "zmscore", "zrange", "zrangebyscore", "zscore"),
+        "sscan",
     ),
 )
 CHANGE: Final = Group(
@@ -83,6 +84,7 @@ CHANGE: Final = Group(
         *("hexists", "hset", "hdel", "hincrby", "hkeys"),
         *("zadd", "zrem"),
         *("sadd", "srem", "srandmember"),
+        *("rpush", "llen", "lrange", "ltrim"),
     ),
 )
 LOOK: Final = Group(

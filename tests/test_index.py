@@ -356,7 +356,7 @@ def life(store, media):
     said += [*moves(store, refs[4]), *crowds(store, media)]
     plan = store.plan_release("s")
     said += [plan, store.execute(plan), store.release_all("u", wait=False), store.drain()]
-    store._speech.now = lambda: 1_900_000_002_000
+    store._speech.now = lambda: 1_900_000_200_000  # so that old tombstones go
     said += [store.clean_expired(), store.sweep(), store.scopes(), store.stats()]
     said += [store.roots(), store.forget_root(next(iter(store.stats().roots)), even_here=True)]
     said += [store.roots(), store.adopt_root(media), store.roots(), store.stats()]
@@ -395,7 +395,7 @@ def told(store, media):
 def listen(url, media, namespace, *, awaited, **options):
     """Return what a life looks like through a client of one kind."""
     media.mkdir()
-    settings = Settings(namespace=namespace, roots=(str(media),))
+    settings = Settings(namespace=namespace, roots=(str(media),), tombstones=4)
     if not awaited:
         with redis.Redis.from_url(url, **options) as client, MediaStore(client, settings) as store:
             return told(store, media)

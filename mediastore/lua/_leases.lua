@@ -41,7 +41,7 @@ local function settle_leases(blob)
   drop_lapsed(blob)
   local b = redis.call("HMGET", P .. "blob:" .. blob, "state", "root", "grace")
   if not b[1] then return false end
-  local last = redis.call("ZREVRANGE", P .. "lease:" .. blob, 0, 0, "WITHSCORES")[2]
+  local last = redis.call("ZRANGE", P .. "lease:" .. blob, 0, 0, "REV", "WITHSCORES")[2]
   if last then
     redis.call("HSET", P .. "blob:" .. blob, "leased", last)
   else
