@@ -15,6 +15,7 @@ import redis
 
 from mediastore import MediaMeta, MediaStore, Settings
 from mediastore.embedded import EmbeddedServer
+from mediastore.flows import leasing, scoping
 from mediastore.index.steps import BATCH, END_BATCH, digest
 
 ROUNDS = 30
@@ -54,6 +55,39 @@ def one_round(store: MediaStore, root: Path) -> None:
     store.release_all("lost")
 
 
+def lifetimes(store: MediaStore, root: Path) -> None:
+    """Move, lease and limit; every script at its bound, in scopes that idle on every level."""
+    deep = f"chat:{secrets.token_hex(4)}/msg:1/tool:2/part:3"
+    run, ctx = store._run, store._ctx
+    for level in range(1, 5):
+        run(scoping.open_scope(ctx, "/".join(deep.split("/")[:level]), 3600, 0.001))
+    paths = [root / f"{secrets.token_hex(8)}.jpg" for _ in range(BATCH)]
+    for path in paths:
+        path.write_bytes(b"x")
+    refs = [ref for ref in store.store_many(paths, scope=deep, meta=META) if isinstance(ref, str)]
+    leases = [run(leasing.take(ctx, ref, 60)) for ref in refs]
+    for ref in refs[:END_BATCH]:
+        store.touch(ref)
+        store.pin(ref)
+        store.resolve(ref)
+        store.promote(ref)
+        store.share(ref, deep)
+        accepted = run(leasing.accept(ctx, run(leasing.handoff(ctx, ref, 60)), 60))
+        run(leasing.end(ctx, accepted))
+        store.delete_media(ref)
+        store.restore(ref, deep)
+    for number in range(END_BATCH):
+        scope = f"{deep[:-1]}{number}"
+        run(scoping.open_scope(ctx, scope, 0.001, None))
+        store.share(refs[-1], scope)
+    store.sweep()
+    store.release_all(deep.split("/", maxsplit=1)[0])
+    run(leasing.renew(ctx, leases))
+    for lease in leases:
+        run(leasing.end(ctx, lease))
+    store.sweep()
+
+
 def copied(root: Path) -> None:
     """Write the root's marker anew, as copying does."""
     marker = root / ".mediastore" / "root"
@@ -67,14 +101,17 @@ def main() -> None:
         root = Path(directory, "media")
         root.mkdir()
         with EmbeddedServer(Path(directory, "server")) as server:
-            client = redis.Redis.from_url(server.url)
+            client = redis.Redis.from_url(server.url, socket_timeout=300)
             client.config_set("slowlog-log-slower-than", 0)
             client.config_set("slowlog-max-len", 1_000_000)
-            with MediaStore(None, Settings(redis_url=server.url, roots=(str(root),))) as store:
+            with MediaStore(
+                None, Settings(redis_url=server.url, roots=(str(root),), grace=0.001)
+            ) as store:
                 store.stats()
                 client.slowlog_reset()
                 for _ in range(ROUNDS):
                     one_round(store, root)
+                    lifetimes(store, root)
             report(client)
             client.close()
 

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 from mediastore import blobs
 from mediastore.errors import BlobMissing, InvalidRequest, LeaseLost, RefGone, WrongHost
 from mediastore.index import lives, reads, roots as hosts
-from mediastore.index.steps import BATCH, Batch
+from mediastore.index.steps import END_BATCH, Batch
 from mediastore.lifetimes import Handoff, LeaseInfo, Taken
 from mediastore.model import Duration, MediaMeta, Ref, parse_duration
 
@@ -81,7 +81,7 @@ def renew(ctx: Context, leases: Sequence[Taken]) -> Flow[list[int | None]]:
     Raises:
         MediaStoreError: the index did not answer for one of them; what was renewed is renewed.
     """
-    batches = [leases[i : i + BATCH] for i in range(0, len(leases), BATCH)]
+    batches = [leases[i : i + END_BATCH] for i in range(0, len(leases), END_BATCH)]
     answers = yield from Batch(tuple(lives.renew(each, ctx.new_id()) for each in batches))
     deadlines: list[int | None] = []
     for answer in answers:

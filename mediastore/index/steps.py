@@ -27,7 +27,7 @@ REPLAY_WINDOW_MS: Final = 60_000
 BATCH: Final = 32
 #: Beyond this many facts it is cheaper to learn the marks again than to keep those that drains have finished.
 MOST_FACTS: Final = 10_000
-#: The most refs a script ends or describes: each costs three times as much (benchmarks/script_pause.py).
+#: The most refs a script ends or describes, and leases it renews: each costs three times as much (benchmarks/script_pause.py).
 END_BATCH: Final = 10
 
 _ENDS_REFS = ("_marks", "_batch", "_deadline", "_plan", "_path", "_prune", "_doom", "_bury")
