@@ -16,7 +16,7 @@ import pytest
 from mediastore import celery as ours
 from mediastore.embedded import EmbeddedServer, find_engine
 
-from .worker_fleet import HERE, children, fleet_of, real
+from .worker_fleet import HERE, WORKER_ENDS_S, children, fleet_of, real
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -91,9 +91,11 @@ class TestRealProcesses:
         fleet.gone(fleet.put("expiring.jpg", "chat:1", ttl=1), fleet.release_one("released.jpg"))
 
         assert kept.exists()
-        for process in (beat, worker):
-            process.terminate()
-            assert process.wait(15) == 0
+        beat.terminate()
+        assert beat.wait(15) == 0
+        fleet.until(fleet.idle)
+        worker.terminate()
+        assert worker.wait(WORKER_ENDS_S) == 0
         assert [path.name for path in fleet.home.iterdir()] == ["log"]  # no schedule, no pid file
         assert "Traceback" not in fleet.log
 

@@ -23,6 +23,9 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
 HERE = Path(__file__).parent.parent
+#: A child of billiard's waits 30 s for its results to be read, and in a warm shutdown nobody reads those
+#: of a task that was handed over and not yet accepted: so much may be the end of a worker that is not idle.
+WORKER_ENDS_S = 45
 
 
 def variables(settings: Settings) -> dict[str, str]:
@@ -105,6 +108,10 @@ class Fleet:
 
     def ready(self, workers: int) -> None:
         self.until(lambda: self.log.count(" ready.") >= workers)
+
+    def idle(self) -> bool:
+        """Whether every task that a worker took is done; a worker that is told to stop now ends at once."""
+        return self.log.count("] received") == self.log.count("] succeeded")
 
     def kill(self, process: subprocess.Popen[bytes]) -> None:
         """End a process and its children as a crash would."""
