@@ -9,6 +9,7 @@ import signal
 import subprocess
 import sys
 import tempfile
+import threading
 import time
 from dataclasses import asdict
 from pathlib import Path
@@ -65,6 +66,8 @@ class UpFleet:
                 stdin=subprocess.DEVNULL, env=self.environ, cwd=self.directory,
                 start_new_session=True,
             )  # fmt: skip
+        # Who waits for its end with `kill -0` would wait for a zombie until we ask after it.
+        threading.Thread(target=self.process.wait, daemon=True).start()
         until(lambda: self.words().count("worker@") > said or self.ended(), "a ready worker")
         assert not self.ended(), self.words()
 

@@ -166,7 +166,7 @@ def work(numbers):
 @pytest.fixture
 def project(fleet_of, server_url):
     """Give a fleet whose working directory is a project with a Celery application of its own."""
-    fleet = fleet_of()
+    fleet = fleet_of(sweep_interval=1, drain_interval=1)  # calm enough to be idle between two
     for name, text in PROJECT.items():
         (fleet.home / name).write_text(text)
     with redis.Redis.from_url(server_url) as client:

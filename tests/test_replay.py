@@ -12,6 +12,7 @@ import pytest
 import redis
 import redis.asyncio
 from redis.asyncio.connection import AbstractConnection as AsyncConnection
+from redis.backoff import ExponentialBackoff
 from redis.connection import AbstractConnection
 
 from mediastore import AsyncMediaStore, Cleanup, MediaMeta, MediaStore
@@ -308,6 +309,7 @@ def wire(monkeypatch):
             raise redis.ConnectionError("the reply was lost")
         return answer
 
+    monkeypatch.setattr(ExponentialBackoff, "compute", lambda *_: 0)
     monkeypatch.setattr(AbstractConnection, "read_response", read_response)
     monkeypatch.setattr(AsyncConnection, "read_response", read_response_async)
     return made

@@ -23,6 +23,8 @@ if TYPE_CHECKING:
 
 __all__ = ["fleet_of"]  # a fixture
 
+IMPATIENT = "tests.impatient_worker"
+
 
 # --- the ready application
 
@@ -101,7 +103,7 @@ class TestRealProcesses:
 
     def test_a_worker_needs_no_beat(self, fleet_of):
         fleet = fleet_of()
-        fleet.worker()
+        fleet.worker(app=IMPATIENT)
         fleet.ready(1)
         fleet.gone(fleet.release_one("by the tick at start.jpg"))
 
@@ -121,7 +123,7 @@ class TestRealProcesses:
 
     def test_a_message_in_pickle_is_refused_and_the_worker_goes_on(self, fleet_of):
         fleet = fleet_of()
-        fleet.worker("--pool", "solo")
+        fleet.worker("--pool", "solo", app=IMPATIENT)
         fleet.ready(1)
         victim = fleet.put("victim.jpg", "chat:1")
         app = ours.make_app(fleet.settings)

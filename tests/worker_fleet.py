@@ -150,7 +150,7 @@ def fleet_of(settings, server_url, tmp_path):
     made: list[Fleet] = []
 
     def make(url: str = server_url, **chosen: Any) -> Fleet:
-        often = {"sweep_interval": 1, "drain_interval": 1, **chosen}
+        often = {"sweep_interval": 0.2, "drain_interval": 0.2, **chosen}
         home = tmp_path / "home"
         home.mkdir()
         made.append(Fleet(dataclasses.replace(settings, redis_url=url, **often), home))
