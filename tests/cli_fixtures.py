@@ -44,7 +44,10 @@ def env(server_url, settings, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     logger = logging.getLogger("mediastore")
     before = (logger.level, logger.handlers)
+    # A run in the background of a shell ignores Ctrl-C, and so would every process that it starts.
+    interrupt = signal.signal(signal.SIGINT, signal.default_int_handler)
     yield
+    signal.signal(signal.SIGINT, interrupt)
     logger.setLevel(before[0])
     logger.handlers = before[1]
     while SPAWNED:
