@@ -190,7 +190,7 @@ class TestRealProcesses:
         if find_engine() is None:
             pytest.skip("no server to kill")
         with EmbeddedServer(tmp_path / "server") as server:
-            fleet = fleet_of(server.url, sweep_interval=3, drain_interval=3)
+            fleet = fleet_of(server.url, sweep_interval=1.5, drain_interval=1.5)
             fleet.worker(app="tests.slow_worker")
             fleet.beat()
 
