@@ -9,8 +9,6 @@ import os
 import signal
 import subprocess
 import sys
-import threading
-import time
 from dataclasses import fields
 
 import pytest
@@ -109,15 +107,6 @@ def on_a_terminal(*words, answer=""):
                 answer = ""
     os.close(ours)
     return process.wait(30), shown.decode()
-
-
-def until(condition):
-    """Wait for a fact that time or another process brings about."""
-    limit = time.monotonic() + 20
-    while not (found := condition()):
-        threading.Event().wait(0.01)
-        assert time.monotonic() < limit, "it never came true"
-    return found
 
 
 def names(result_class):

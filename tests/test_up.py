@@ -14,7 +14,8 @@ import pytest
 
 from mediastore.errors import NotThere
 
-from .fleet_fixtures import UpFleet, until, up
+from .fleet_fixtures import UpFleet, up
+from .waiting import until
 
 if TYPE_CHECKING:
     from pathlib import Path

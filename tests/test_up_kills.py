@@ -13,7 +13,8 @@ import pytest
 import redis
 
 from .conftest import keys_left, names_left
-from .fleet_fixtures import UpFleet, until, up
+from .fleet_fixtures import UpFleet, up
+from .waiting import until
 
 if TYPE_CHECKING:
     from pathlib import Path
