@@ -6,7 +6,6 @@ import json
 import os
 import subprocess
 import sys
-import threading
 import time
 from pathlib import Path
 
@@ -140,13 +139,6 @@ class Celery:
         for process in self.processes:
             process.kill()
             process.wait(60)
-
-
-def until(fact, log):
-    limit = time.monotonic() + 40
-    while not fact():
-        assert time.monotonic() < limit, log.read_text()
-        threading.Event().wait(0.05)
 
 
 def leave_a_dead_workers_tick(guarded, url, namespace):

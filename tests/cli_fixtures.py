@@ -9,8 +9,6 @@ import os
 import signal
 import subprocess
 import sys
-import threading
-import time
 from dataclasses import fields
 
 import pytest
@@ -44,7 +42,10 @@ def env(server_url, settings, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     logger = logging.getLogger("mediastore")
     before = (logger.level, logger.handlers)
+    # A run in the background of a shell ignores Ctrl-C, and so would every process that it starts.
+    interrupt = signal.signal(signal.SIGINT, signal.default_int_handler)
     yield
+    signal.signal(signal.SIGINT, interrupt)
     logger.setLevel(before[0])
     logger.handlers = before[1]
     while SPAWNED:
@@ -106,15 +107,6 @@ def on_a_terminal(*words, answer=""):
                 answer = ""
     os.close(ours)
     return process.wait(30), shown.decode()
-
-
-def until(condition):
-    """Wait for a fact that time or another process brings about."""
-    limit = time.monotonic() + 20
-    while not (found := condition()):
-        threading.Event().wait(0.01)
-        assert time.monotonic() < limit, "it never came true"
-    return found
 
 
 def names(result_class):

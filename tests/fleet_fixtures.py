@@ -9,6 +9,7 @@ import signal
 import subprocess
 import sys
 import tempfile
+import threading
 import time
 from dataclasses import asdict
 from pathlib import Path
@@ -20,21 +21,13 @@ from mediastore import MediaStore, Settings
 from mediastore.embedded import find_engine
 from mediastore.supervisor import Fleet
 
-if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+from .waiting import LIMIT_S, until
 
-LIMIT_S = 60.0
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
 #: Marks every process of a fleet, whoever started it.
 MARK = "UP_TEST_FLEET"
-
-
-def until(true: Callable[[], Any], what: str, limit_s: float = LIMIT_S) -> Any:
-    """Wait for a condition; return what made it true."""
-    deadline = time.monotonic() + limit_s
-    while not (found := true()):
-        assert time.monotonic() < deadline, f"not within {limit_s:.0f} s: {what}"
-        time.sleep(0.05)
-    return found
 
 
 class UpFleet:
@@ -65,6 +58,8 @@ class UpFleet:
                 stdin=subprocess.DEVNULL, env=self.environ, cwd=self.directory,
                 start_new_session=True,
             )  # fmt: skip
+        # Who waits for its end with `kill -0` would wait for a zombie until we ask after it.
+        threading.Thread(target=self.process.wait, daemon=True).start()
         until(lambda: self.words().count("worker@") > said or self.ended(), "a ready worker")
         assert not self.ended(), self.words()
 

@@ -19,7 +19,7 @@ drain = MediaStore.drain
 
 def slow_drain(self: MediaStore, budget: Any = None) -> Swept:
     logging.getLogger("mediastore").info("a slow drain")
-    time.sleep(1.5)
+    time.sleep(0.7)
     return drain(self, budget)
 
 

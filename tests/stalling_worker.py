@@ -1,7 +1,7 @@
 """The ready application, with sweeps that stand still for as long as a test wants.
 
 While the file that MEDIASTORE_TEST_STALL names is there, a sweep leaves `<file>.in`, waits, and leaves
-`<file>.out` when the file is gone.
+`<file>.out` when the file is gone. Its heart beats twice a second.
 """
 
 from __future__ import annotations
@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from mediastore import MediaStore
+from mediastore.celery import health
 from worker.app import app
 
 if TYPE_CHECKING:
@@ -33,4 +34,5 @@ def stalling_sweep(self: MediaStore, budget: Any = None) -> Swept:
     return sweep(self, budget)
 
 
+vars(health)["EVERY_S"] = 0.5
 MediaStore.sweep = stalling_sweep  # type: ignore[method-assign]

@@ -19,10 +19,10 @@ from .acl_fixtures import (  # noqa: F401 - fixtures
     guarded,
     leave_a_dead_workers_tick,
     running,
-    until,
 )
 from .cli_fixtures import env, lane, run, told  # noqa: F401 - fixtures
 from .test_index import listen
+from .waiting import until
 
 # --- a bot
 
@@ -105,8 +105,8 @@ def test_a_worker_may_do_all_that_worker_and_beat_do_and_needs_every_right_it_ha
         with MediaStore.from_url(url, namespace="bots", roots=[str(media)]) as store:
             store.store(make_file("b.jpg"), scope="s")
             store.release_all("s", wait=False)
-            until(lambda: not (media / "b.jpg").exists(), tmp_path / "log")
-        until(restored, tmp_path / "log")
+            until(lambda: not (media / "b.jpg").exists(), log=tmp_path / "log")
+        until(restored, log=tmp_path / "log")
         asked = celery.ask("inspect", "ping")
         ended = celery.stop()
 

@@ -7,6 +7,8 @@ import re
 
 import pytest
 import redis
+from redis.backoff import NoBackoff
+from redis.retry import Retry
 
 from mediastore import Settings
 from mediastore.acl import PLACEHOLDER, ROLES, queue_prefix, rules
@@ -111,7 +113,8 @@ def test_a_server_with_the_printed_acl_file_lets_in_its_users_and_nobody_else(
     with EmbeddedServer(tmp_path / "server", config=config) as server:
 
         def knock(**login):
-            with redis.Redis(unix_socket_path=server.socket_path, protocol=2, **login) as client:
+            path, once = server.socket_path, Retry(NoBackoff(), 0)
+            with redis.Redis(unix_socket_path=path, protocol=2, retry=once, **login) as client:
                 return client.ping()
 
         with pytest.raises(redis.exceptions.AuthenticationError, match="required"):

@@ -16,7 +16,7 @@ from mediastore.celery.consumer import Hold
 from mediastore.celery.shutdown import Limit
 
 from .celery_fixtures import pulse_of
-from .worker_fleet import HERE, fleet_of, real
+from .worker_fleet import HERE, WORKER_ENDS_S, fleet_of, real
 
 __all__ = ["fleet_of"]  # a fixture
 
@@ -166,7 +166,7 @@ def work(numbers):
 @pytest.fixture
 def project(fleet_of, server_url):
     """Give a fleet whose working directory is a project with a Celery application of its own."""
-    fleet = fleet_of()
+    fleet = fleet_of(sweep_interval=1, drain_interval=1)  # calm enough to be idle between two
     for name, text in PROJECT.items():
         (fleet.home / name).write_text(text)
     with redis.Redis.from_url(server_url) as client:
@@ -192,8 +192,9 @@ class TestTheirProject:
 
         project.until((project.home / "worked").exists)
         project.until(lambda: (project.home / "worked").read_text() == "{1, 2}")  # by pickle
+        project.until(project.idle)
         worker.terminate()
-        assert worker.wait(30) == 0
+        assert worker.wait(WORKER_ENDS_S) == 0
         assert "Traceback" not in project.log
 
     def test_a_worker_of_theirs_without_our_queue_never_ticks(self, project):

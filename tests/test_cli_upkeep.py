@@ -21,9 +21,9 @@ from .cli_fixtures import (  # noqa: F401 - fixtures
     run,
     spawn,
     told,
-    until,
 )
 from .doctor_fixtures import staff
+from .waiting import until
 
 # --- release
 

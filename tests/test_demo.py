@@ -37,8 +37,8 @@ def run(tmp_path):
     # A worker of the user's own, where Python would find it first.
     (tmp_path / "worker.py").write_text("raise AssertionError('not this one')\n")
 
-    def start():
-        code = "import sys; from mediastore.demo import main; sys.exit(main(plain=True))"
+    def start(before=""):
+        code = f"{before}\nimport sys; from mediastore.demo import main; sys.exit(main(plain=True))"
         path = os.pathsep.join([str(REPOSITORY), str(tmp_path)])
         env = {**os.environ, "TMPDIR": str(tmp_path), "PYTHONPATH": path}
         env |= {"MEDIASTORE_NAMESPACE": "somebody-elses", "MEDIASTORE_ROOTS": "/nowhere"}
@@ -92,12 +92,28 @@ def number_before(words, said):
 # --- the whole
 
 
+#: The same story, told in half the time: shorter lives, shorter acts.
+QUICKER = """
+from mediastore.demo import fleet, story
+fleet.PACE.update(max_age="3s", sweep_interval="0.5s", drain_interval="0.5s", claim="1s")
+work = story.Story._work
+story.Story._work = lambda self, seconds: work(self, seconds / 2)
+"""
+
+
 @linux_only
 @pytest.mark.slow
 @pytest.mark.timeout(120)
 @pytest.mark.xdist_group("celery")
-def test_the_demo_adds_up_and_leaves_nothing_behind(run, tmp_path):
-    process = run()
+@pytest.mark.parametrize(
+    "before",
+    [
+        pytest.param(QUICKER, id="quicker"),
+        pytest.param("", id="as it is", marks=pytest.mark.torture),
+    ],
+)
+def test_the_demo_adds_up_and_leaves_nothing_behind(run, tmp_path, before):
+    process = run(before)
     said, complaints = process.communicate(timeout=110)
 
     assert process.returncode == 0, said + complaints

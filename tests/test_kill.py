@@ -164,7 +164,10 @@ def test_a_process_killed_at_any_call_leaves_nothing_after_the_sweeps(deaths, na
     assert seen >= 2
 
 
-@pytest.mark.parametrize("name", ["release", "store what is half deleted"])
+@pytest.mark.parametrize(
+    "name",
+    ["release", pytest.param("store what is half deleted", marks=pytest.mark.torture)],
+)
 def test_a_sweeper_killed_while_it_takes_over_leaves_nothing_either(deaths, name):
     seen = deaths("second_kills", name)
 

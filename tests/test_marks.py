@@ -110,16 +110,13 @@ def test_a_reader_never_resolves_what_another_process_released(store, other, cat
         assert store.resolve(live) == cat
 
 
-@pytest.mark.parametrize("times", [1, 3])
-def test_a_reader_that_has_seen_too_many_marks_learns_them_again(
-    store, other, cat, closed, newest, times
-):
+def test_a_reader_that_has_seen_too_many_marks_learns_them_again(store, other, cat, closed, newest):
     dead, live = store.store(cat, scope="a/x"), store.store(cat, scope="b")
     other.release_all("a", wait=False)
     seq = newest()
     assert store.resolve(live) == cat
 
-    for time in range(times):
+    for time in range(3):
         closed(MOST_FACTS + 1, after=seq + time * 2 * MOST_FACTS)
         for _ in range(3):
             assert store.resolve(live) == cat

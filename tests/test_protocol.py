@@ -1,7 +1,8 @@
 """The protocol of scopes, checked in every state that a few refs and releases can reach, with the real scripts.
 
-Breadth first: each new state of the index is reached again from nothing, checked against a specification of ten
-lines, quiesced, and checked for what must not be left. The limit of the scripts is one, so every batch is cut short.
+Breadth first: each new state of the index is checked against a specification of ten lines, quiesced, and checked
+for what must not be left; then it is put back as it was, for each next step. The limit of the scripts is one, so
+every batch is cut short.
 """
 
 from __future__ import annotations
@@ -21,6 +22,8 @@ from mediastore.index.steps import Command, Marks
 from mediastore.journal import Held
 from mediastore.model import Media, MediaMeta, Ref
 from mediastore.speech import Speech
+
+from .test_index import dump
 
 STORES = {"r0": "a/x", "r1": "a", "r2": "a/x/y"}
 RELEASES = ("a", "a/x")
@@ -53,6 +56,16 @@ class Spec:
             self.ticks += 1
 
 
+@dataclass(frozen=True)
+class Saved:
+    """A state of the world."""
+
+    contents: dict[Any, Any]
+    now: int
+    facts: dict[str, int]
+    cursor: int
+
+
 class World:
     """The index under test: real scripts on a real server, a clock of ours, and one reader that keeps its cursor."""
 
@@ -64,12 +77,25 @@ class World:
         self.link = Link(self.client, self.speech)
         self.marks = Marks()
 
-    def reset(self) -> None:
+    def save(self) -> Saved:
+        """Take down all there is, the reader's and the clock's included."""
         keys = self.client.keys(f"{self.speech.prefix}*")
-        if keys:
-            self.client.delete(*keys)
-        self.now = START_MS
-        self.marks.forget()
+        with self.client.pipeline(transaction=False) as pipe:
+            for key in keys:
+                pipe.dump(key)
+            contents = dict(zip(keys, pipe.execute(), strict=True))
+        return Saved(contents, self.now, dict(self.marks.facts), self.marks.cursor)
+
+    def load(self, saved: Saved) -> None:
+        """Put everything back as it was then."""
+        keys = self.client.keys(f"{self.speech.prefix}*")
+        with self.client.pipeline(transaction=False) as pipe:
+            pipe.unlink("none", *keys)
+            for key, content in saved.contents.items():
+                pipe.restore(key, 0, content)
+            pipe.execute()
+        self.now = saved.now
+        self.marks = Marks(dict(saved.facts), saved.cursor)
 
     def run(self, script: str, *args: Any, op: str = "") -> Any:
         return self.link.perform(Command(script, args, _ended, op))
@@ -104,18 +130,11 @@ class World:
         """Return the whole state, the reader's included."""
         state: dict[str, Any] = {"now": self.now, "cursor": self.marks.cursor}
         state["facts"] = sorted(self.marks.facts.items())
-        readers = {
-            "string": self.client.get,
-            "hash": self.client.hgetall,
-            "zset": lambda k: self.client.zrange(k, 0, -1, withscores=True),
-            "set": self.client.smembers,
-        }
-        for key in sorted(self.client.keys(f"{self.speech.prefix}*")):
-            if str(key).endswith(":graves'"):
+        for key, (kind, value) in dump(self.client, self.namespace).items():
+            if key == "graves":
                 continue  # in which order refs ended does not matter any more
-            kind = self.client.type(key).decode()
-            value = readers[kind](key)
-            state[key.decode()] = repr(sorted(value.items()) if kind == "hash" else value)
+            unordered = {"hash": lambda found: found.items(), "set": list}.get(kind)
+            state[key] = repr(sorted(unordered(value)) if unordered else value)
         return json.dumps(state, sort_keys=True)
 
     def quiesce(self) -> None:
@@ -175,25 +194,25 @@ def check_quiesced(world: World, path: tuple[tuple[str, str], ...], spec: Spec) 
 def test_every_reachable_state_of_scopes_agrees_with_the_specification(server_url, bound):
     world = World(server_url)
     seen: set[str] = set()
-    frontier: list[tuple[tuple[str, str], ...]] = [()]
+    frontier: list[tuple[tuple[tuple[str, str], ...], Saved]] = [((), world.save())]
     depth = 0
     while frontier and depth < bound:
         following = []
-        for path in frontier:
+        for path, saved in frontier:
             for action in possible(path):
                 longer = (*path, action)
-                world.reset()
+                world.load(saved)
+                world.apply(action)
                 spec = Spec()
                 for step in longer:
-                    world.apply(step)
                     spec.apply(step)
                 state = world.dump()
                 if state in seen:
                     continue
                 seen.add(state)
+                following.append((longer, world.save()))
                 check(world, longer, spec)
                 check_quiesced(world, longer, spec)
-                following.append(longer)
         frontier, depth = following, depth + 1
     world.client.close()
     assert len(seen) > 500

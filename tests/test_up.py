@@ -14,7 +14,8 @@ import pytest
 
 from mediastore.errors import NotThere
 
-from .fleet_fixtures import UpFleet, until, up
+from .fleet_fixtures import UpFleet, up
+from .waiting import until
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -41,7 +42,7 @@ def test_what_nobody_releases_is_swept(up: UpFleet) -> None:
     up.start()
     path = up.file("cat.jpg")
 
-    up.command("store", "-s", "chat:42", "--ttl", "1s", str(path))
+    up.command("store", "-s", "chat:42", "--ttl", "0.2s", str(path))
 
     until(lambda: not path.exists(), "the sweep")
 
@@ -182,7 +183,7 @@ def test_a_fleet_of_several_namespaces_serves_each(tmp_path) -> None:
         for name in ("ada", "bob"):
             path = tmp_path / "media" / name / "a.jpg"
             path.write_text(name)
-            fleet.command("--namespace", name, "store", "-s", "chat", "--ttl", "1s", str(path))
+            fleet.command("--namespace", name, "store", "-s", "chat", "--ttl", "0.2s", str(path))
         for name in ("ada", "bob"):
             path = tmp_path / "media" / name / "a.jpg"
             until(partial(_is_gone, path), f"a sweep of {name}")

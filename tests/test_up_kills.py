@@ -13,7 +13,8 @@ import pytest
 import redis
 
 from .conftest import keys_left, names_left
-from .fleet_fixtures import UpFleet, until, up
+from .fleet_fixtures import UpFleet, up
+from .waiting import until
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -79,9 +80,19 @@ def bots(up: UpFleet):
 
 
 @pytest.mark.timeout(240)
-def test_kills_under_a_storing_fleet_lose_and_leave_nothing(up: UpFleet, bots: Bots) -> None:
+@pytest.mark.parametrize(
+    "victims",
+    [
+        # The death of a supervisor or a server alone is in test_up.py as well, without bots.
+        pytest.param(("worker", "beat", "all"), id="some"),
+        pytest.param((*PROCESSES, "supervisor", "all"), id="each", marks=pytest.mark.torture),
+    ],
+)
+def test_kills_under_a_storing_fleet_lose_and_leave_nothing(
+    up: UpFleet, bots: Bots, victims: tuple[str, ...]
+) -> None:
     server_killed_at: list[float] = []
-    for victim in (*PROCESSES, "supervisor", "all"):
+    for victim in victims:
         bots.store_some_more()
         if victim in {"server", "all"}:
             server_killed_at.append(time.time())

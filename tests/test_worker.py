@@ -16,12 +16,14 @@ import pytest
 from mediastore import celery as ours
 from mediastore.embedded import EmbeddedServer, find_engine
 
-from .worker_fleet import HERE, children, fleet_of, real
+from .worker_fleet import HERE, WORKER_ENDS_S, children, fleet_of, real
 
 if TYPE_CHECKING:
     from pathlib import Path
 
 __all__ = ["fleet_of"]  # a fixture
+
+IMPATIENT = "tests.impatient_worker"
 
 
 # --- the ready application
@@ -91,15 +93,17 @@ class TestRealProcesses:
         fleet.gone(fleet.put("expiring.jpg", "chat:1", ttl=1), fleet.release_one("released.jpg"))
 
         assert kept.exists()
-        for process in (beat, worker):
-            process.terminate()
-            assert process.wait(15) == 0
+        beat.terminate()
+        assert beat.wait(15) == 0
+        fleet.until(fleet.idle)
+        worker.terminate()
+        assert worker.wait(WORKER_ENDS_S) == 0
         assert [path.name for path in fleet.home.iterdir()] == ["log"]  # no schedule, no pid file
         assert "Traceback" not in fleet.log
 
     def test_a_worker_needs_no_beat(self, fleet_of):
         fleet = fleet_of()
-        fleet.worker()
+        fleet.worker(app=IMPATIENT)
         fleet.ready(1)
         fleet.gone(fleet.release_one("by the tick at start.jpg"))
 
@@ -119,7 +123,7 @@ class TestRealProcesses:
 
     def test_a_message_in_pickle_is_refused_and_the_worker_goes_on(self, fleet_of):
         fleet = fleet_of()
-        fleet.worker("--pool", "solo")
+        fleet.worker("--pool", "solo", app=IMPATIENT)
         fleet.ready(1)
         victim = fleet.put("victim.jpg", "chat:1")
         app = ours.make_app(fleet.settings)
@@ -186,7 +190,7 @@ class TestRealProcesses:
         if find_engine() is None:
             pytest.skip("no server to kill")
         with EmbeddedServer(tmp_path / "server") as server:
-            fleet = fleet_of(server.url, sweep_interval=3, drain_interval=3)
+            fleet = fleet_of(server.url, sweep_interval=1.5, drain_interval=1.5)
             fleet.worker(app="tests.slow_worker")
             fleet.beat()
 

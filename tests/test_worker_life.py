@@ -217,9 +217,9 @@ def test_a_worker_whose_children_are_busy_is_alive_and_one_whose_loop_stands_is_
     fleet.until(lambda: beats(fleet, first))
 
     os.kill(worker.pid, signal.SIGSTOP)
-    fleet.until(lambda: not signs(fleet.health, "worker")[0].fresh(8))
+    fleet.until(lambda: not signs(fleet.health, "worker")[0].fresh(2))
     os.kill(worker.pid, signal.SIGCONT)
-    fleet.until(lambda: signs(fleet.health, "worker")[0].fresh(8))
+    fleet.until(lambda: signs(fleet.health, "worker")[0].fresh(2))
 
     stall.unlink()
     worker.terminate()
