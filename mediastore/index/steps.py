@@ -32,7 +32,7 @@ END_BATCH: Final = 10
 
 _ENDS_REFS = ("_marks", "_cuts", "_batch", "_deadline", "_plan", "_path", "_prune", "_doom", "_bury")
 _ENTERS = ("_marks", "_live", "_deadline", "_enter")
-_LEASES = ("_marks", "_live", "_deadline", "_leases")
+_LEASES = ("_marks", "_live", "_deadline", "_rescue", "_leases")
 #: What stands between the prelude and a script.
 _SHARED = {
     "store": ("_twin", "_path", "_seen", "_rescue", "_deadline", "_enter"),
@@ -47,9 +47,9 @@ _SHARED = {
     "share": (*_ENTERS, "_copy"),
     "restore": (*_ENTERS, "_path", "_rescue", "_copy"),
     "lease": _LEASES,
-    "renew": ("_leases"),
-    "end_lease": ("_leases"),
-    "accept": ("_leases"),
+    "renew": ("_rescue", "_leases"),
+    "end_lease": ("_rescue", "_leases"),
+    "accept": ("_rescue", "_leases"),
     "limit": (*_ENTERS, "_prune"),
     "lapse": ("_marks", "_cuts", "_deadline", "_prune"),
     "note": ("_deadline",),
