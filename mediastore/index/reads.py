@@ -86,7 +86,7 @@ OWN_DEADLINE: Final = "its own deadline"
 
 @dataclass(frozen=True, slots=True)
 class Obituary:
-    """What is remembered of a dead ref: by its tombstone, or by itself until a sweep comes to it."""
+    """What is remembered of a dead ref: by its tombstone, or by itself until a sweep comes to it; its blob counts it until then."""
 
     reason: Reason
     when: datetime
@@ -94,6 +94,7 @@ class Obituary:
     scope: str
     blob: str
     meta: MediaMeta
+    counted: bool = False
 
     def error(self, ref: Ref) -> RefGone:
         """Return the error that says so."""
@@ -164,7 +165,8 @@ def _unburied(dead: Dead, cuts: Sequence[tuple[str, str]]) -> Obituary:
         ends.append((dead.cut[1], 2, "released", dead.cut[0], "."))
     at, _, cause, scope, who = min(ends)
     by = _by(cause, scope, who)
-    return Obituary(_REASONS[cause], from_ms(at // 1000), by, media.scope, media.blob, media.meta)
+    when, reason = from_ms(at // 1000), _REASONS[cause]
+    return Obituary(reason, when, by, media.scope, media.blob, media.meta, counted=True)
 
 
 @dataclass(frozen=True, slots=True)
