@@ -30,7 +30,17 @@ MOST_FACTS: Final = 10_000
 #: The most refs a script ends or describes, and leases it renews: each costs three times as much (benchmarks/script_pause.py).
 END_BATCH: Final = 10
 
-_ENDS_REFS = ("_marks", "_cuts", "_batch", "_deadline", "_plan", "_path", "_prune", "_doom", "_bury")
+_ENDS_REFS = (
+    "_marks",
+    "_cuts",
+    "_batch",
+    "_deadline",
+    "_plan",
+    "_path",
+    "_prune",
+    "_doom",
+    "_bury",
+)
 _ENTERS = ("_marks", "_live", "_deadline", "_enter")
 _LEASES = ("_marks", "_live", "_deadline", "_rescue", "_leases")
 #: What stands between the prelude and a script.
