@@ -29,7 +29,7 @@ class AsyncMany(AsyncDriver):
 
     async def resolve_many(self, refs: Iterable[str]) -> list[Path | MediaStoreError]:
         """As `MediaStore.resolve_many`."""
-        return await self._run(many.resolve_many(checked_texts(refs, "refs")))
+        return await self._run(many.resolve_many(self._ctx, checked_texts(refs, "refs")))
 
     async def release_many(
         self, scopes: Iterable[str], *, wait: bool = True

@@ -47,7 +47,7 @@ class Many(Driver):
         Raises:
             IndexUnavailable: Redis failed.
         """
-        return self._run(many.resolve_many(checked_texts(refs, "refs")))
+        return self._run(many.resolve_many(self._ctx, checked_texts(refs, "refs")))
 
     def release_many(
         self, scopes: Iterable[str], *, wait: bool = True

@@ -11,7 +11,7 @@ from mediastore.index.steps import Batch
 from mediastore.model import Cleanup, Duration, Media, MediaMeta, Ref, Released, check_scope
 
 from .ending import see_through
-from .storing import check, lifetime_ms, refused, settled, store, why_dead
+from .storing import check, lifetime_ms, note_activity, refused, settled, store, why_dead
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -67,17 +67,18 @@ def _store_some(
     return [each for each in found if each is not None]
 
 
-def resolve_many(refs: Sequence[str]) -> Flow[list[Path | MediaStoreError]]:
+def resolve_many(ctx: Context, refs: Sequence[str]) -> Flow[list[Path | MediaStoreError]]:
     """Resolve refs, many in each write; why some are dead is asked one by one."""
     found: list[Path | MediaStoreError] = []
     for start in range(0, len(refs), AT_ONCE):
-        found += yield from _resolve_some(refs[start : start + AT_ONCE])
+        found += yield from _resolve_some(ctx, refs[start : start + AT_ONCE])
     return found
 
 
-def _resolve_some(texts: Sequence[str]) -> Flow[list[Path | MediaStoreError]]:
+def _resolve_some(ctx: Context, texts: Sequence[str]) -> Flow[list[Path | MediaStoreError]]:
     found: dict[int, Path | MediaStoreError] = {}
     wanted: dict[int, Ref] = {}
+    idling: dict[str, float] = {}
     for number, text in enumerate(texts):
         try:
             wanted[number] = Ref.parse(text)
@@ -89,6 +90,11 @@ def _resolve_some(texts: Sequence[str]) -> Flow[list[Path | MediaStoreError]]:
             found[number] = yield from _path_of(ref, media)
         except MediaStoreError as error:
             found[number] = error
+        else:
+            if isinstance(media, Media) and media.idle_s is not None:
+                idling[media.scope] = min(media.idle_s, idling.get(media.scope, media.idle_s))
+    for scope, idle_s in idling.items():
+        yield from note_activity(ctx, scope, idle_s)
     return [found[number] for number in range(len(texts))]
 
 

@@ -107,7 +107,7 @@ def tombstone(ref: str) -> Flow[Tombstone]:
     """Read what is remembered of a dead ref, and whether its bytes are still there."""
     wanted = Ref.parse(ref)
     said = yield from _obituary(wanted)
-    stays = yield from lives.remains(said.blob)
+    stays = yield from lives.remains(said)
     return lives.tombstone(wanted, said, stays)
 
 

@@ -185,13 +185,18 @@ def _remains(row: Sequence[Any], now_ms: int) -> Remains:
     return Remains("lease" if by_lease else "grace", from_ms(int(float(due))))
 
 
-def remains(blob: str) -> Read[Remains]:
-    """Read what stays of a blob."""
+def remains(said: Obituary) -> Read[Remains]:
+    """Read what stays of the blob of a dead ref."""
 
     def parse(_: Marks, replies: list[Any], now_ms: int) -> Remains:
-        return _remains(replies[0], now_ms)
+        *row, refs = replies[0]
+        stays = _remains(row, now_ms)
+        alone = stays.kept_for == "refs" and said.counted and int(refs) <= 1
+        return Remains("", None) if alone else stays
 
-    return Read(lambda p, _: [("HMGET", f"{p}blob:{blob}", *_REMAINS)], parse, timed=True)
+    return Read(
+        lambda p, _: [("HMGET", f"{p}blob:{said.blob}", *_REMAINS, "refs")], parse, timed=True
+    )
 
 
 def tombstone(ref: Ref, said: Obituary, stays: Remains) -> Tombstone:

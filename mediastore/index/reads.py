@@ -39,9 +39,10 @@ def _media(
 
 @dataclass(frozen=True, slots=True)
 class Dead:
-    """A dead ref that no sweep has come to yet: what it was, and the mark that ended it; None: its own deadline did.
+    """A dead ref that no sweep has come to yet: what it was, and a mark that is above it; None: its own deadline ended it.
 
-    `cut` is the scope that was released, as key names spell it, and the seq of that, in microseconds.
+    `cut` is the scope that was released, as key names spell it, and the seq of its newest release, in microseconds.
+    Which of several came first, and whether the deadline did, `farewell` finds out.
     """
 
     media: Media
@@ -55,12 +56,9 @@ def _found(ref: Ref, fields: Mapping[str, str], marks: Marks, now_ms: int) -> Fo
     if not fields:
         return None
     media = _media(ref.id, fields)
-    due_ms = int(fields.get("expires_at", 0))
     cut = marks.cut(fields["scope"], int(fields["seq"]))
-    # Whichever came first ended it, as its tombstone will say.
-    if due_ms and due_ms <= now_ms and not (cut and cut[1] < due_ms * 1000):
-        return Dead(media, None)
-    return Dead(media, cut) if cut else media
+    expired = "expires_at" in fields and int(fields["expires_at"]) <= now_ms
+    return Dead(media, cut) if cut or expired else media
 
 
 def lookup(refs: Sequence[Ref]) -> Read[list[Found]]:
@@ -88,7 +86,7 @@ OWN_DEADLINE: Final = "its own deadline"
 
 @dataclass(frozen=True, slots=True)
 class Obituary:
-    """What is remembered of a dead ref: by its tombstone, or by itself until a sweep comes to it."""
+    """What is remembered of a dead ref: by its tombstone, or by itself until a sweep comes to it; its blob counts it until then."""
 
     reason: Reason
     when: datetime
@@ -96,6 +94,7 @@ class Obituary:
     scope: str
     blob: str
     meta: MediaMeta
+    counted: bool = False
 
     def error(self, ref: Ref) -> RefGone:
         """Return the error that says so."""
@@ -129,30 +128,45 @@ _WORDS: Final = 5
 
 def farewell(ref: Ref, dead: Dead | None = None) -> Read[Obituary | None]:
     """Read why a ref is not there; None where nobody remembers it."""
-    cut = dead.cut if dead else None
+    line = _lineage(encode_scope(dead.media.scope)) if dead and dead.cut else []
 
     def build(p: str, _: Marks) -> list[tuple[str | int, ...]]:
-        who = [("HGET", f"{p}cuts", cut[0])] if cut else []
-        return [("GET", f"{p}gone:{ref.id}"), *who]
+        cuts = [("HMGET", f"{p}cuts", *line)] if line else []
+        return [("GET", f"{p}gone:{ref.id}"), *cuts]
 
     def parse(_: Marks, replies: list[Any], __: int) -> Obituary | None:
         said = _from_tombstone(text(replies[0])) if replies[0] is not None else None
         if said or not dead:
             return said
-        media, reason, when, by = (
-            dead.media,
-            _REASONS["expired"],
-            dead.media.expires_at,
-            OWN_DEADLINE,
-        )
-        if cut:
-            # Its mark may be gone by now, and its tombstone may have lapsed.
-            cause, who = text(replies[1] or "released .").split(" ")
-            reason, when = _REASONS[cause], from_ms(cut[1] // 1000)
-            by = _by(cause, cut[0], who)
-        return Obituary(reason, when or media.stored_at, by, media.scope, media.blob, media.meta)
+        known = [] if not line else [text(v) if v is not None else "" for v in replies[1]]
+        return _unburied(dead, list(zip(line, known, strict=True)))
 
     return Read(build, parse)
+
+
+def _lineage(scope: str) -> list[str]:
+    segments = scope.split("/")
+    return ["/".join(segments[:n]) for n in range(len(segments), 0, -1)]
+
+
+def _unburied(dead: Dead, cuts: Sequence[tuple[str, str]]) -> Obituary:
+    """Return what ended a ref that no sweep has come to: whichever of its deadline and the releases above it came first."""
+    media = dead.media
+    ends = []
+    if media.expires_at is not None:
+        ends.append((round(media.expires_at.timestamp() * 1000) * 1000, 0, "expired", ".", "."))
+    for scope, said in cuts:
+        words = said.split(" ") if said else []
+        for seq, cause, who in zip(words[::3], words[1::3], words[2::3], strict=True):
+            if int(seq) >= media.seq:
+                ends.append((int(seq), 1, cause, scope, who))
+    if dead.cut:
+        # Its mark may be gone by now, and its tombstone may have lapsed.
+        ends.append((dead.cut[1], 2, "released", dead.cut[0], "."))
+    at, _, cause, scope, who = min(ends)
+    by = _by(cause, scope, who)
+    when, reason = from_ms(at // 1000), _REASONS[cause]
+    return Obituary(reason, when, by, media.scope, media.blob, media.meta, counted=True)
 
 
 @dataclass(frozen=True, slots=True)

@@ -30,9 +30,19 @@ MOST_FACTS: Final = 10_000
 #: The most refs a script ends or describes, and leases it renews: each costs three times as much (benchmarks/script_pause.py).
 END_BATCH: Final = 10
 
-_ENDS_REFS = ("_marks", "_batch", "_deadline", "_plan", "_path", "_prune", "_doom", "_bury")
+_ENDS_REFS = (
+    "_marks",
+    "_cuts",
+    "_batch",
+    "_deadline",
+    "_plan",
+    "_path",
+    "_prune",
+    "_doom",
+    "_bury",
+)
 _ENTERS = ("_marks", "_live", "_deadline", "_enter")
-_LEASES = ("_marks", "_live", "_deadline", "_leases")
+_LEASES = ("_marks", "_live", "_deadline", "_rescue", "_leases")
 #: What stands between the prelude and a script.
 _SHARED = {
     "store": ("_twin", "_path", "_seen", "_rescue", "_deadline", "_enter"),
@@ -47,11 +57,11 @@ _SHARED = {
     "share": (*_ENTERS, "_copy"),
     "restore": (*_ENTERS, "_path", "_rescue", "_copy"),
     "lease": _LEASES,
-    "renew": ("_leases",),
-    "end_lease": ("_leases",),
-    "accept": ("_leases",),
+    "renew": ("_rescue", "_leases"),
+    "end_lease": ("_rescue", "_leases"),
+    "accept": ("_rescue", "_leases"),
     "limit": (*_ENTERS, "_prune"),
-    "lapse": ("_marks", "_deadline", "_prune"),
+    "lapse": ("_marks", "_cuts", "_deadline", "_prune"),
     "note": ("_deadline",),
     "claim": ("_turns", "_rescue"),
     "acknowledge": ("_batch",),

@@ -6,10 +6,8 @@ local ending = { cause = "released" }
 -- "cause at_ms scope cut who blob facts": `cut` is the scope whose release or deadline it was, "." where there was none.
 local function bury_ref(ref)
   local cause, at, cut, who = ending.cause, us, ending.scope, terms.who
-  if ref.mark then
-    at, cut = ref.mark.seq, ref.mark.scope
-    cause, who = string.match(cuts[cut] or "released .", "^(%S+) (%S+)$")
-  end
+  local mark = ref.mark
+  if mark then cause, at, cut, who = mark.cause, mark.seq, mark.scope, mark.who end
   -- Whichever came first ended it: the deadline or the release.
   if ref.due and ref.due * 1000 <= at then cause, at, cut, who = "expired", ref.due * 1000, nil, "." end
   local words = { cause, str(math.floor(at / 1000)), ref.scope, cut or ".", who, ref.blob }

@@ -1,9 +1,10 @@
--- _leases: put after the prelude of the scripts that take, renew and end leases of a blob.
+-- _leases: put after _rescue, in the scripts that take, renew and end leases of a blob.
 --
 -- lease:<blob> zset token -> deadline; holders:<blob> hash token -> "last_ms since_ms who"; the blob says `leased`,
 -- the latest of the deadlines, which is all that its deletion asks for.
 
 local function lease_kinds(blob)
+  expect("hash", "stats")
   expect("zset", "lease:" .. blob)
   expect("hash", "holders:" .. blob)
   local root = redis.call("HGET", P .. "blob:" .. blob, "root")
@@ -39,7 +40,7 @@ end
 -- Say again how long the bytes are needed. Returns whether a blob without a ref may go now.
 local function settle_leases(blob)
   drop_lapsed(blob)
-  local b = redis.call("HMGET", P .. "blob:" .. blob, "state", "root", "grace")
+  local b = redis.call("HMGET", P .. "blob:" .. blob, "state", "root", "grace", "due", "size")
   if not b[1] then return false end
   local last = redis.call("ZRANGE", P .. "lease:" .. blob, 0, 0, "REV", "WITHSCORES")[2]
   if last then
@@ -48,8 +49,15 @@ local function settle_leases(blob)
     redis.call("HDEL", P .. "blob:" .. blob, "leased")
   end
   if b[1] ~= "doomed" then return false end
+  -- One that waits for nothing may be claimed at any time, and nobody holds a lease of it.
+  if not b[4] then return true end
   local due = math.max(tonumber(last or "0"), tonumber(b[3] or "0"), now)
-  redis.call("HSET", P .. "blob:" .. blob, "due", str(due))
   redis.call("ZADD", P .. "trash:" .. b[2], "XX", str(due), blob)
+  if due > now then
+    redis.call("HSET", P .. "blob:" .. blob, "due", str(due))
+  else
+    redis.call("HDEL", P .. "blob:" .. blob, "due", "grace")
+    wait_no_more(b[4], b[5])
+  end
   return due <= now
 end

@@ -1,7 +1,7 @@
 -- _plan: put after the prelude of the scripts that end refs. Reads everything their ending needs;
 -- nothing is written before `bury`, so that a key of a foreign type stops the script while nothing has changed.
 
-local refs, blobs, marks, cuts, forgotten = {}, {}, {}, {}, {}
+local refs, blobs, marks, forgotten = {}, {}, {}, {}
 
 -- What the caller's settings say of ended refs, in one argument: "tombstone_ms most_tombstones grace_ms who".
 local terms = { ms = RECORD_MS, most = 9e15, grace = 0, who = "." }
@@ -16,8 +16,10 @@ local function plan_scope(scope)
   if marks[scope] then return end
   lineage_to_change(scope)
   expect("set", "left:" .. scope)
-  marks[scope] = marks_above(scope)
-  for _, mark in ipairs(marks[scope]) do cuts[mark.scope] = cuts[mark.scope] or redis.call("HGET", P .. "cuts", mark.scope) or nil end
+  marks[scope] = {}
+  for _, mark in ipairs(marks_above(scope)) do
+    for _, cut in ipairs(cuts_of(mark)) do marks[scope][#marks[scope] + 1] = cut end
+  end
 end
 
 local function plan_blob(id)

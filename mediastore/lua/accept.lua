@@ -20,7 +20,7 @@ if not holds(blob, handed) then return finish({ verdict = "lost" }) end
 local facts = redis.call("HMGET", P .. "blob:" .. blob, "root", "path", "identity", "custody")
 local meta = redis.call("HGETALL", P .. "ref:" .. id)
 if #meta == 0 then
-  local told = string.match(redis.call("GET", P .. "gone:" .. id) or "", " (%[.*)$")
+  local told = string.match(redis.call("GET", P .. "gone:" .. id) or "", "^%l+ %d+ %S+ %S+ %S+ %S+ (.+)$")
   meta = told and cjson.decode(told) or meta
 end
 let_go(blob, handed)

@@ -43,8 +43,7 @@ for _, node in ipairs(clean) do
   local parent = string.match(node, "^(.*)/[^/]*$")
   if node == scope then
     -- The same script found it clean and read this mark: a newer release has not been lost.
-    redis.call("ZREM", P .. "closed", scope)
-    redis.call("HDEL", P .. "cuts", scope)
+    reopen(scope)
   elseif redis.call("EXISTS", P .. "scope:" .. node, P .. "children:" .. node) > 0 then
     redis.call("ZADD", P .. "children:" .. parent, "XX", str(mark), node)
   end

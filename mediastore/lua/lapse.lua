@@ -21,8 +21,7 @@ for i, scope in ipairs(due) do
   forget_deadline(scope)
   redis.call("ZREM", P .. "scope:" .. scope, DEADLINE)
   if not ended and redis.call("EXISTS", P .. "scope:" .. scope, P .. "children:" .. scope) > 0 then
-    redis.call("ZADD", P .. "closed", str(next_seq()), scope)
-    redis.call("HSET", P .. "cuts", scope, "expired .")
+    close(scope, "expired", ".")
     answer.closed[#answer.closed + 1] = scope
   end
   prune(scope)

@@ -20,10 +20,7 @@ local parent_of_some = redis.call("EXISTS", P .. "children:" .. scope) == 1
 tally.closed, tally.others = "", redis.call("EXISTS", P .. "left:" .. scope)
 
 if size > limit or parent_of_some then
-  local mark = next_seq()
-  redis.call("ZADD", P .. "closed", str(mark), scope)
-  redis.call("HSET", P .. "cuts", scope, "released " .. terms.who)
-  tally.closed = str(mark)
+  tally.closed = close(scope, "released", terms.who)
   keep_time()
   return finish(tally)
 end
@@ -31,6 +28,5 @@ end
 ending.scope = scope
 for _, id in ipairs(redis.call("ZRANGE", P .. "scope:" .. scope, 0, -1)) do plan(id, scope, scope) end
 bury()
-redis.call("ZREM", P .. "closed", scope)
-redis.call("HDEL", P .. "cuts", scope)
+reopen(scope)
 return finish(tally)
