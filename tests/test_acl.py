@@ -21,7 +21,7 @@ from .acl_fixtures import (  # noqa: F401 - fixtures
     running,
 )
 from .cli_fixtures import env, lane, run, told  # noqa: F401 - fixtures
-from .test_index import listen
+from .life import listen
 from .waiting import until
 
 # --- a bot

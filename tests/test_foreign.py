@@ -19,7 +19,7 @@ from mediastore.model import Ref
 from mediastore.speech import Speech
 
 from .conftest import names_left
-from .test_hostile import CALLS
+from .life import CALLS
 from .test_index import dump
 
 NOW_MS = 1_900_000_000_000

@@ -16,46 +16,12 @@ from mediastore import AsyncMediaStore, MediaMeta, MediaStore, Settings
 from mediastore.embedded import EmbeddedServer, find_engine
 from mediastore.errors import IndexUnavailable, RefGone, StoreFull
 from mediastore.index.steps import prefix
-from mediastore.model import ReleasePlan
 
 from .conftest import Blocking, names_left
-from .test_index import dump, told
+from .life import CALLS, inner, told
+from .test_index import dump
 
-REF = "media://" + "0" * 22
-ROOT = "0" * 22
 SECRET = "s3cret"
-#: A call of each public method that talks to the index.
-CALLS = {
-    "store": lambda store, path: store.store(path, scope="s"),
-    "resolve": lambda store, _: store.resolve(REF),
-    "resolve_with_meta": lambda store, _: store.resolve_with_meta(REF),
-    "get": lambda store, _: store.get(REF),
-    "release_all": lambda store, _: store.release_all("s"),
-    "clean_expired": lambda store, _: store.clean_expired(),
-    "sweep": lambda store, _: store.sweep(),
-    "drain": lambda store, _: store.drain(),
-    "refs": lambda store, _: store.refs("s"),
-    "scopes": lambda store, _: store.scopes(),
-    "stats": lambda store, _: store.stats(),
-    "plan_release": lambda store, _: store.plan_release("s"),
-    "touch": lambda store, _: store.touch(REF),
-    "pin": lambda store, _: store.pin(REF),
-    "unpin": lambda store, _: store.unpin(REF),
-    "transfer": lambda store, _: store.transfer(REF, "s"),
-    "promote": lambda store, _: store.promote(REF),
-    "share": lambda store, _: store.share(REF, "s"),
-    "delete_media": lambda store, _: store.delete_media(REF),
-    "restore": lambda store, _: store.restore(REF),
-    "tombstone": lambda store, _: store.tombstone(REF),
-    "waiting": lambda store, _: store.waiting("s"),
-    "store_many": lambda store, path: store.store_many([path], scope="s"),
-    "resolve_many": lambda store, _: store.resolve_many([REF]),
-    "release_many": lambda store, _: store.release_many(["s"]),
-    "roots": lambda store, _: store.roots(),
-    "forget_root": lambda store, _: store.forget_root(ROOT, even_here=True),
-    "adopt_root": lambda store, path: (inner(store)._blobs.roots(), store.adopt_root(path.parent)),
-    "execute": lambda store, _: store.execute(ReleasePlan("s", 0, 0, 0, 0, 1)),
-}
 each_call = pytest.mark.parametrize("call", CALLS)
 
 
@@ -114,10 +80,6 @@ def attempts(monkeypatch):
     watch(AbstractConnection)
     watch(AsyncConnection)
     return seen
-
-
-def inner(store):
-    return store._store if isinstance(store, Blocking) else store
 
 
 def test_every_method_that_talks_to_the_index_is_called_here():

@@ -2,25 +2,21 @@
 
 from __future__ import annotations
 
-import asyncio
 import inspect
 import itertools
 import re
-from dataclasses import replace
 from pathlib import Path
 
 import pytest
-import redis
-import redis.asyncio
 from redis.crc import key_slot
 
 import mediastore
-from mediastore import AsyncMediaStore, Cleanup, MediaMeta, MediaStore, Settings
-from mediastore.errors import Corrupt, MediaStoreError
+from mediastore import MediaStore
+from mediastore.errors import Corrupt
 from mediastore.index.steps import Command, prefix, source
 from mediastore.model import decode_scope, encode_scope
 
-from .conftest import Blocking
+from .life import crowds, life, listen, moves
 
 LUA = sorted((Path(mediastore.__file__).parent / "lua").glob("*.lua"))
 SCRIPTS = [path for path in LUA if not path.name.startswith("_")]
@@ -337,74 +333,6 @@ def test_scopes_are_listed_by_the_start_of_their_own_name(start, other, cat):
 
 
 # --- every kind of client reads the same
-
-
-def life(store, media):
-    """Call every public method; return what they said."""
-    for name in ("a", "b", "c", "d"):
-        (media / name).write_text(name)
-    meta = MediaMeta(filename="é", message_idx=3, source="bot")
-    refs = [
-        store.store(media / "a", scope="s/é", meta=meta),
-        store.store(media / "a", scope="s"),
-        store.store(media / "b", scope="s", meta=MediaMeta(cleanup=Cleanup.FORGET)),
-        store.store(media / "c", scope="t", ttl=1),
-        store.store(media / "d", scope="u"),
-    ]
-    said = [refs, *(store.resolve(ref) for ref in refs), store.resolve_with_meta(refs[0])]
-    said += [store.get(refs[0]), store.get(refs[2]), store.stats(), store.scopes(), store.refs("s")]
-    said += [*moves(store, refs[4]), *crowds(store, media)]
-    plan = store.plan_release("s")
-    said += [plan, store.execute(plan), store.release_all("u", wait=False), store.drain()]
-    store._speech.now = lambda: 1_900_000_200_000  # so that old tombstones go
-    said += [store.clean_expired(), store.sweep(), store.scopes(), store.stats()]
-    said += [store.roots(), store.forget_root(next(iter(store.stats().roots)), even_here=True)]
-    said += [store.roots(), store.adopt_root(media), store.roots(), store.stats()]
-    for ref in (*refs, "media://" + "0" * 22):
-        with pytest.raises(MediaStoreError) as caught:
-            store.resolve(ref)
-        said.append(caught.value)
-    return said
-
-
-def moves(store, ref):
-    """Call the methods that move a ref."""
-    said = [store.touch(ref), store.pin(ref), store.get(ref), store.unpin(ref)]
-    said += [store.transfer(ref, "v/w"), store.promote(ref), store.share(ref, "u"), store.get(ref)]
-    said += [store.delete_media(ref), store.tombstone(ref), store.restore(ref, ttl=60)]
-    return [*said, store.waiting("v"), store.refs("v"), store.stats()]
-
-
-def crowds(store, media):
-    """Call the methods that act on many at once."""
-    refs = store.store_many([media / "a", media / "none"], scope="w")
-    return [refs, store.resolve_many([*refs[:1], "x"]), store.release_many(["w", "", "w"])]
-
-
-def told(store, media):
-    """Return the answers of a life with fixed ids and a fixed clock, as text."""
-    inner = getattr(store, "_store", store)
-    numbers = itertools.count()
-    inner._ctx = replace(inner._ctx, new_id=lambda: f"{next(numbers):022}")
-    inner._speech.now = lambda: 1_900_000_000_000
-    answers = [repr(answer) for answer in life(store, media)]
-    root = next(iter(inner._blobs.roots()))
-    return [answer.replace(root, "ROOT").replace(str(media), "MEDIA") for answer in answers]
-
-
-def listen(url, media, namespace, *, awaited, **options):
-    """Return what a life looks like through a client of one kind."""
-    media.mkdir()
-    settings = Settings(namespace=namespace, roots=(str(media),), tombstones=4)
-    if not awaited:
-        with redis.Redis.from_url(url, **options) as client, MediaStore(client, settings) as store:
-            return told(store, media)
-    with asyncio.Runner() as runner:
-        remote = redis.asyncio.Redis.from_url(url, **options)
-        try:
-            return told(Blocking(AsyncMediaStore(remote, settings), runner.get_loop()), media)
-        finally:
-            runner.run(remote.aclose())
 
 
 @pytest.mark.parametrize("awaited", [False, True], ids=["blocking", "asyncio"])

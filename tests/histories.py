@@ -1,0 +1,196 @@
+"""Histories: short lives of a namespace that between them run every script which changes the index."""
+
+from __future__ import annotations
+
+from mediastore import Cleanup, MediaMeta
+from mediastore.flows import leasing, scoping
+from mediastore.index import changes, roots
+from mediastore.index.steps import prefix
+from mediastore.journal import Bound, Held, Outcome
+
+FORGET = MediaMeta(cleanup=Cleanup.FORGET)
+
+
+def shared(lab, process):
+    """One file in two scopes, released one by one, stored again while its blob waits in the trash."""
+    cat = lab.file("a.jpg", "a")
+    for scope in ("s", "t", "t"):
+        process.store(cat, scope=scope)
+    process.release_all("s")
+    process.release_all("t", wait=False)
+    process.store(cat, scope="s")
+    process.store(cat, scope="u", meta=FORGET)
+    process.release_all("s")
+    process.release_all("u")
+    process.release_all("u")
+    process.store(cat, scope="u")
+
+
+def tree(lab, process):
+    for number, scope in enumerate(["s", "s/x", "s/x/y", "s/z", "s/x"]):
+        process.store(lab.file(f"{number}.jpg", str(number)), scope=scope)
+    process.release_all("s/x", wait=False)
+    process.store(lab.root / "1.jpg", scope="s/x/y")
+    process.release_all("s", wait=False)
+    process.store(lab.file("9.jpg", "9"), scope="s/x")
+    process.drain()
+    process.release_all("s")
+
+
+def expired(lab, process):
+    for name, ttl in (("a.jpg", 5), ("b.jpg", 8), ("b.jpg", 600)):
+        process.store(lab.file(name, name), scope="s/x", ttl=ttl)
+        lab.pass_time(1)
+    lab.pass_time(5)
+    process.clean_expired()
+    process.store(lab.file("a.jpg", "again"), scope="s")
+    process.release_all("s", wait=False)
+    lab.pass_time(5)
+    process.sweep()
+
+
+def ident(name):
+    return name.ljust(22, "0")
+
+
+def register(process, name):
+    """Store a file of a root that is only a name, with ids that are known."""
+    held = Held("root", "a.jpg", 1, "link:1", "1:1:1", "adopted")
+    ids = ident(f"r{name}"), ident(f"b{name}")
+    return process._ask(changes.store(*ids, "s", held, None, MediaMeta()))
+
+
+def claim(process, token, hold_ms, *blobs):
+    process._ask(changes.claim("root", ident(token), f"claim {token}", hold_ms, blobs))
+
+
+def acknowledge(process, token, *outcome):
+    said = [Outcome(*outcome)]
+    process._ask(changes.acknowledge("root", ident(token), f"acknowledge {token}", said))
+
+
+def failing(lab, process):
+    """A blob that cannot be deleted at first, and one that never can."""
+    register(process, "1")
+    process.release_all("s", wait=False)
+    claim(process, "t1", 30_000)
+    acknowledge(process, "t1", ident("b1"), 0, "EBUSY")
+    lab.pass_time(2)
+    claim(process, "t2", 30_000)
+    acknowledge(process, "t2", ident("b1"), 1)
+    register(process, "2")
+    process.release_all("s", wait=False)
+    claim(process, "t3", 30_000)
+    acknowledge(process, "t3", ident("b2"), 0, "EPERM", True)
+
+
+def lapsed(lab, process):
+    """A claim that another sweeper takes over; its first holder acknowledges too late."""
+    register(process, "1")
+    process.release_all("s", wait=False)
+    claim(process, "t1", 10_000, ident("b1"))
+    claim(process, "t2", 10_000)
+    lab.pass_time(11)
+    claim(process, "t3", 30_000)
+    acknowledge(process, "t1", ident("b1"), 1)
+    acknowledge(process, "t3", ident("b1"), 1)
+
+
+def refused(lab, process):
+    """A store refused for lack of memory whose twin comes late, and one whose twin came before."""
+    process._ask(changes.refuse(ident("r1"), ident("b1")))
+    register(process, "1")
+    register(process, "2")
+    process._ask(changes.refuse(ident("r2"), ident("b2")))
+    process.release_all("s", wait=False)
+    register(process, "3")
+    process.release_all("s", wait=False)
+    process._ask(changes.refuse(ident("r3"), ident("b3")))
+
+
+def busy(lab, process):
+    """A store of a path whose blob is just being deleted."""
+    register(process, "1")
+    process.release_all("s", wait=False)
+    claim(process, "t1", 30_000)
+    register(process, "2")
+    process._ask(changes.refuse(ident("r2"), ident("b2")))
+    acknowledge(process, "t1", ident("b1"), 1)
+
+
+def withdrawn(lab, process):
+    """Two refs whose file went while they were being stored."""
+    for name in ("1", "2"):
+        register(process, name)
+    for name in ("2", "1"):
+        process._ask(changes.withdraw(ident(f"r{name}"), f"withdraw {name}"))
+    claim(process, "t1", 30_000)
+    acknowledge(process, "t1", ident("b1"), 1)
+
+
+def forgotten(lab, process):
+    """A root is forgotten with a blob waiting, one claimed and one live; it comes back and is adopted."""
+    lab.client.hset(f"{prefix(lab.namespace)}roots", "root", "host:/media")
+    for name in ("1", "2"):
+        held = Held("root", f"{name}.jpg", 1, f"link:{name}", f"{name}:1:1", "adopted")
+        ids = ident(f"r{name}"), ident(f"b{name}")
+        process._ask(changes.store(*ids, "s", held, None, MediaMeta()))
+    register(process, "3")
+    process.release_all("s", wait=False)
+    claim(process, "t1", 30_000, ident("b1"))
+    process._ask(changes.store(ident("r4"), ident("b4"), "t", HELD, None, MediaMeta()))
+    process._ask(roots.forget("root", "forget"))
+    process._ask(roots.adopt("root", "host:/new", "adopt", copied=True))
+    bound = Bound(ident("b4"), "4.jpg", "link:4", "link:5")
+    process._ask(roots.rebind("root", "host:/new", "rebind", [bound]))
+
+
+def moving(lab, process):
+    """Refs that move, end by hand and come back; a scope whose deadline passes."""
+    cat = lab.file("a.jpg", "a")
+    ref = process.store(cat, scope="s/x", ttl=30)
+    for change in (process.touch, process.pin, process.unpin, process.promote):
+        change(ref)
+        lab.pass_time(1)
+    process.transfer(ref, "t/u")
+    shared = process.share(ref, "s", ttl=20)
+    process.delete_media(ref)
+    process.restore(ref)
+    process.delete_media(shared)
+    process._run(scoping.open_scope(process._ctx, "t", 10, 5))
+    process.store(lab.file("b.jpg", "b"), scope="t/u")
+    lab.pass_time(1)
+    process.resolve(process.refs("t/u")[-1].ref)
+    lab.pass_time(12)
+    process.sweep()
+
+
+def leased(lab, process):
+    """A lease that is renewed past the end of its ref, one that is handed over, one that lapses."""
+    ref = process.store(lab.file("a.jpg", "a"), scope="s")
+    first = process._run(leasing.take(process._ctx, ref, 10))
+    token = process._run(leasing.handoff(process._ctx, ref, 20))
+    process.release_all("s")
+    lab.pass_time(5)
+    process._run(leasing.renew(process._ctx, [first]))
+    second = process._run(leasing.accept(process._ctx, token, 15))
+    process._run(leasing.end(process._ctx, first))
+    lab.pass_time(20)
+    process._run(leasing.renew(process._ctx, [second]))
+    process._run(leasing.end(process._ctx, second))
+
+
+HELD = Held("root", "4.jpg", 1, "link:4", "4:1:1", "adopted")
+HISTORIES = [
+    moving,
+    leased,
+    forgotten,
+    shared,
+    tree,
+    expired,
+    failing,
+    lapsed,
+    refused,
+    busy,
+    withdrawn,
+]

@@ -1,0 +1,124 @@
+"""A life: every public method called once, for tests that ask whether each of them keeps its word."""
+
+from __future__ import annotations
+
+import asyncio
+import itertools
+from dataclasses import replace
+
+import pytest
+import redis
+import redis.asyncio
+
+from mediastore import AsyncMediaStore, Cleanup, MediaMeta, MediaStore, Settings
+from mediastore.errors import MediaStoreError
+from mediastore.model import ReleasePlan
+
+from .conftest import Blocking
+
+REF = "media://" + "0" * 22
+ROOT = "0" * 22
+#: A call of each public method that talks to the index.
+CALLS = {
+    "store": lambda store, path: store.store(path, scope="s"),
+    "resolve": lambda store, _: store.resolve(REF),
+    "resolve_with_meta": lambda store, _: store.resolve_with_meta(REF),
+    "get": lambda store, _: store.get(REF),
+    "release_all": lambda store, _: store.release_all("s"),
+    "clean_expired": lambda store, _: store.clean_expired(),
+    "sweep": lambda store, _: store.sweep(),
+    "drain": lambda store, _: store.drain(),
+    "refs": lambda store, _: store.refs("s"),
+    "scopes": lambda store, _: store.scopes(),
+    "stats": lambda store, _: store.stats(),
+    "plan_release": lambda store, _: store.plan_release("s"),
+    "touch": lambda store, _: store.touch(REF),
+    "pin": lambda store, _: store.pin(REF),
+    "unpin": lambda store, _: store.unpin(REF),
+    "transfer": lambda store, _: store.transfer(REF, "s"),
+    "promote": lambda store, _: store.promote(REF),
+    "share": lambda store, _: store.share(REF, "s"),
+    "delete_media": lambda store, _: store.delete_media(REF),
+    "restore": lambda store, _: store.restore(REF),
+    "tombstone": lambda store, _: store.tombstone(REF),
+    "waiting": lambda store, _: store.waiting("s"),
+    "store_many": lambda store, path: store.store_many([path], scope="s"),
+    "resolve_many": lambda store, _: store.resolve_many([REF]),
+    "release_many": lambda store, _: store.release_many(["s"]),
+    "roots": lambda store, _: store.roots(),
+    "forget_root": lambda store, _: store.forget_root(ROOT, even_here=True),
+    "adopt_root": lambda store, path: (inner(store)._blobs.roots(), store.adopt_root(path.parent)),
+    "execute": lambda store, _: store.execute(ReleasePlan("s", 0, 0, 0, 0, 1)),
+}
+
+
+def inner(store):
+    return store._store if isinstance(store, Blocking) else store
+
+
+def life(store, media):
+    """Call every public method; return what they said."""
+    for name in ("a", "b", "c", "d"):
+        (media / name).write_text(name)
+    meta = MediaMeta(filename="é", message_idx=3, source="bot")
+    refs = [
+        store.store(media / "a", scope="s/é", meta=meta),
+        store.store(media / "a", scope="s"),
+        store.store(media / "b", scope="s", meta=MediaMeta(cleanup=Cleanup.FORGET)),
+        store.store(media / "c", scope="t", ttl=1),
+        store.store(media / "d", scope="u"),
+    ]
+    said = [refs, *(store.resolve(ref) for ref in refs), store.resolve_with_meta(refs[0])]
+    said += [store.get(refs[0]), store.get(refs[2]), store.stats(), store.scopes(), store.refs("s")]
+    said += [*moves(store, refs[4]), *crowds(store, media)]
+    plan = store.plan_release("s")
+    said += [plan, store.execute(plan), store.release_all("u", wait=False), store.drain()]
+    store._speech.now = lambda: 1_900_000_200_000  # so that old tombstones go
+    said += [store.clean_expired(), store.sweep(), store.scopes(), store.stats()]
+    said += [store.roots(), store.forget_root(next(iter(store.stats().roots)), even_here=True)]
+    said += [store.roots(), store.adopt_root(media), store.roots(), store.stats()]
+    for ref in (*refs, "media://" + "0" * 22):
+        with pytest.raises(MediaStoreError) as caught:
+            store.resolve(ref)
+        said.append(caught.value)
+    return said
+
+
+def moves(store, ref):
+    """Call the methods that move a ref."""
+    said = [store.touch(ref), store.pin(ref), store.get(ref), store.unpin(ref)]
+    said += [store.transfer(ref, "v/w"), store.promote(ref), store.share(ref, "u"), store.get(ref)]
+    said += [store.delete_media(ref), store.tombstone(ref), store.restore(ref, ttl=60)]
+    return [*said, store.waiting("v"), store.refs("v"), store.stats()]
+
+
+def crowds(store, media):
+    """Call the methods that act on many at once."""
+    refs = store.store_many([media / "a", media / "none"], scope="w")
+    return [refs, store.resolve_many([*refs[:1], "x"]), store.release_many(["w", "", "w"])]
+
+
+def told(store, media):
+    """Return the answers of a life with fixed ids and a fixed clock, as text."""
+    inner = getattr(store, "_store", store)
+    numbers = itertools.count()
+    inner._ctx = replace(inner._ctx, new_id=lambda: f"{next(numbers):022}")
+    inner._speech.now = lambda: 1_900_000_000_000
+    answers = [repr(answer) for answer in life(store, media)]
+    root = next(iter(inner._blobs.roots()))
+    return [answer.replace(root, "ROOT").replace(str(media), "MEDIA") for answer in answers]
+
+
+def listen(url, media, namespace, *, awaited, **options):
+    """Return what a life looks like through a client of one kind."""
+    media.mkdir()
+    settings = Settings(namespace=namespace, roots=(str(media),), tombstones=4)
+    if not awaited:
+        with redis.Redis.from_url(url, **options) as client, MediaStore(client, settings) as store:
+            return told(store, media)
+    with asyncio.Runner() as runner:
+        remote = redis.asyncio.Redis.from_url(url, **options)
+        try:
+            return told(Blocking(AsyncMediaStore(remote, settings), runner.get_loop()), media)
+        finally:
+            runner.run(remote.aclose())
