@@ -540,9 +540,7 @@ def take(store, ref, ttl):
 
 
 def renew(store, taken):
-    flow = leasing.renew
-    context = [store._ctx] if flow.__code__.co_argcount > 1 else []
-    return store._run(flow(*context, [taken]))[0]
+    return store._run(leasing.renew(store._ctx, [taken]))[0]
 
 
 def end(store, taken):

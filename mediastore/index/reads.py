@@ -39,7 +39,7 @@ def _media(
 
 @dataclass(frozen=True, slots=True)
 class Dead:
-    """A dead ref that no sweep has come to yet: what it was, and a mark that is above it; None: its own deadline ended it.
+    """A dead ref that no sweep has come to yet: what it was, a mark above it, and whether its own deadline has passed.
 
     `cut` is the scope that was released, as key names spell it, and the seq of its newest release, in microseconds.
     Which of several came first, and whether the deadline did, `farewell` finds out.
@@ -47,6 +47,7 @@ class Dead:
 
     media: Media
     cut: tuple[str, int] | None
+    expired: bool
 
 
 Found = Media | Dead | None
@@ -58,7 +59,7 @@ def _found(ref: Ref, fields: Mapping[str, str], marks: Marks, now_ms: int) -> Fo
     media = _media(ref.id, fields)
     cut = marks.cut(fields["scope"], int(fields["seq"]))
     expired = "expires_at" in fields and int(fields["expires_at"]) <= now_ms
-    return Dead(media, cut) if cut or expired else media
+    return Dead(media, cut, expired) if cut or expired else media
 
 
 def lookup(refs: Sequence[Ref]) -> Read[list[Found]]:
@@ -153,7 +154,8 @@ def _unburied(dead: Dead, cuts: Sequence[tuple[str, str]]) -> Obituary:
     """Return what ended a ref that no sweep has come to: whichever of its deadline and the releases above it came first."""
     media = dead.media
     ends = []
-    if media.expires_at is not None:
+    # The seq of a release may be ahead of the time: a deadline that has not passed ended nothing.
+    if dead.expired and media.expires_at is not None:
         ends.append((round(media.expires_at.timestamp() * 1000) * 1000, 0, "expired", ".", "."))
     for scope, said in cuts:
         words = said.split(" ") if said else []
