@@ -158,7 +158,6 @@ def moving(lab, process):
     process.restore(ref)
     process.delete_media(shared)
     process._run(scoping.open_scope(process._ctx, "t", 10, 5))
-    process.store(lab.file("b.jpg", "b"), scope="t/u")
     lab.pass_time(1)
     process.resolve(process.refs("t/u")[-1].ref)
     lab.pass_time(12)

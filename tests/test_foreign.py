@@ -15,7 +15,7 @@ from mediastore.index import __doc__ as documentation, changes, lives, presence,
 from mediastore.index.steps import FORMAT, prefix
 from mediastore.journal import Bound, Held, Outcome
 from mediastore.lifetimes import Handoff, Taken
-from mediastore.model import Ref
+from mediastore.model import Ref, from_ms
 from mediastore.speech import Speech
 
 from .conftest import names_left
@@ -124,6 +124,7 @@ FOREIGN = {
 LEASE = Taken(
     REF := Ref(f"media://{ident('r13')}"), ident("b13"), "root", ident("t13"), Path("13.jpg"), META, 1_000, 0
 )  # fmt: skip
+SAID = reads.Obituary("deleted", from_ms(0), "", "s", ident("b13"), META)
 HANDED = Handoff(REF, ident("b13"), ident("t13"))
 REBOUND = Bound(ident("b1"), "1.jpg", "link:1", "link:2")
 STEPS = {
@@ -144,9 +145,10 @@ STEPS = {
     "accept": lives.accept(HANDED, ident("t"), 1_000, LONG_MS, "here:1", "op"),
     "limit": lives.limit("kept/x", 1_000, 1_000, "op"),
     "lapse": changes.lapse("op"),
+    "idle": lives.idle("kept/x", 0, "op"),
     "note": lives.note("kept/x", "op"),
     "leases": lives.leases(ident("b13")),
-    "remains": lives.remains(ident("b13")),
+    "remains": lives.remains(SAID),
     "left_page": lives.left_page("kept/x", 0),
     "waiting": lives.waiting([ident("b13")]),
     "root_of": reads.root_of(ident("b1")),
@@ -226,13 +228,14 @@ LOOKS_AT = {
     " scope:s/x scopes seq stats",
     "restore": "blob:b13 borrowed:root children:s clock deadlines expiry gone:r13 left:kept/x lifetimes"
     " lost older:root op:op path:root ref:new ref:r13 scope:s/x scopes seq stats trash:root",
-    "lease": "trash:root blob:b15 clock closed deadlines holders:b15 lease:b15 lifetimes op:op ref:r15",
-    "renew": "op:op blob:b13 clock holders:b13 lease:b13 trash:root",
-    "end_lease": "blob:b13 clock holders:b13 lease:b13 op:op trash:root",
-    "accept": "blob:b13 clock gone:r13 holders:b13 lease:b13 op:op ref:r13 trash:root",
-    "limit": "children:kept clock closed deadlines expiry lifetimes op:op scope:kept/x scopes seq",
+    "lease": "stats trash:root blob:b15 clock closed deadlines holders:b15 lease:b15 lifetimes op:op ref:r15",
+    "renew": "stats op:op blob:b13 clock holders:b13 lease:b13 trash:root",
+    "end_lease": "stats blob:b13 clock holders:b13 lease:b13 op:op trash:root",
+    "accept": "stats blob:b13 clock gone:r13 holders:b13 lease:b13 op:op ref:r13 trash:root",
+    "limit": "children:kept/x children:kept clock closed deadlines expiry lifetimes op:op scope:kept/x scopes seq",
     "lapse": "children:kept children:kept/y clock closed cuts deadlines lifetimes op:op scope:kept/y"
     " scopes seq",
+    "idle": "op:op clock lifetimes deadlines scope:kept/x ref:r15",
     "note": "op:op clock deadlines lifetimes",
     "leases": "holders:b13 lease:b13",
     "remains": "blob:b13",

@@ -26,7 +26,7 @@ def plan_release(scope: str) -> Flow[ReleasePlan]:
     kept: set[str] = set()
     tree = [scope]
     for node in tree:
-        tree += yield from _children(node)
+        tree += yield from children_of(node)
         after: int | None = 0
         while after is not None:
             page = yield from reads.page(node, after, BATCH)
@@ -43,7 +43,8 @@ def plan_release(scope: str) -> Flow[ReleasePlan]:
     return ReleasePlan(scope, refs, len(holders), size, len(kept), len(tree))
 
 
-def _children(scope: str) -> Flow[list[str]]:
+def children_of(scope: str) -> Flow[list[str]]:
+    """List the scopes directly below a scope, of those that hold anything."""
     found: list[str] = []
     while True:
         some = yield from reads.children(scope, len(found))

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from mediastore import blobs
-from mediastore.errors import BlobMissing, MediaStoreError
+from mediastore.errors import BlobMissing, Corrupt, MediaStoreError
 from mediastore.index import changes, reads
 from mediastore.index.steps import Batch
 from mediastore.model import Cleanup, Duration, Media, MediaMeta, Ref, Released, check_scope
@@ -52,7 +52,12 @@ def _store_some(
             continue
         begun.append((number, ref, blob, held))
         commands.append(changes.store(ref, blob, scope, held, ttl_ms, meta))
-    answers = (yield from Batch(tuple(commands))) if commands else []
+    try:
+        answers = (yield from Batch(tuple(commands))) if commands else []
+    except Corrupt:
+        for _, _, blob, held in begun:
+            yield from blobs.Drop(held, blob)
+        raise
     for (number, ref, blob, held), answer in zip(begun, answers, strict=True):
         path, meta = items[number]
         try:

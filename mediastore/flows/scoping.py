@@ -4,9 +4,11 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from mediastore import blobs
 from mediastore.index import lives
 from mediastore.model import Duration, check_scope
 
+from .listing import children_of
 from .moving import duration_word
 
 if TYPE_CHECKING:
@@ -21,4 +23,20 @@ def open_scope(
     """Give a scope deadlines, or move those it has away; returns when it is due, None for never."""
     check_scope(scope)
     words = duration_word(ttl), duration_word(idle)
-    return (yield from lives.limit(scope, *words, ctx.new_id()))
+    limited = yield from lives.limit(scope, *words, ctx.new_id())
+    if limited.others:
+        yield from _tell_of_idling(ctx, scope)
+    return limited.due
+
+
+def _tell_of_idling(ctx: Context, scope: str) -> Flow[None]:
+    """Tell what was there before that reading it counts as activity. Stopped halfway, the rest counts when it is changed."""
+    until = (yield from blobs.Elapsed()) + ctx.settings.seconds("release_budget")
+    tree = [scope]
+    for node in tree:
+        after: int | None = 0
+        while after is not None:
+            after = yield from lives.idle(node, after, ctx.new_id())
+        tree += yield from children_of(node)
+        if (yield from blobs.Elapsed()) > until:
+            return

@@ -10,7 +10,7 @@ from mediastore.lifetimes import Kept, LeaseInfo, Taken, Tombstone, Waiting
 from mediastore.model import MediaMeta, Ref, decode_scope, encode_scope, from_ms
 
 from .reads import Obituary, facts_of
-from .steps import BATCH, Command, Marks, Read, from_json, pairs, scored, text
+from .steps import BATCH, END_BATCH, Command, Marks, Read, from_json, pairs, scored, text
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -57,14 +57,32 @@ def restore(ref: str, new: str, scope: str, ttl_ms: int | None, op: str) -> Comm
     return Command("restore", args, _moved, op)
 
 
-def limit(scope: str, ttl: int | str, idle: int | str, op: str) -> Command[datetime | None]:
-    """Give a scope deadlines, in ms; "" leaves one as it is, "never" takes it away. Returns when the scope is due."""
+@dataclass(frozen=True, slots=True)
+class Limited:
+    """When a scope is due, None for never; and whether it holds what has to be told that it idles."""
 
-    def parse(reply: Any) -> datetime | None:
-        due = from_json(reply)["due"]
-        return from_ms(int(float(due))) if due else None
+    due: datetime | None
+    others: bool
+
+
+def limit(scope: str, ttl: int | str, idle: int | str, op: str) -> Command[Limited]:
+    """Give a scope deadlines, in ms; "" leaves one as it is, "never" takes it away."""
+
+    def parse(reply: Any) -> Limited:
+        a = from_json(reply)
+        return Limited(from_ms(int(float(a["due"]))) if a["due"] else None, bool(a["others"]))
 
     return Command("limit", (encode_scope(scope), ttl, idle), parse, op)
+
+
+def idle(scope: str, after: int, op: str) -> Command[int | None]:
+    """Tell the next refs of a scope that it idles; returns the seq to go on after, None at the end."""
+
+    def parse(reply: Any) -> int | None:
+        going_on = from_json(reply)["next"]
+        return int(going_on) if going_on else None
+
+    return Command("idle", (encode_scope(scope), after, END_BATCH), parse, op)
 
 
 def note(scope: str, op: str) -> Command[None]:

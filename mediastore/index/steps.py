@@ -31,6 +31,7 @@ MOST_FACTS: Final = 10_000
 END_BATCH: Final = 10
 
 _ENDS_REFS = (
+    "_facts",
     "_marks",
     "_cuts",
     "_batch",
@@ -41,8 +42,8 @@ _ENDS_REFS = (
     "_doom",
     "_bury",
 )
-_ENTERS = ("_marks", "_live", "_deadline", "_enter")
-_LEASES = ("_marks", "_live", "_deadline", "_rescue", "_leases")
+_ENTERS = ("_facts", "_marks", "_live", "_deadline", "_enter")
+_LEASES = ("_facts", "_marks", "_live", "_deadline", "_rescue", "_leases")
 #: What stands between the prelude and a script.
 _SHARED = {
     "store": ("_twin", "_path", "_seen", "_rescue", "_deadline", "_enter"),
@@ -61,6 +62,7 @@ _SHARED = {
     "end_lease": ("_rescue", "_leases"),
     "accept": ("_rescue", "_leases"),
     "limit": (*_ENTERS, "_prune"),
+    "idle": ("_deadline",),
     "lapse": ("_marks", "_cuts", "_deadline", "_prune"),
     "note": ("_deadline",),
     "claim": ("_turns", "_rescue"),

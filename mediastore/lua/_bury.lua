@@ -11,7 +11,7 @@ local function bury_ref(ref)
   -- Whichever came first ended it: the deadline or the release.
   if ref.due and ref.due <= now and ref.due * 1000 <= at then cause, at, cut, who = "expired", ref.due * 1000, nil, "." end
   local words = { cause, str(math.floor(at / 1000)), ref.scope, cut or ".", who, ref.blob }
-  if ref.facts then words[7] = cjson.encode(ref.facts) end
+  if #ref.facts > 0 then words[7] = cjson.encode(ref.facts) end
   redis.call("SET", P .. "gone:" .. ref.id, table.concat(words, " "), "PX", terms.ms)
   later("RPUSH", P .. "graves", str(now) .. " " .. ref.id)
   return cause

@@ -1,16 +1,10 @@
 -- _copy: put after _enter, in the scripts that make one more ref of a blob.
 
--- What a ref says of its own lifetime and place, which a copy of it does not take over.
-local OWN = { scope = 1, seq = 1, blob = 1, stored_at = 1, expires_at = 1, ttl = 1, pinned = 1, idle = 1, root = 1, path = 1, size = 1, identity = 1 }
-
 -- The place and the identity are the blob's: an adopted root gave it new ones, and its refs still say the old.
 local function copy_ref(id, facts, blob, b, line, ttl)
-  local words, seq = {}, next_seq()
-  for name, value in pairs(facts) do
-    if not OWN[name] then words[#words + 1], words[#words + 2] = name, value end
-  end
+  local seq = next_seq()
   redis.call("HSET", P .. "ref:" .. id, "scope", line[1], "seq", str(seq), "blob", blob, "root", b.root, "path", b.path,
-    "size", b.size, "identity", b.identity, "stored_at", str(now), unpack(words))
+    "size", b.size, "identity", b.identity, "stored_at", str(now), unpack(metadata_of(facts)))
   if ttl then set_expiry(id, ttl) end
   enter_ref(id, line, seq)
   for name, by in pairs({ refs = 1, stored_refs = 1, stored_bytes = b.size }) do redis.call("HINCRBY", P .. "stats", name, by) end

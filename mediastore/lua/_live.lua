@@ -1,10 +1,4 @@
--- _live: put after _marks, in the scripts that act on a live ref and refuse a dead one.
-
-local function fields_of(flat)
-  local named = {}
-  for i = 1, #flat, 2 do named[flat[i]] = flat[i + 1] end
-  return named
-end
+-- _live: put after _facts and _marks, in the scripts that act on a live ref and refuse a dead one.
 
 -- Returns the ref's fields, or nil when it is dead: ended, expired, or under a mark.
 local function live(id)

@@ -1,4 +1,4 @@
--- _plan: put after the prelude of the scripts that end refs. Reads everything their ending needs;
+-- _plan: put after _facts, in the scripts that end refs. Reads everything their ending needs;
 -- nothing is written before `bury`, so that a key of a foreign type stops the script while nothing has changed.
 
 local refs, blobs, marks, forgotten = {}, {}, {}, {}
@@ -35,24 +35,20 @@ local function plan_blob(id)
   blobs[id] = { lost = forgotten[b[2]], refs = tonumber(b[1]), root = b[2], path = b[3], custody = b[4], identity = b[5], size = tonumber(b[6]), leased = tonumber(b[7] or "") }
 end
 
--- Where the bytes stay for a while, `restore` will ask for what the ref said of them.
-local function stays(blob) return blob and (terms.grace > 0 or blob.leased or blob.refs > 1) end
-
 -- `home` is the scope whose set named the ref; a ref without its hash is only taken off that set.
 -- `cut` is the scope whose release ends it now, if none has before.
 -- Returns what it cost, in refs: the first ref of a scope costs as much as two.
 local function plan(id, home, cut)
-  local r = redis.call("HMGET", P .. "ref:" .. id, "scope", "seq", "blob", "size", "expires_at")
-  local ref = { id = id, scope = r[1] or home, known = r[1] }
+  local r = fields_of(redis.call("HGETALL", P .. "ref:" .. id))
+  local ref = { id = id, scope = r.scope or home, known = r.scope }
   local cost = marks[ref.scope] and 1 or 2
   if ref.scope then plan_scope(ref.scope) end
   if ref.known then
-    ref.blob, ref.size, ref.due = r[3], tonumber(r[4]), r[5] and tonumber(r[5])
-    ref.mark = first_cut(marks[ref.scope], tonumber(r[2]))
+    ref.blob, ref.size, ref.due, ref.facts = r.blob, tonumber(r.size), tonumber(r.expires_at or ""), metadata_of(r)
+    ref.mark = first_cut(marks[ref.scope], tonumber(r.seq))
     ref.cut = ref.mark and ref.mark.scope or cut
     if not blobs[ref.blob] then plan_blob(ref.blob) end
     if ref.cut then expect("set", "left:" .. ref.cut) end
-    if stays(blobs[ref.blob]) then ref.facts = redis.call("HGETALL", P .. "ref:" .. id) end
   end
   refs[#refs + 1] = ref
   return cost
