@@ -686,7 +686,7 @@ def test_what_waits_is_counted_exactly_whatever_happens(clients, tmp_path, seed)
     dice = random.Random(seed)
     lab = with_grace(Lab(clients, tmp_path / "walk"), dice.choice([0, 20]))
     store = lab.process()
-    refs, taken, seen = [], [], Counter()
+    refs, taken, seen = [], [], Counter[str]()
     for number in range(150):
         act = dice.choice(("store", "store", "end", "restore", "lease", "let go", "renew", "time"))
         path = lab.root / str(dice.randrange(4))

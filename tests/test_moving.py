@@ -5,6 +5,7 @@ from __future__ import annotations
 import threading
 from datetime import UTC, datetime, timedelta
 from itertools import count
+from typing import Any
 
 import pytest
 
@@ -636,7 +637,8 @@ def test_a_release_between_any_two_steps_of_a_move_came_first_or_later(lab, verb
         path = lab.file("safe/cat", "cat")
         refs = [store.store(lab.file(f"{n}", "x"), scope="safe/s") for n in range(size - 1)]
         ref = store.store(path, scope="safe/s")
-        done, ask = [], store._ask
+        done: list[Any] = []
+        ask = store._ask
 
         def asked(step, at=at, steps=steps, done=done, other=other, ask=ask):
             if next(steps) == at:
@@ -649,9 +651,8 @@ def test_a_release_between_any_two_steps_of_a_move_came_first_or_later(lab, verb
         except RefGone as error:
             moved = error
         last = not done
-        seen.append(
-            judge(other, verb, ref, moved, path, *(done or [other.release_all("safe/s")]), size)
-        )
+        released = other.release_all("safe/s") if last else done[0]
+        seen.append(judge(other, verb, ref, moved, path, released, size))
         assert all(is_gone(other, each) for each in refs)
         if last:
             break
@@ -662,7 +663,7 @@ def test_a_release_between_any_two_steps_of_a_move_came_first_or_later(lab, verb
 
 def race(*acts):
     """Do all of them at one moment; return what each answered or raised."""
-    start, answers = threading.Barrier(len(acts)), [None] * len(acts)
+    start, answers = threading.Barrier(len(acts)), list[Any]([None] * len(acts))
 
     def run(number, act):
         start.wait(10)

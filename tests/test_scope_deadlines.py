@@ -7,7 +7,7 @@ from itertools import pairwise
 
 import pytest
 
-from mediastore import NEVER
+from mediastore import NEVER, Swept
 from mediastore.errors import InvalidRequest, InvalidScope, RefGone, StoreFull
 from mediastore.flows import leasing
 from mediastore.flows.scoping import open_scope
@@ -629,7 +629,8 @@ def test_two_sweepers_at_once_end_each_ref_once(lab):
         put(lab, store, f"s{number}/x")
     lab.pass_time(10)
     one, two = lab.process(), lab.process()
-    done, perform = [], one._ask
+    done: list[Swept] = []
+    perform = one._ask
 
     def interleaved(step):
         if getattr(step, "script", "") in {"lapse", "drain"} and len(done) < 5:

@@ -160,17 +160,30 @@ def test_a_deletion_by_hand(lab):
 
 
 @one_lane
-def test_what_a_ref_was_is_remembered_only_where_its_bytes_stay(lab):
+def test_what_a_ref_was_is_remembered_also_where_its_bytes_go_at_once(lab):
     store = lab.process()
-    gone = store.store(lab.file("a", "a"), scope="s", meta=META)
+    gone = store.store(lab.file("a", "a"), scope="s", meta=META, ttl="10m")
     shared = store.store(lab.file("b", "b"), scope="s", meta=META)
+    store.pin(shared)
     store.share(shared, "t")
 
     store.release_all("s")
 
-    assert store.tombstone(gone).meta == MediaMeta()
-    assert store.tombstone(shared).meta == META
-    assert [store.tombstone(ref).kept_for for ref in (gone, shared)] == ["", "refs"]
+    stones = [store.tombstone(ref) for ref in (gone, shared)]
+    assert [stone.meta for stone in stones] == [META, META]
+    assert [(stone.kept_for, stone.bytes_until) for stone in stones] == [("", None), ("refs", None)]
+
+
+@one_lane
+def test_a_restored_ref_is_what_it_was_also_without_grace(lab):
+    store = lab.process()
+    dead = store.store(lab.file("a", "a"), scope="s", meta=META, ttl="10m")
+    store.release_all("s", wait=False)
+
+    found = store.get(store.restore(dead))
+
+    assert (found.meta, found.scope, found.pinned) == (META, "s", False)
+    assert round(found.expires_at.timestamp() * 1000) == lab.now_ms() + 3_600_000
 
 
 # --- whichever came first
