@@ -156,7 +156,20 @@ def deaths(killer: subprocess.Popen[str], tmp_path: Path) -> Callable[[str, str]
     return ask
 
 
-@pytest.mark.parametrize("name", [scenario.name for scenario in SCENARIOS])
+#: Stopped at every call by test_crash as well; with SIGKILL they take half a minute.
+LONG = {
+    "release many", "sweep a scope that is due", "sweep what was leased", "sweep what was in grace",
+    "hand over, delete, accept, end",
+}  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    "name",
+    [
+        pytest.param(s.name, marks=[pytest.mark.torture] if s.name in LONG else [])
+        for s in SCENARIOS
+    ],
+)
 def test_a_process_killed_at_any_call_leaves_nothing_after_the_sweeps(deaths, name):
     seen = deaths("kills", name)
 
