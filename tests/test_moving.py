@@ -1,43 +1,18 @@
-"""Refs that move: their deadlines, their scopes, one more of them, their end by hand; a dead one is refused and left."""
+"""Refs that move to other scopes, and one more of them; and the end of one by hand."""
 
 from __future__ import annotations
 
-import threading
-from datetime import UTC, datetime, timedelta
-from itertools import count
-from typing import Any
+from datetime import timedelta
 
 import pytest
 
 from mediastore import NEVER, Cleanup, MediaMeta, MediaStore, Settings
-from mediastore.errors import (
-    InvalidPolicy,
-    InvalidRef,
-    InvalidRequest,
-    InvalidScope,
-    RefGone,
-    RefUnknown,
-)
+from mediastore.errors import InvalidRequest, InvalidScope, RefGone
 from mediastore.index.steps import END_BATCH, prefix
 
-from .test_index import dump
+from .lifetimes import fill, index_of, is_gone, seconds_left
 
 FORGET = MediaMeta(cleanup=Cleanup.FORGET)
-#: For what the kind of server makes no difference to.
-one_lane = pytest.mark.parametrize("lane", ["real"], indirect=True)
-UNKNOWN = "media://" + "u" * 22
-
-
-def seconds_left(media_or_time):
-    """Return how long it is until a deadline."""
-    due = getattr(media_or_time, "expires_at", media_or_time)
-    return (due - datetime.now(UTC)).total_seconds()
-
-
-def index_of(client, settings):
-    """Return what the index holds, without the records of answers and the time."""
-    found = dump(client, settings.namespace)
-    return {k: v for k, v in found.items() if not k.startswith("op:") and k != "clock"}
 
 
 @pytest.fixture
@@ -45,162 +20,6 @@ def children(client, settings):
     """Give a look at the scopes directly below one."""
     key = f"{prefix(settings.namespace)}children:"
     return lambda scope: [name.decode() for name in client.zrange(key + scope, 0, -1)]
-
-
-# --- touch
-
-
-@one_lane
-def test_touch_gives_the_same_length_again_from_now(lab):
-    store = lab.process()
-    ref = store.store(lab.file("a", "a"), scope="s", ttl=100)
-    lab.pass_time(90)
-
-    due = store.touch(ref)
-
-    assert due == store.get(ref).expires_at
-    assert round(due.timestamp() * 1000) == lab.now_ms() + 100_000
-    lab.pass_time(99)
-    assert store.resolve(ref)
-    lab.pass_time(1)
-    with pytest.raises(RefGone, match="expired"):
-        store.resolve(ref)
-
-
-@one_lane
-def test_touch_gives_a_length_that_later_touches_give_again(lab):
-    store = lab.process()
-    ref = store.store(lab.file("a", "a"), scope="s", ttl=100)
-    lab.pass_time(50)
-
-    longer = store.touch(ref, "10m")
-    lab.pass_time(550)
-    again = store.touch(ref)
-    shorter = store.touch(ref, 10)
-
-    assert (longer.timestamp(), again - longer) == (
-        pytest.approx(lab.base_ms / 1000 + 650),
-        timedelta(seconds=550),
-    )
-    assert shorter - again == timedelta(seconds=-590)
-    lab.pass_time(10)
-    lab.process().sweep()
-    with pytest.raises(RefGone, match="expired"):
-        store.resolve(ref)
-    assert lab.files() == {}
-
-
-@pytest.mark.parametrize("never", [NEVER, "never"])
-def test_touch_can_take_the_deadline_away_for_good_and_give_one_again(store, other, cat, never):
-    ref = store.store(cat, scope="s", ttl=0.2)
-
-    assert store.touch(ref, never) is None
-
-    assert store.get(ref).expires_at is None
-    assert store.touch(ref) is None
-    assert 59 < seconds_left(store.touch(ref, "1m")) <= 60
-    assert other.stats().refs == 1
-
-
-@one_lane
-def test_an_old_deadline_in_the_index_does_not_end_a_touched_ref(lab, client):
-    store = lab.process()
-    ref = store.store(lab.file("a", "a"), scope="s", ttl=10)
-    store.touch(ref, 1000)
-    lab.client.zadd(f"{prefix(lab.namespace)}expiry", {ref.id: lab.now_ms() + 1})
-    lab.pass_time(20)
-
-    swept = lab.process().sweep()
-
-    assert (swept.expired, store.resolve(ref).read_text()) == (0, "a")
-    lab.pass_time(990)
-    assert lab.process().sweep().expired == 1
-
-
-@pytest.mark.parametrize("ttl", [0, -1, "soon", True])
-def test_touch_refuses_what_is_no_lifetime(other, cat, ttl):
-    ref = other.store(cat, scope="s")
-    before = other.get(ref)
-
-    with pytest.raises(InvalidRequest):
-        other.touch(ref, ttl)
-
-    assert other.get(ref) == before
-
-
-# --- pin and unpin
-
-
-@one_lane
-def test_a_pinned_ref_survives_its_deadline(lab):
-    store = lab.process()
-    ref = store.store(lab.file("a", "a"), scope="s", ttl=10)
-
-    store.pin(ref)
-
-    lab.pass_time(10_000)
-    assert lab.process().sweep().expired == 0
-    media = store.get(ref)
-    assert (media.pinned, media.expires_at, store.refs("s")) == (True, None, [media])
-
-
-@one_lane
-def test_unpin_gives_the_length_from_now(lab):
-    store = lab.process()
-    ref = store.store(lab.file("a", "a"), scope="s", ttl=10)
-    lab.pass_time(9)
-    store.pin(ref)
-    store.pin(ref)
-    lab.pass_time(10_000)
-
-    due = store.unpin(ref)
-
-    assert round(due.timestamp() * 1000) == lab.now_ms() + 10_000
-    assert (store.get(ref).pinned, store.get(ref).expires_at) == (False, due)
-    lab.pass_time(10)
-    assert lab.process().sweep().expired == 1
-
-
-@pytest.mark.parametrize(("ttl", "then"), [(70, 70), (None, 10), (NEVER, None)])
-@one_lane
-def test_touch_of_a_pinned_ref_changes_only_the_length_for_later(lab, ttl, then):
-    store = lab.process()
-    ref = store.store(lab.file("a", "a"), scope="s", ttl=10)
-    store.pin(ref)
-
-    assert store.touch(ref, ttl) is None
-
-    lab.pass_time(10_000)
-    assert lab.process().sweep().expired == 0
-    assert store.get(ref).pinned
-    due = store.unpin(ref)
-    assert (due and round(due.timestamp() * 1000) - lab.now_ms()) == (then and then * 1000)
-
-
-def test_a_ref_without_a_deadline_has_none_after_unpinning(store, cat):
-    ref = store.store(cat, scope="s", ttl=NEVER)
-    store.pin(ref)
-
-    assert store.unpin(ref) is None
-
-    assert (store.get(ref).expires_at, store.get(ref).pinned) == (None, False)
-
-
-@pytest.mark.parametrize("end", ["release_all", "delete_media", "release of the parent"])
-def test_a_pin_does_not_outlive_a_release_or_a_deletion(store, cat, end, expect_empty):
-    ref = store.store(cat, scope="a/x")
-    store.pin(ref)
-
-    done = (
-        store.delete_media(ref)
-        if end == "delete_media"
-        else store.release_all("a" if "parent" in end else "a/x")
-    )
-
-    assert (done.refs, done.deleted) == (1, 1)
-    with pytest.raises(RefGone):
-        store.unpin(ref)
-    expect_empty()
 
 
 # --- transfer
@@ -246,11 +65,6 @@ def test_only_the_scope_a_ref_is_in_now_ends_it(store, cat, make_file, expect_em
     assert store.release_all("b").refs == 1
     assert not cat.exists()
     expect_empty()
-
-
-def fill(store, make_file, scope, number=END_BATCH + 1):
-    """Store so many refs that a release closes the scope instead of ending them one by one."""
-    return [store.store(make_file(f"{scope}-{n}.jpg"), scope=scope) for n in range(number)]
 
 
 @pytest.mark.parametrize("verb", ["transfer", "share"])
@@ -317,12 +131,6 @@ def test_a_transfer_out_of_a_scope_that_drains_leaves_the_drain_right(store, mak
     assert store.stats().refs == 1
     assert all(is_gone(store, ref) for ref in dead)
     assert store.release_all("a").refs == 1
-
-
-def is_gone(store, ref):
-    with pytest.raises(RefGone):
-        store.resolve(ref)
-    return True
 
 
 @pytest.mark.parametrize("scope", ["", "a//b", "/a", 7])
@@ -505,202 +313,3 @@ def at(clients, settings):
     yield make
     for store in with_roots:
         store.close()
-
-
-# --- the dead
-
-
-MOVES = {
-    "touch": lambda store, ref: store.touch(ref),
-    "touch for ever": lambda store, ref: store.touch(ref, NEVER),
-    "pin": lambda store, ref: store.pin(ref),
-    "unpin": lambda store, ref: store.unpin(ref),
-    "transfer": lambda store, ref: store.transfer(ref, "new/scope"),
-    "promote": lambda store, ref: store.promote(ref),
-    "share": lambda store, ref: store.share(ref, "new/scope"),
-    "delete_media": lambda store, ref: store.delete_media(ref),
-}
-
-
-def released(lab, store, ref):
-    store.release_all("s/x")
-
-
-def closed(lab, store, ref):
-    store.store(lab.file("below", "b"), scope="s/x/below")
-    store.release_all("s", wait=False)
-
-
-def expired(lab, store, ref):
-    lab.pass_time(10)
-
-
-def expired_and_swept(lab, store, ref):
-    lab.pass_time(10)
-    lab.process().sweep()
-
-
-def deleted(lab, store, ref):
-    store.delete_media(ref)
-
-
-ENDS = [
-    (released, "released"),
-    (closed, "released"),
-    (expired, "expired"),
-    (expired_and_swept, "expired"),
-    (deleted, "deleted"),
-]
-
-
-@pytest.mark.parametrize("pinned", [False, True])
-@pytest.mark.parametrize(("end", "reason"), ENDS, ids=lambda each: getattr(each, "__name__", ""))
-@one_lane
-def test_a_dead_ref_is_refused_by_all_and_nothing_changes(lab, end, reason, pinned):
-    store = lab.process()
-    ref = store.store(lab.file("a", "a"), scope="s/x", ttl=10)
-    store.share(ref, "elsewhere", ttl="1h")
-    if pinned and reason != "expired":
-        store.pin(ref)
-    end(lab, store, ref)
-    before = index_of(lab.client, lab.settings)
-
-    for move in MOVES.values():
-        for process in (store, lab.process()):
-            with pytest.raises(RefGone) as caught:
-                move(process, ref)
-            assert (caught.value.reason, caught.value.ref) == (reason, ref)
-
-    assert index_of(lab.client, lab.settings) == before
-
-
-@pytest.mark.parametrize("move", MOVES.values(), ids=MOVES)
-def test_a_ref_that_nobody_knows_is_refused(store, move, client, settings, expect_empty):
-    with pytest.raises(RefUnknown):
-        move(store, UNKNOWN)
-    for text in ("media://short", "cat.jpg", None):
-        with pytest.raises(InvalidRef):
-            move(store, text)
-
-    expect_empty()
-
-
-def test_a_deadline_that_a_touch_took_away_cannot_be_moved_by_its_metadata(other, cat):
-    with pytest.raises(InvalidPolicy):
-        MediaMeta(policy="retain-0days")
-    ref = other.store(cat, scope="s", meta=MediaMeta(policy="delete-after-10min"))
-
-    assert 3590 < seconds_left(other.touch(ref, "1h")) <= 3600
-    assert 3590 < seconds_left(other.touch(ref)) <= 3600
-
-
-# --- races
-
-
-RACES = {
-    "transfer": lambda store, ref: store.transfer(ref, "safe"),
-    "promote": lambda store, ref: store.promote(ref),
-    "share": lambda store, ref: store.share(ref, "safe"),
-    "touch": lambda store, ref: store.touch(ref, "2h"),
-    "delete_media": lambda store, ref: store.delete_media(ref),
-}
-each_race = pytest.mark.parametrize("verb", RACES)
-each_size = pytest.mark.parametrize("size", [1, END_BATCH + 1], ids=["inline", "by a mark"])
-
-
-def judge(store, verb, ref, moved, path, done, size):
-    """Check that a move came before a release of the ref's scope, or found the ref dead; say whether it came before."""
-    came_first = not isinstance(moved, RefGone)
-    if came_first and verb in {"transfer", "promote", "share"}:
-        mine = moved if verb == "share" else ref
-        assert store.resolve(mine) == path
-        assert [media.ref for media in store.refs("safe")] == [mine]
-        assert done.refs == (size if verb == "share" else size - 1)
-    else:
-        assert is_gone(store, ref)
-        assert store.refs("safe") == []
-        assert done.refs == (size - 1 if came_first and verb == "delete_media" else size)
-    if verb == "share":
-        assert is_gone(store, ref)
-    store.release_all("safe")
-    assert (store.stats().refs, store.stats().blobs, path.exists()) == (0, 0, False)
-    return came_first
-
-
-@one_lane
-@each_size
-@each_race
-def test_a_release_between_any_two_steps_of_a_move_came_first_or_later(lab, verb, size):
-    seen = []
-    for at in count():
-        store, other, steps = lab.process(), lab.process(), count()
-        path = lab.file("safe/cat", "cat")
-        refs = [store.store(lab.file(f"{n}", "x"), scope="safe/s") for n in range(size - 1)]
-        ref = store.store(path, scope="safe/s")
-        done: list[Any] = []
-        ask = store._ask
-
-        def asked(step, at=at, steps=steps, done=done, other=other, ask=ask):
-            if next(steps) == at:
-                done.append(other.release_all("safe/s"))
-            return ask(step)
-
-        store._ask = asked
-        try:
-            moved = RACES[verb](store, ref)
-        except RefGone as error:
-            moved = error
-        last = not done
-        released = other.release_all("safe/s") if last else done[0]
-        seen.append(judge(other, verb, ref, moved, path, released, size))
-        assert all(is_gone(other, each) for each in refs)
-        if last:
-            break
-
-    assert {False, True} == set(seen)
-    assert lab.leftovers() == []
-
-
-def race(*acts):
-    """Do all of them at one moment; return what each answered or raised."""
-    start, answers = threading.Barrier(len(acts)), list[Any]([None] * len(acts))
-
-    def run(number, act):
-        start.wait(10)
-        try:
-            answers[number] = act()
-        except RefGone as error:
-            answers[number] = error
-
-    threads = [threading.Thread(target=run, args=each) for each in enumerate(acts)]
-    for thread in threads:
-        thread.start()
-    for thread in threads:
-        thread.join(10)
-    return answers
-
-
-@pytest.fixture
-def pair(settings, server_url):
-    """Give two processes' stores on a real server."""
-    where = {"namespace": settings.namespace, "roots": settings.roots}
-    stores = [MediaStore.from_url(server_url, **where) for _ in range(2)]
-    yield stores
-    for store in stores:
-        store.close()
-
-
-@each_size
-@each_race
-def test_a_move_that_races_a_release_came_before_it_or_found_the_ref_dead(
-    pair, make_file, verb, size
-):
-    one, two = pair
-    for number in range(30 if size == 1 else 10):
-        fill(one, make_file, "safe/s", size - 1)
-        path = make_file(f"{number}/cat.jpg")
-        ref = one.store(path, scope="safe/s")
-
-        done, moved = race(lambda: one.release_all("safe/s"), lambda ref=ref: RACES[verb](two, ref))
-
-        judge(two, verb, ref, moved, path, done, size)

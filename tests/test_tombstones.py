@@ -1,4 +1,4 @@
-"""What is remembered of ended refs: why, when and by which call; whichever end came first; and for how long."""
+"""What is said of ended refs: why, when and by which call; whichever end came first."""
 
 from __future__ import annotations
 
@@ -10,20 +10,16 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 
-from mediastore import NEVER, MediaMeta, MediaStore, Settings
-from mediastore.errors import InvalidRequest, InvalidSettings, RefGone, RefUnknown
-from mediastore.flows.scoping import open_scope
+from mediastore import MediaMeta
+from mediastore.errors import InvalidRequest, RefGone
 from mediastore.index import reads
 from mediastore.index.steps import END_BATCH, prefix
-from mediastore.model import Ref
 
 from .lab import Lab
-from .test_marks import ask, inner
-from .test_moving import one_lane
+from .lifetimes import fill, give, one_lane
 
 META = MediaMeta(filename="cat.jpg", source='x y [z] "q"')
 OWN = reads.OWN_DEADLINE
-TWO_MINUTES = 120
 
 
 def why(store, ref):
@@ -59,18 +55,6 @@ def me():
     return f"desk:{os.getpid()}"
 
 
-def give_deadline(store, scope, ttl=None, idle=None):
-    return ask(store, inner(store)._run(open_scope(inner(store)._ctx, scope, ttl, idle)))
-
-
-def fill(lab, store, scope, number=END_BATCH + 1):
-    """Store so many refs that a release closes the scope instead of ending them one by one."""
-    return [
-        store.store(lab.file(f"{scope.replace('/', '-')}{n}", "x"), scope=scope, ttl="1d")
-        for n in range(number)
-    ]
-
-
 # --- each way to end
 
 
@@ -103,7 +87,7 @@ def test_a_release_inline(lab):
 @one_lane
 def test_a_release_of_an_ancestor_by_mark_says_the_same_before_and_after_the_drain(lab):
     store = lab.process()
-    refs = [*fill(lab, store, "a/x"), *fill(lab, store, "a/y/z", 1)]
+    refs = [*fill(store, lab, "a/x"), *fill(store, lab, "a/y/z", 1)]
     lab.pass_time(5)
     store.release_all("a", wait=False)
     expected = ("released", at(lab, 5), f"release_all('a') of {me()}")
@@ -135,8 +119,8 @@ def test_expiry_says_when_the_deadline_was_swept_or_not(lab):
 @pytest.mark.parametrize("number", [1, END_BATCH + 1])
 def test_the_deadline_of_a_scope_above_is_named(lab, deadline, number):
     store = lab.process()
-    give_deadline(store, "chat", **deadline)
-    refs = fill(lab, store, "chat/1", number)
+    give(store, "chat", **deadline)
+    refs = fill(store, lab, "chat/1", number)
     lab.pass_time(12)
 
     lab.process().sweep()
@@ -192,7 +176,7 @@ def test_a_restored_ref_is_what_it_was_also_without_grace(lab):
 @one_lane
 def test_a_deadline_that_passes_after_a_release_was_not_the_end(lab):
     store = lab.process()
-    fill(lab, store, "s")
+    fill(store, lab, "s")
     ref = store.store(lab.file("a", "a"), scope="s", ttl=10)
     lab.pass_time(5)
     store.release_all("s", wait=False)
@@ -210,7 +194,7 @@ def test_a_deadline_that_passes_after_a_release_was_not_the_end(lab):
 @pytest.mark.parametrize("inline", [True, False])
 def test_a_release_after_the_deadline_was_not_the_end(lab, inline):
     store = lab.process()
-    [] if inline else fill(lab, store, "s")
+    [] if inline else fill(store, lab, "s")
     ref = store.store(lab.file("a", "a"), scope="s", ttl=10)
     lab.pass_time(15)
     done = store.release_all("s", wait=inline)
@@ -227,11 +211,11 @@ def test_a_release_after_the_deadline_was_not_the_end(lab, inline):
 @one_lane
 def test_a_second_release_before_the_drain_does_not_take_the_first_ones_refs(lab):
     store = lab.process()
-    first = fill(lab, store, "s")
+    first = fill(store, lab, "s")
     lab.pass_time(5)
     store.release_all("s", wait=False)
     lab.pass_time(5)
-    second = fill(lab, store, "s", 2)
+    second = fill(store, lab, "s", 2)
     due = store.store(lab.file("due", "x"), scope="s", ttl=2)
     lab.pass_time(5)
     lab.settings = replace(lab.settings, host="later")
@@ -252,7 +236,7 @@ def test_a_second_release_before_the_drain_does_not_take_the_first_ones_refs(lab
 @pytest.mark.parametrize("order", [("a", "a/x"), ("a/x", "a")])
 def test_of_two_nested_releases_the_earlier_one_ended_it(lab, order):
     store = lab.process()
-    refs = fill(lab, store, "a/x")
+    refs = fill(store, lab, "a/x")
     for scope in order:
         lab.pass_time(5)
         store.release_all(scope, wait=False)
@@ -267,11 +251,11 @@ def test_of_two_nested_releases_the_earlier_one_ended_it(lab, order):
 @one_lane
 def test_a_scope_deadline_after_a_release_that_is_not_drained_takes_only_later_refs(lab):
     store = lab.process()
-    old = fill(lab, store, "s")
+    old = fill(store, lab, "s")
     lab.pass_time(5)
     store.release_all("s", wait=False)
-    give_deadline(store, "s", ttl=10)
-    new = fill(lab, store, "s", 2)
+    give(store, "s", ttl=10)
+    new = fill(store, lab, "s", 2)
     lab.pass_time(11)
     [lapsed] = [lab.process()._run(lapse())]
     assert lapsed.closed == ("s",)
@@ -295,7 +279,7 @@ def lapse():
 @one_lane
 def test_any_number_of_releases_before_the_drain_is_kept_short(lab):
     store = lab.process()
-    fill(lab, store, "s")
+    fill(store, lab, "s")
     refs = {}
     for number in range(30):
         refs[number] = store.store(lab.file(f"n{number}", "x"), scope="s", ttl="1d")
@@ -373,168 +357,3 @@ def test_the_error_travels_by_pickle_with_all_it_says(store, cat):
 def test_a_live_ref_has_no_tombstone(store, cat):
     with pytest.raises(InvalidRequest, match="alive"):
         store.tombstone(store.store(cat, scope="s"))
-
-
-# --- for how long
-
-
-def gone_key(settings, ref):
-    return f"{prefix(settings.namespace)}gone:{Ref.parse(ref).id}"
-
-
-@one_lane
-@pytest.mark.parametrize(
-    ("said", "seconds"),
-    [
-        ({}, 86_400),
-        ({"tombstone_ttl": "1h"}, 3600),
-        # A command may be sent again for that long.
-        ({"tombstone_ttl": "1s"}, TWO_MINUTES),
-        ({"tombstone_ttl": "1h", "grace": "2h"}, 7200),
-    ],
-    ids=str,
-)
-def test_a_tombstone_stays_for_its_time(client, settings, cat, said, seconds):
-    settings = replace(settings, **said)
-    with MediaStore(client, settings) as store:
-        ref = store.store(cat, scope="s")
-
-        store.release_all("s")
-
-    left = client.pttl(gone_key(settings, ref)) / 1000
-    assert seconds - 10 < left <= seconds
-
-
-@one_lane
-def test_once_it_has_lapsed_nobody_remembers(other, cat, client, settings):
-    ref = other.store(cat, scope="s")
-    other.release_all("s")
-    client.delete(gone_key(settings, ref))
-
-    for call in (other.resolve, other.tombstone, other.restore, other.touch):
-        with pytest.raises(RefUnknown):
-            call(ref)
-
-
-def graves(lab):
-    return [
-        word.decode().split() for word in lab.client.lrange(f"{prefix(lab.namespace)}graves", 0, -1)
-    ]
-
-
-def stones(lab):
-    start = f"{prefix(lab.namespace)}gone:"
-    return {
-        key.decode().removeprefix(start) for key in lab.client.scan_iter(f"{start}*", count=1000)
-    }
-
-
-@one_lane
-@pytest.mark.parametrize("most", [0, 5])
-def test_the_newest_are_kept_and_those_of_the_last_two_minutes(lab, most):
-    lab.settings = replace(lab.settings, tombstones=most, max_age=None)
-    store = lab.process()
-    refs = fill(lab, store, "s", 30)
-    for ref in refs[:15]:
-        store.delete_media(ref)
-        lab.pass_time(1)
-    assert stones(lab) == {ref.id for ref in refs[:15]}
-    lab.pass_time(TWO_MINUTES - 16)
-    store.delete_media(refs[15])
-    assert stones(lab) == {ref.id for ref in refs[:16]}
-
-    lab.pass_time(11)
-    for ref in refs[16:26]:
-        store.delete_media(ref)
-
-    old = refs[:11]
-    kept = {ref.id for ref in refs[:26]} - {ref.id for ref in old}
-    assert stones(lab) == kept
-    assert {grave[1] for grave in graves(lab)} == kept
-    for ref in old:
-        with pytest.raises(RefUnknown):
-            store.resolve(ref)
-    assert why(store, refs[11])[0] == "deleted"
-
-
-@one_lane
-def test_the_oldest_beyond_the_number_are_forgotten_one_for_one(lab):
-    lab.settings = replace(lab.settings, tombstones=5, max_age=None)
-    store = lab.process()
-    refs = fill(lab, store, "s", 20)
-    for ref in refs[:12]:
-        store.delete_media(ref)
-    lab.pass_time(TWO_MINUTES)
-
-    for number, ref in enumerate(refs[12:], 13):
-        store.delete_media(ref)
-        # Three are looked at when one ends, until only the newest five are left.
-        oldest = min(3 * (number - 12), number - 5, 12)
-        assert stones(lab) == {each.id for each in refs[oldest:number]}
-
-    with pytest.raises(RefUnknown):
-        store.tombstone(refs[0])
-
-
-@one_lane
-def test_a_large_number_forgets_none(lab):
-    store = lab.process()
-    refs = fill(lab, store, "s", 25)
-    for ref in refs:
-        store.delete_media(ref)
-        lab.pass_time(TWO_MINUTES)
-
-    assert stones(lab) == {ref.id for ref in refs}
-
-
-@one_lane
-def test_nothing_piles_up_after_thousands_of_ends(lab):
-    lab.settings = replace(lab.settings, tombstones=100, max_age=None)
-    store = lab.process()
-    one = lab.file("a", "a")
-    held = store.store(one, scope="held", ttl=NEVER)
-    for _ in range(25):
-        items = [one] * 100
-        assert len(store.store_many(items, scope="s/x")) == 100
-        assert store.release_all("s").refs == 100
-        lab.pass_time(TWO_MINUTES)
-
-    # A hundred, and those of the last script, of which none is old enough.
-    assert len(stones(lab)) <= 100 + 2 * END_BATCH + 100
-    assert len(graves(lab)) == len(stones(lab))
-    assert store.stats().released_refs == 2500
-    assert store.resolve(held) == one
-
-
-@one_lane
-def test_graves_of_lapsed_tombstones_go_whatever_the_number(lab):
-    store = lab.process()
-    refs = fill(lab, store, "s", 10)
-    for ref in refs[:9]:
-        store.delete_media(ref)
-    for ref in refs[:9]:
-        lab.client.delete(gone_key(lab.settings, ref))  # what their time to live does
-    lab.pass_time(TWO_MINUTES)
-
-    for number in range(4):
-        store.delete_media(store.store(lab.file(f"n{number}", "x"), scope="t"))
-    store.delete_media(refs[9])
-
-    assert len(graves(lab)) == 5
-
-
-@pytest.mark.parametrize("words", ["nonsense", "released", "released 17 s", "refused " + "b" * 22])
-def test_a_tombstone_that_nobody_here_wrote_is_nobodys(other, client, settings, words):
-    ref = "media://" + "r" * 22
-    client.set(gone_key(settings, ref), words)
-
-    with pytest.raises(RefUnknown):
-        other.resolve(ref)
-    with pytest.raises(RefUnknown):
-        other.restore(ref)
-
-
-@pytest.mark.parametrize("most", [-1, 1.5, "many"])
-def test_a_number_that_is_none_is_refused(most):
-    with pytest.raises(InvalidSettings):
-        Settings(tombstones=most)

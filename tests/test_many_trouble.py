@@ -1,0 +1,225 @@
+"""What may happen in the middle of many at once."""
+
+from __future__ import annotations
+
+import asyncio
+
+import pytest
+
+from mediastore.errors import (
+    FileMissing,
+    IndexUnavailable,
+    MediaStoreError,
+    StaleCommand,
+    StoreFull,
+)
+from mediastore.index.steps import Batch, prefix
+
+from .conftest import names_left
+from .lifetimes import one_lane
+from .test_hostile import full, make_server, make_store  # noqa: F401 - fixtures
+from .test_marks import inner
+
+
+@pytest.fixture
+def files(make_file):
+    """Give a maker of so many files."""
+    return lambda number: [make_file(f"{n}.jpg", b"x" * (n + 1)) for n in range(number)]
+
+
+def codes(answers):
+    return [each.code if isinstance(each, MediaStoreError) else "" for each in answers]
+
+
+def warm(store, path):
+    """Greet the index and load the scripts, so that a later call's own writes are what counts."""
+    store.store_many([path], scope="warm")
+    store.release_many(["warm"])
+
+
+@pytest.mark.parametrize("lane", ["real"], indirect=True)
+def test_scripts_that_the_server_forgot_are_sent_again_and_done_once(
+    store, files, client, monkeypatch
+):
+    paths = files(30)
+    store.store_many(paths[:1], scope="warm")
+    speech = inner(store)._speech
+    words = speech.words
+
+    def flush(*args):
+        client.script_flush()
+        return words(*args)
+
+    monkeypatch.setattr(speech, "words", flush)
+
+    refs = store.store_many(paths, scope="s")
+    assert store.resolve_many(refs) == paths
+    done = store.release_many(["s", "nobody", "warm"])
+
+    assert [media.ref for media in store.refs("s")] == []
+    assert [each.refs for each in done] == [30, 0, 1]
+    assert sum(each.deleted for each in done) == 30
+    assert store.stats().stored_refs == 31
+
+
+@one_lane
+def test_one_script_in_the_middle_that_is_unknown_keeps_the_order_of_the_answers(lab):
+    store = lab.process()
+    warm(store, lab.file("warm", "x"))
+    paths = [lab.file(str(n), "x") for n in range(5)]
+    say = store._link._say
+    unknown: list[Exception] = []
+
+    def forgetful(connection, commands):
+        if len(commands) == 5 and not unknown:
+            commands[2] = (commands[2][0], "0" * 40, *commands[2][2:])
+            replies = say(connection, commands)
+            unknown.extend(reply for reply in replies if isinstance(reply, Exception))
+            return replies
+        return say(connection, commands)
+
+    store._link._say = forgetful
+
+    refs = store.store_many(paths, scope="s")
+
+    assert [type(each).__name__ for each in unknown] == ["NoScriptError"]
+    assert store.resolve_many(refs) == paths
+    assert store.stats().refs == 5
+
+
+@one_lane
+@pytest.mark.parametrize("call", ["store_many", "release_many"])
+def test_a_batch_that_comes_too_late_is_said_once_more(lab, call):
+    store = lab.process()
+    paths = [lab.file(str(n), "x") for n in range(3)]
+    store.store(lab.file("r", "r"), scope="a")
+    speech = store._speech
+    # The server's clock has gone on by an hour, and this process has not heard of it.
+    now, speech.now = speech.now, None
+    speech._server_ms -= 3_600_000
+
+    answers = (
+        store.store_many(paths, scope="s")
+        if call == "store_many"
+        else store.release_many(["a", "b"])
+    )
+
+    speech.now = now
+    if call == "store_many":
+        assert store.resolve_many(answers) == paths
+        assert store.stats().refs == 4
+    else:
+        assert [each.refs for each in answers] == [1, 0]
+
+
+@one_lane
+@pytest.mark.parametrize("call", ["store_many", "release_many"])
+def test_a_batch_that_is_always_too_late_says_so_of_each_item(lab, call, monkeypatch):
+    store = lab.process()
+    path = lab.file("a", "a")
+    monkeypatch.setattr(
+        store._speech, "_not_after", lambda command: "" if command.script == "open" else "1"
+    )
+
+    answers = (
+        store.store_many([path, path], scope="s")
+        if call == "store_many"
+        else store.release_many(["a", "b"])
+    )
+
+    assert [type(each) for each in answers] == [StaleCommand] * 2
+    monkeypatch.undo()
+    assert lab.process().stats().refs == 0
+    lab.settle()
+    assert (lab.leftovers(), lab.files()) == ([], {"a": "a"})
+
+
+@one_lane
+def test_a_path_that_is_being_deleted_is_waited_for_and_the_others_are_stored(lab):
+    store = lab.process()
+    busy, free = lab.file("busy", "old"), lab.file("free", "x")
+    store.store(busy, scope="old")
+    stuck = lab.process()
+    perform = stuck._perform
+
+    def die(step):
+        if type(step).__name__ == "Destroy":
+            raise InterruptedError
+        return perform(step)
+
+    stuck._perform = die
+    with pytest.raises(InterruptedError):
+        stuck.release_all("old")
+    assert store.stats().trash == 1
+
+    answers = store.store_many([free, busy, free], scope="s")
+
+    # Its deletion was helped to its end once the dead worker's claim had lapsed, and took the file with it.
+    assert [type(answers[1]), busy.exists()] == [FileMissing, False]
+    assert store.resolve_many([answers[0], answers[2]]) == [free, free]
+    store.release_all("s")
+    assert lab.leftovers() == []
+
+
+def test_a_server_without_memory_refuses_each_and_nothing_is_left(full, make_file, media):
+    paths = [make_file(f"new{n}.jpg") for n in range(3)]
+    names = names_left(media)
+
+    answers = full.store.store_many([*paths, media / "missing"], scope="s")
+
+    assert [type(each) for each in answers] == [StoreFull] * 3 + [FileMissing]
+    assert names_left(media) == names
+    assert all(path.exists() for path in paths)
+    done = full.store.release_many(["s/0", "s/1", "s/2"])
+    assert [each.refs for each in done] == [100] * 3
+    assert full.store.resolve_many(full.store.store_many(paths, scope="s")) == paths
+
+
+@one_lane
+def test_a_server_that_is_gone_raises_and_what_was_begun_is_swept(lab, monkeypatch):
+    store = lab.process()
+    paths = [lab.file(str(n), "x") for n in range(3)]
+    ask = store._ask
+
+    def down(step):
+        if isinstance(step, Batch):
+            raise IndexUnavailable("Redis does not answer")
+        return ask(step)
+
+    store._ask = down
+
+    for call in (lambda: store.store_many(paths, scope="s"), lambda: store.release_many(["s"])):
+        with pytest.raises(IndexUnavailable):
+            call()
+
+    store._ask = ask
+    assert store.stats().refs == 0
+    lab.settle()
+    assert (lab.leftovers(), len(lab.files())) == ([], 3)
+
+
+@one_lane
+def test_a_key_that_is_not_ours_stops_one_scope_and_not_the_others(lab):
+    store = lab.process()
+    store.store(lab.file("a", "a"), scope="a")
+    lab.client.set(f"{prefix(lab.namespace)}scope:b", "foreign")
+
+    done = store.release_many(["b", "a"])
+
+    assert codes(done) == ["corrupt", ""]
+    assert done[1].refs == 1
+
+
+def test_batches_of_several_threads_do_not_mix(other, files):
+    paths = files(40)
+
+    async def both():
+        return await asyncio.gather(
+            *(asyncio.to_thread(other.store_many, paths[n::4], scope=f"s{n}") for n in range(4))
+        )
+
+    answers = asyncio.run(both())
+
+    for number, refs in enumerate(answers):
+        assert other.resolve_many(refs) == paths[number::4]
+        assert {media.ref for media in other.refs(f"s{number}")} == set(refs)
