@@ -155,7 +155,7 @@ def test_a_busy_scope_is_written_at_most_every_tenth_of_its_idle_time(lab, act):
 
     # Two hundred seconds, a tenth is ten.
     assert 15 <= seen <= 20
-    assert due(lab, "s") >= 200 + 100 - 2 * 10
+    assert due(lab, "s") >= 200 + 100 - 10
 
 
 @one_lane
@@ -178,7 +178,7 @@ def test_readers_of_an_idling_scope_ask_nothing_more_for_a_tenth(lab, many):
         store.resolve_many([ref] * 5) if many else store.resolve(ref)
 
     assert set(scripts) == {"note"}
-    assert 9 <= len(scripts) <= 10
+    assert 9 <= len(scripts) <= 11
 
 
 @one_lane

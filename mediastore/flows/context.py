@@ -26,13 +26,13 @@ class Context:
 
     Attributes:
         who: Returns "host:pid", without spaces; a forked child is somebody else.
-        noted: When this process last said that an idling scope is in use, by scope; in seconds of `blobs.Elapsed`.
+        noted: When this process said that an idling scope is in use, by scope, and for how long that is enough, in seconds.
     """
 
     settings: Settings
     new_id: NewId
     who: Callable[[], str]
-    noted: dict[str, float] = field(default_factory=dict)
+    noted: dict[str, tuple[float, float]] = field(default_factory=dict)
 
     @property
     def terms(self) -> Terms:

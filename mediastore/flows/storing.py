@@ -172,15 +172,18 @@ def resolve(ctx: Context, ref: str) -> Flow[tuple[Path, MediaMeta]]:
 def note_activity(ctx: Context, scope: str, idle_s: float) -> Flow[None]:
     """Say that an idling scope is in use, at most every tenth of its idle time."""
     now = yield from blobs.Elapsed()
-    if now - ctx.noted.get(scope, float("-inf")) < idle_s / 10:
+    said_at, enough_s = ctx.noted.get(scope, (float("-inf"), 0.0))
+    if now - said_at < min(enough_s, idle_s / 10):
         return
     if len(ctx.noted) >= _MOST_NOTED:
         ctx.noted.clear()
-    ctx.noted[scope] = now
     try:
-        yield from lives.note(scope, ctx.new_id())
+        again_s = yield from lives.note(scope, ctx.new_id())
     except Unavailable as error:
         logger.debug("could not say that %s is in use: %s", scope, error)
+        again_s = None
+    # As the index counts it: a tenth of our own on top of its tenth would make the scope end too soon.
+    ctx.noted[scope] = now, idle_s / 10 if again_s is None else again_s
 
 
 def check(media: Media) -> Flow[Path | None]:

@@ -85,9 +85,14 @@ def idle(scope: str, after: int, op: str) -> Command[int | None]:
     return Command("idle", (encode_scope(scope), after, END_BATCH), parse, op)
 
 
-def note(scope: str, op: str) -> Command[None]:
-    """Say that something was read in an idling scope."""
-    return Command("note", (encode_scope(scope),), lambda _: None, op)
+def note(scope: str, op: str) -> Command[float | None]:
+    """Say that something was read in an idling scope; returns for how many seconds that need not be said again."""
+
+    def parse(reply: Any) -> float | None:
+        again = from_json(reply)["again"]
+        return int(again) / 1000 if again else None
+
+    return Command("note", (encode_scope(scope),), parse, op)
 
 
 # --- leases

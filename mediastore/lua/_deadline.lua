@@ -25,9 +25,9 @@ local function forget_deadline(scope)
 end
 
 -- Something happened in a scope of this line. Written at most every tenth of the idle time.
--- Returns the shortest idle time above, or nil.
+-- Returns the shortest idle time above, or nil; and for how long nothing more need be noted.
 local function note_activity(line)
-  local shortest
+  local shortest, again
   for i, text in ipairs(redis.call("HMGET", P .. "lifetimes", unpack(line))) do
     local life = life_of(text)
     if life and life.idle > 0 then
@@ -36,7 +36,9 @@ local function note_activity(line)
         life.active = now
         keep_life(line[i], life)
       end
+      local rest = life.idle / 10 - (now - life.active)
+      again = math.min(again or rest, rest)
     end
   end
-  return shortest
+  return shortest, again
 end

@@ -3,10 +3,10 @@
 -- KEYS[1] prefix  "mediastore:{bots}:"
 -- ARGV[4] scope   text  percent-encoded
 --
--- Returns {idle = ms or ""}: the shortest idle time above, "" where there is none.
+-- Returns {again = ms or ""}: for how long nothing more need be said; "" where nothing above idles.
 -- Twice with one op: the same answer. Cost: O(depth of the scope).
 
 expect("hash", "lifetimes")
 expect("zset", "deadlines")
-local idle = note_activity(lineage(ARGV[4]))
-return finish({ idle = idle and str(idle) or "" })
+local _, again = note_activity(lineage(ARGV[4]))
+return finish({ again = again and str(again) or "" })
