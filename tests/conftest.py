@@ -11,6 +11,7 @@ import asyncio
 import inspect
 import os
 import secrets
+from contextvars import Context, copy_context
 from itertools import count
 from typing import TYPE_CHECKING, Any
 
@@ -31,16 +32,47 @@ JPEG = bytes.fromhex("ffd8ffe000104a46494600010100000100010000") + b"\x00" * 80 
 
 
 class Blocking:
-    """A blocking face over `AsyncMediaStore`, so that one test body serves both clients."""
+    """A blocking face over `AsyncMediaStore`, so that one test body serves both clients.
 
-    def __init__(self, store: AsyncMediaStore, loop: asyncio.AbstractEventLoop) -> None:
-        self._store, self._loop = store, loop
+    What its calls return has such a face too where it is a thing of the client: a scope, a lease, an open file.
+    All calls share one context, as those of a blocking program do: what one sets in a context variable, the next sees.
+    """
+
+    def __init__(
+        self, store: Any, loop: asyncio.AbstractEventLoop, context: Context | None = None
+    ) -> None:
+        self._store, self._loop, self._context = store, loop, context or copy_context()
 
     def __getattr__(self, name: str) -> Any:
         member = getattr(self._store, name)
-        if not inspect.iscoroutinefunction(member):
+        if not callable(member):
             return member
-        return lambda *args, **named: self._loop.run_until_complete(member(*args, **named))
+        return lambda *args, **named: self._faced(self._context.run(member, *args, **named))
+
+    def _faced(self, answer: Any) -> Any:
+        if inspect.iscoroutine(answer):
+            task = asyncio.Task(answer, loop=self._loop, context=self._context)
+            answer = self._loop.run_until_complete(task)
+        if answer is self._store:
+            return self
+        if type(answer).__module__.startswith("mediastore.client"):
+            return Blocking(answer, self._loop, self._context)
+        return answer
+
+    def __enter__(self) -> Any:
+        return self._faced(self._store.__aenter__())
+
+    def __exit__(self, *how: object) -> Any:
+        return self._faced(self._store.__aexit__(*how))
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, Blocking) and self._store is other._store
+
+    def __hash__(self) -> int:
+        return hash(self._store)
+
+    def __str__(self) -> str:
+        return str(self._store)
 
 
 @pytest.fixture(scope="session")
