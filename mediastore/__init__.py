@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from . import errors
-    from .client import AsyncMediaStore, MediaStore
+    from .client import AsyncMediaStore, AsyncScope, MediaStore, Scope
     from .hosts import Adopted, Forgotten, RootInfo
     from .lifetimes import LeaseInfo, Tombstone, Waiting
     from .model import NEVER, Cleanup, Media, MediaMeta, Ref, Released, ReleasePlan, Stats, Swept
@@ -26,6 +26,7 @@ __version__ = "0.1.0"
 
 _HOME = {
     "AsyncMediaStore": "client",
+    "AsyncScope": "client",
     "MediaStore": "client",
     "NEVER": "model",
     "Adopted": "hosts",
@@ -38,6 +39,7 @@ _HOME = {
     "ReleasePlan": "model",
     "Released": "model",
     "RootInfo": "hosts",
+    "Scope": "client",
     "Stats": "model",
     "Swept": "model",
     "Settings": "settings",
@@ -49,6 +51,7 @@ __all__ = [
     "NEVER",
     "Adopted",
     "AsyncMediaStore",
+    "AsyncScope",
     "Cleanup",
     "Forgotten",
     "LeaseInfo",
@@ -59,6 +62,7 @@ __all__ = [
     "ReleasePlan",
     "Released",
     "RootInfo",
+    "Scope",
     "Settings",
     "Stats",
     "Swept",

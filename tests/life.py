@@ -95,7 +95,10 @@ def moves(store, ref):
 def crowds(store, media):
     """Call the methods that act on many at once."""
     refs = store.store_many([media / "a", media / "none"], scope="w")
-    return [refs, store.resolve_many([*refs[:1], "x"]), store.release_many(["w", "", "w"])]
+    said = [refs, store.resolve_many([*refs[:1], "x"]), store.release_many(["w", "", "w"])]
+    with store.scope("x", ttl=60, idle=60):
+        ref = store.store(media / "a")
+        return [*said, str(store.current_scope()), store.get(ref), store.release_all("x")]
 
 
 def told(store, media):

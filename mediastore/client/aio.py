@@ -13,11 +13,14 @@ from mediastore.sweeper import AsyncSweeper
 from .aio_many import AsyncMany
 from .aio_moving import AsyncMoving
 from .base import AnyPath, checked_meta, checked_plan, path_text
+from .scope import AsyncScope
+from .scoping import Scoping
 
 
-class AsyncMediaStore(AsyncMoving, AsyncMany):
+class AsyncMediaStore(Scoping[AsyncScope], AsyncMoving, AsyncMany):
     """The store for asyncio: Redis natively, files in threads. The methods are those of `MediaStore`, awaited."""
 
+    _scopes = AsyncScope
     _sweeper: AsyncSweeper | None = None
 
     # --- the first seed: register files where they lie
@@ -26,13 +29,14 @@ class AsyncMediaStore(AsyncMoving, AsyncMany):
         self,
         path: AnyPath,
         *,
-        scope: str,
+        scope: str | None = None,
         meta: MediaMeta | None = None,
         ttl: Duration | None = None,
     ) -> Ref:
         """As `MediaStore.store`."""
+        named = self._scope_meant(scope)
         return await self._run(
-            storing.store(self._ctx, path_text(path), scope, checked_meta(meta), ttl)
+            storing.store(self._ctx, path_text(path), named, checked_meta(meta), ttl)
         )
 
     async def resolve(self, ref: str) -> Path:

@@ -9,7 +9,7 @@ from inspect import iscoroutinefunction
 from typing import Any, ClassVar, NoReturn, Self
 
 from mediastore.blobs.local import LocalBlobs
-from mediastore.errors import InvalidPath, InvalidRequest, StaleCommand
+from mediastore.errors import InvalidPath, InvalidRequest, InvalidScope, StaleCommand
 from mediastore.flows.context import Context
 from mediastore.index.changes import open_index
 from mediastore.index.steps import Command
@@ -17,6 +17,8 @@ from mediastore.model import MediaMeta, ReleasePlan
 from mediastore.settings import Settings
 from mediastore.speech import Speech
 from mediastore.sweeper import Rhythm
+
+from .scope import innermost
 
 AnyPath = str | bytes | os.PathLike[str] | os.PathLike[bytes]
 
@@ -116,6 +118,22 @@ class BaseStore:
     def _who(self) -> str:
         """Name this process as tombstones and leases do; a forked child is somebody else."""
         return f"{'-'.join(self._host.split()) or 'unknown'}:{os.getpid()}"
+
+    def _scope_meant(self, scope: str | None) -> str:
+        """Return the scope that was named, or the current one's name.
+
+        Raises:
+            InvalidScope: none was named, and none is entered here.
+        """
+        if scope is not None:
+            return scope
+        current = innermost(self)
+        if current is None:
+            raise InvalidScope(
+                'no scope is entered here: name one (scope="chat:42"), or call this within '
+                '`with store.scope("chat:42"):`'
+            )
+        return str(current)
 
     def _greeting(self, roots: dict[str, str]) -> Command[Any]:
         return open_index({root: f"{self._host}:{path}" for root, path in roots.items()})

@@ -13,11 +13,14 @@ from mediastore.sweeper import Sweeper
 from .base import AnyPath, checked_meta, checked_plan, path_text
 from .many import Many
 from .moving import Moving
+from .scope import Scope
+from .scoping import Scoping
 
 
-class MediaStore(Moving, Many):
+class MediaStore(Scoping[Scope], Moving, Many):
     """The store, blocking. Safe to share between threads; a forked child may go on using it."""
 
+    _scopes = Scope
     _sweeper: Sweeper | None = None
 
     # --- the first seed: register files where they lie
@@ -26,7 +29,7 @@ class MediaStore(Moving, Many):
         self,
         path: AnyPath,
         *,
-        scope: str,
+        scope: str | None = None,
         meta: MediaMeta | None = None,
         ttl: Duration | None = None,
     ) -> Ref:
@@ -37,7 +40,8 @@ class MediaStore(Moving, Many):
 
         Args:
             path: An existing regular file inside one of the roots.
-            scope: A scope path such as ``"telegram:42"`` or ``"chat:42/msg:7"``.
+            scope: A scope path such as ``"telegram:42"`` or ``"chat:42/msg:7"``; of a scope object, its `name`.
+                None: the current scope, the innermost `with store.scope(...)` around the call.
             meta: What is known about the file.
             ttl: Lifetime from now; `NEVER` for none. None: the metadata's policy, else the setting `max_age`.
 
@@ -52,7 +56,8 @@ class MediaStore(Moving, Many):
 
         Extends picoclaw `Store` (pkg/media/store.go), which accepts directories and outside paths.
         """
-        return self._run(storing.store(self._ctx, path_text(path), scope, checked_meta(meta), ttl))
+        named = self._scope_meant(scope)
+        return self._run(storing.store(self._ctx, path_text(path), named, checked_meta(meta), ttl))
 
     def resolve(self, ref: str) -> Path:
         """Return the absolute path of the ref's file. As `resolve_with_meta`, without the metadata."""
