@@ -8,9 +8,11 @@ tests are skipped here and fail in CI.
 from __future__ import annotations
 
 import asyncio
+import contextvars
 import inspect
 import os
 import secrets
+from contextlib import suppress
 from itertools import count
 from typing import TYPE_CHECKING, Any
 
@@ -23,7 +25,7 @@ from mediastore import AsyncMediaStore, MediaStore, Settings
 from mediastore.embedded import EmbeddedServer, find_engine
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Awaitable, Callable, Iterator
     from pathlib import Path
 
 #: The smallest real JPEG that programs accept would do; the store never looks inside.
@@ -31,16 +33,52 @@ JPEG = bytes.fromhex("ffd8ffe000104a46494600010100000100010000") + b"\x00" * 80 
 
 
 class Blocking:
-    """A blocking face over `AsyncMediaStore`, so that one test body serves both clients."""
+    """A blocking face over what is awaited, so that one test body serves both clients.
 
-    def __init__(self, store: AsyncMediaStore, loop: asyncio.AbstractEventLoop) -> None:
-        self._store, self._loop = store, loop
+    Over `AsyncMediaStore`, and over what its methods return that is awaited in turn: context managers, leases, files.
+    All calls run in one context, as the statements of one coroutine do.
+    """
+
+    def __init__(
+        self,
+        inner: Any,
+        loop: asyncio.AbstractEventLoop,
+        context: contextvars.Context | None = None,
+    ) -> None:
+        self._inner, self._loop = inner, loop
+        self._context = context or contextvars.copy_context()
+
+    def _wait(self, awaitable: Awaitable[Any]) -> Any:
+        async def wait() -> Any:
+            return await awaitable
+
+        task = self._loop.create_task(wait(), context=self._context)
+        return self._faced(self._loop.run_until_complete(task))
+
+    def _faced(self, value: Any) -> Any:
+        if inspect.isawaitable(value):
+            return self._wait(value)
+        if hasattr(type(value), "__aenter__"):
+            return type(self)(value, self._loop, self._context)
+        return value
 
     def __getattr__(self, name: str) -> Any:
-        member = getattr(self._store, name)
-        if not inspect.iscoroutinefunction(member):
-            return member
-        return lambda *args, **named: self._loop.run_until_complete(member(*args, **named))
+        member = getattr(self._inner, name)
+        if not inspect.ismethod(member):
+            return self._faced(member)
+        return lambda *args, **named: self._faced(member(*args, **named))
+
+    def __enter__(self) -> Any:
+        return self._wait(self._inner.__aenter__())
+
+    def __exit__(self, *error: object) -> Any:
+        return self._wait(self._inner.__aexit__(*error))
+
+    def __iter__(self) -> Iterator[Any]:
+        pieces = aiter(self._inner)
+        with suppress(StopAsyncIteration):
+            while True:
+                yield self._wait(anext(pieces))
 
 
 @pytest.fixture(scope="session")
