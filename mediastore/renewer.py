@@ -145,10 +145,11 @@ class Renewer:
         with watch.wake:
             watch.terms.append(term)
             if watch.thread is None or not watch.thread.is_alive():
-                watch.thread = threading.Thread(
+                thread = threading.Thread(
                     target=self._run, args=(watch,), name="mediastore-renewer", daemon=True
                 )
-                watch.thread.start()
+                thread.start()
+                watch.thread = thread
             watch.wake.notify()
 
     def drop(self, term: Term) -> None:

@@ -1,12 +1,17 @@
-"""What the tests of leases share: waiting for a fact, and asking a forked child."""
+"""What the tests of leases share: waiting for a fact, asking a forked child, a server's clock, a store that is cut off."""
 
 from __future__ import annotations
 
 import os
 import time
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 import pytest
+
+from mediastore.errors import IndexUnavailable
+
+from .conftest import Blocking
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -40,3 +45,28 @@ def in_child(fact: Callable[[], Any]) -> bool:
             os.waitpid(child, 0)
             pytest.fail("the child hangs")
         time.sleep(0.01)
+
+
+@pytest.fixture
+def settings(settings, request):
+    """Give the settings of the other tests, with what a test asks for."""
+    return replace(settings, **getattr(request, "param", {}))
+
+
+def inner(store):
+    return store._inner if isinstance(store, Blocking) else store
+
+
+def at_server(store, seconds):
+    """Let a store see the server's clock so many seconds from now."""
+    return inner(store)._speech.__setattr__("now", lambda: int((time.time() + seconds) * 1000))
+
+
+def deaf(store):
+    """Cut a store off from Redis."""
+
+    class Nobody:
+        def perform(self, step):
+            raise IndexUnavailable("nobody there")
+
+    inner(store)._link = Nobody()

@@ -11,11 +11,12 @@ from mediastore.model import Duration, Media, MediaMeta, Ref, Released, ReleaseP
 from mediastore.sweeper import Sweeper
 
 from .base import AnyPath, checked_meta, checked_plan, path_text
+from .leasing import Leasing
 from .many import Many
 from .moving import Moving
 
 
-class MediaStore(Moving, Many):
+class MediaStore(Moving, Leasing, Many):
     """The store, blocking. Safe to share between threads; a forked child may go on using it."""
 
     _sweeper: Sweeper | None = None
@@ -204,12 +205,11 @@ class MediaStore(Moving, Many):
     def close(self) -> None:
         """Stop the background sweeper and close the connections this store made; a client you passed in stays yours.
 
-        A later call opens new connections.
+        Leases that are still held are renewed no more, and lapse. A later call opens new connections.
         """
         self.stop()
-        if self._link is not None and not self._given:
-            self._link.close()
-        self._link = None
+        self._renewer.stop(self.settings.seconds("timeout"))
+        self._hang_up()
 
     def __enter__(self) -> Self:
         """Return the store."""
