@@ -41,11 +41,11 @@ class Blocking:
 
     def __init__(
         self,
-        inner: Any,
+        store: Any,
         loop: asyncio.AbstractEventLoop,
         context: contextvars.Context | None = None,
     ) -> None:
-        self._inner, self._loop = inner, loop
+        self._store, self._loop = store, loop
         self._context = context or contextvars.copy_context()
 
     def _wait(self, awaitable: Awaitable[Any]) -> Any:
@@ -63,19 +63,19 @@ class Blocking:
         return value
 
     def __getattr__(self, name: str) -> Any:
-        member = getattr(self._inner, name)
+        member = getattr(self._store, name)
         if not inspect.ismethod(member):
             return self._faced(member)
         return lambda *args, **named: self._faced(member(*args, **named))
 
     def __enter__(self) -> Any:
-        return self._wait(self._inner.__aenter__())
+        return self._wait(self._store.__aenter__())
 
     def __exit__(self, *error: object) -> Any:
-        return self._wait(self._inner.__aexit__(*error))
+        return self._wait(self._store.__aexit__(*error))
 
     def __iter__(self) -> Iterator[Any]:
-        pieces = aiter(self._inner)
+        pieces = aiter(self._store)
         with suppress(StopAsyncIteration):
             while True:
                 yield self._wait(anext(pieces))

@@ -54,7 +54,7 @@ def settings(settings, request):
 
 
 def inner(store):
-    return store._inner if isinstance(store, Blocking) else store
+    return store._store if isinstance(store, Blocking) else store
 
 
 def at_server(store, seconds):

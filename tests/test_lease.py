@@ -270,7 +270,7 @@ def test_an_ended_lease_gives_no_path_and_ends_once(store, cat):
         _ = held.path
     with pytest.raises(LeaseLost, match="ended"):
         held.renew()
-    assert "ended" in repr(held._inner if isinstance(held, Blocking) else held)
+    assert "ended" in repr(held._store if isinstance(held, Blocking) else held)
 
 
 def test_the_end_of_a_lost_lease_tells_it_once(store, cat):
