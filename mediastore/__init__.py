@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from . import errors
     from .client import AsyncMediaStore, MediaStore
+    from .client.lease import AsyncLease, Lease
     from .hosts import Adopted, Forgotten, RootInfo
     from .lifetimes import LeaseInfo, Tombstone, Waiting
     from .model import NEVER, Cleanup, Media, MediaMeta, Ref, Released, ReleasePlan, Stats, Swept
@@ -31,6 +32,8 @@ _HOME = {
     "Adopted": "hosts",
     "Cleanup": "model",
     "Forgotten": "hosts",
+    "AsyncLease": "client.lease",
+    "Lease": "client.lease",
     "LeaseInfo": "lifetimes",
     "Media": "model",
     "MediaMeta": "model",
@@ -48,9 +51,11 @@ _HOME = {
 __all__ = [
     "NEVER",
     "Adopted",
+    "AsyncLease",
     "AsyncMediaStore",
     "Cleanup",
     "Forgotten",
+    "Lease",
     "LeaseInfo",
     "Media",
     "MediaMeta",

@@ -237,12 +237,26 @@ def test_a_lease_past_its_own_deadline_is_lost_although_the_server_would_renew_i
 
     until(lambda: held.lost)
 
-    assert store.leases(ref)
+    (before,) = store.leases(ref)
     for _ in range(2):
         with pytest.raises(LeaseLost):
-            held.renew()
+            held.renew("1h")
         with pytest.raises(LeaseLost):
             _ = held.path
+    assert store.leases(ref) == [before]
+
+
+def test_an_end_that_comes_too_late_tells_it_although_the_server_still_holds(store, cat):
+    at_server(store, -3600)
+    frozen = inner(store)._speech.now()
+    inner(store)._speech.now = lambda: frozen
+    held = store.take_lease(store.store(cat, scope="s"), ttl=0.1)
+    other = store.take_lease(held.ref, ttl=0.1)
+
+    until(lambda: other.lost)
+
+    with pytest.raises(LeaseLost, match="not renewed"):
+        held.end()
 
 
 def test_a_lease_the_server_has_let_go_is_lost_although_its_deadline_is_not_here_yet(store, cat):

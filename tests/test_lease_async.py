@@ -28,7 +28,7 @@ def url_settings(settings, server_url):
     return replace(settings, redis_url=server_url)
 
 
-def outlives_a_blocked_loop(make_client, settings, cat):
+def outlives_a_blocked_loop(make_client, settings, cat, connections=set):
     """Block the loop for longer than a lease lasts; another process ends the ref and sweeps meanwhile."""
 
     async def main():
@@ -36,9 +36,10 @@ def outlives_a_blocked_loop(make_client, settings, cat):
         store = AsyncMediaStore(client, settings)
         ref = await store.store(cat, scope="s")
         async with store.lease(ref, ttl=0.9) as held:
-            first = held.expires_at
+            first, before = held.expires_at, connections()
             until(lambda: (held.expires_at - first).total_seconds() > 1.2)
             assert held.path.read_bytes() == JPEG
+            assert before <= connections()
         await store.close()
         if client is not None:
             await client.aclose()
@@ -75,7 +76,13 @@ CLIENTS = {
 
 @pytest.mark.parametrize("kind", CLIENTS)
 def test_a_client_that_was_passed_in_has_a_twin_for_the_renewals(kind, server_url, settings, cat):
-    outlives_a_blocked_loop(lambda: CLIENTS[kind](server_url), settings, cat)
+    """Its own connections belong to the loop, and are not touched."""
+    with redis.Redis.from_url(server_url) as watcher:
+
+        def connections():
+            return {each["id"] for each in watcher.client_list()}
+
+        outlives_a_blocked_loop(lambda: CLIENTS[kind](server_url), settings, cat, connections)
 
 
 def test_a_client_in_memory_has_a_twin_on_the_same_server(settings, cat):
@@ -212,10 +219,13 @@ def test_a_store_that_closes_leaves_no_thread_and_no_connection(url_settings, se
         await asyncio.to_thread(until, lambda: held.expires_at > first)
         await store.close()
 
+        return store
+
     with redis.Redis.from_url(server_url) as watcher:
         before = len(watcher.client_list())
-        asyncio.run(main())
+        closed = asyncio.run(main())
         until(lambda: len(watcher.client_list()) == before)
+    assert not closed._renewer.running
     assert all(each.name != "mediastore-renewer" for each in threading.enumerate())
 
 
@@ -297,6 +307,18 @@ def test_an_end_that_takes_too_long_is_given_up_and_the_lease_lapses(
     took, left = asyncio.run(main())
     assert 0.3 <= took < 2
     assert left == 1
+
+
+def test_an_end_that_takes_too_long_is_no_error(url_settings, cat, monkeypatch):
+    async def main():
+        async with AsyncMediaStore(None, replace(url_settings, timeout=0.2)) as store:
+            ref = await store.store(cat, scope="s")
+            slow_end(monkeypatch, 60)
+            async with store.lease(ref) as held:
+                pass
+            return held.lost
+
+    assert asyncio.run(main()) is False
 
 
 def test_a_lost_lease_is_told_to_tasks_that_share_it(url_settings, cat):

@@ -112,6 +112,13 @@ def to_symlink(path):
     path.symlink_to(secret)
 
 
+def to_symlink_to_itself(path):
+    """The very file, but no longer inside the root."""
+    moved = path.parent.parent / "moved"
+    path.rename(moved)
+    path.symlink_to(moved)
+
+
 def to_fifo(path):
     path.unlink()
     os.mkfifo(path)
@@ -124,8 +131,15 @@ def to_directory(path):
 
 @pytest.mark.parametrize(
     "swap",
-    [to_symlink, to_fifo, to_directory, os.unlink, lambda path: put_other_file(path, "other")],
-    ids=["symlink", "fifo", "directory", "nothing", "another file"],
+    [
+        to_symlink,
+        to_symlink_to_itself,
+        to_fifo,
+        to_directory,
+        os.unlink,
+        lambda path: put_other_file(path, "other"),
+    ],
+    ids=["symlink", "outside", "fifo", "directory", "nothing", "another file"],
 )
 def test_what_comes_to_the_path_of_a_borrowed_file_is_not_opened(
     swap, store, cat, swap_before_opening

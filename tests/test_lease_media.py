@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from datetime import timedelta
 
 import pytest
 
@@ -113,6 +114,17 @@ def test_an_open_file_is_read_to_its_end_whatever_becomes_of_the_ref(
     assert file.closed
     assert not path.exists()
     expect_empty()
+
+
+def test_a_file_that_is_open_for_long_is_renewed(store, cat, monkeypatch):
+    monkeypatch.setattr("mediastore.client.leasing._OPEN_S", 0.9)
+    ref = store.store(cat, scope="s")
+
+    with store.open(ref) as file:
+        first = store.leases(ref)[0].until
+        until(lambda: store.leases(ref)[0].until > first + timedelta(seconds=0.6))
+
+        assert file.read() == JPEG
 
 
 def test_an_open_file_can_be_searched(store, cat):

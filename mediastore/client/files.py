@@ -92,7 +92,8 @@ class AsyncLeasedFile:
     async def close(self) -> None:
         """Close the file and end its lease; never raises for the lease. A second call does nothing."""
         try:
-            await shielded(asyncio.to_thread(self._file.close), self._patience_s)
+            with suppress(TimeoutError):  # another call has it now; it is closed after that
+                await shielded(asyncio.to_thread(self._file.close), self._patience_s)
         finally:
             with suppress(MediaStoreError):
                 await self._held.end()
