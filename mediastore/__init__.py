@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from . import errors
     from .client import AsyncMediaStore, AsyncScope, MediaStore, Scope
+    from .client.lease import AsyncLease, Lease
     from .hosts import Adopted, Forgotten, RootInfo
     from .lifetimes import LeaseInfo, Tombstone, Waiting
     from .model import NEVER, Cleanup, Media, MediaMeta, Ref, Released, ReleasePlan, Stats, Swept
@@ -32,6 +33,8 @@ _HOME = {
     "Adopted": "hosts",
     "Cleanup": "model",
     "Forgotten": "hosts",
+    "AsyncLease": "client.lease",
+    "Lease": "client.lease",
     "LeaseInfo": "lifetimes",
     "Media": "model",
     "MediaMeta": "model",
@@ -50,10 +53,12 @@ _HOME = {
 __all__ = [
     "NEVER",
     "Adopted",
+    "AsyncLease",
     "AsyncMediaStore",
     "AsyncScope",
     "Cleanup",
     "Forgotten",
+    "Lease",
     "LeaseInfo",
     "Media",
     "MediaMeta",

@@ -30,6 +30,7 @@ class Taken:
     Attributes:
         path: Where the bytes are for as long as it holds: the held link, or the path itself where there is none.
         meta: What was known of the media when it was taken.
+        identity: How the file is known again.
         ttl_ms: How long it holds from each renewal on.
         until_ms: Its deadline on the server's clock.
     """
@@ -40,6 +41,7 @@ class Taken:
     token: str = field(repr=False)
     path: Path
     meta: MediaMeta
+    identity: str = field(repr=False)
     ttl_ms: int
     until_ms: int
 

@@ -122,7 +122,7 @@ FOREIGN = {
     "list": ("list", [b"foreign"]),
 }
 LEASE = Taken(
-    REF := Ref(f"media://{ident('r13')}"), ident("b13"), "root", ident("t13"), Path("13.jpg"), META, 1_000, 0
+    REF := Ref(f"media://{ident('r13')}"), ident("b13"), "root", ident("t13"), Path("13.jpg"), META, "link:1", 1_000, 0
 )  # fmt: skip
 SAID = reads.Obituary("deleted", from_ms(0), "", "s", ident("b13"), META)
 HANDED = Handoff(REF, ident("b13"), ident("t13"))

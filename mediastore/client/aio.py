@@ -10,6 +10,7 @@ from mediastore.hosts import Adopted, Forgotten, RootInfo
 from mediastore.model import Duration, Media, MediaMeta, Ref, Released, ReleasePlan, Stats, Swept
 from mediastore.sweeper import AsyncSweeper
 
+from .aio_leasing import AsyncLeasing
 from .aio_many import AsyncMany
 from .aio_moving import AsyncMoving
 from .base import AnyPath, checked_meta, checked_plan, path_text
@@ -17,7 +18,7 @@ from .scope import AsyncScope
 from .scoping import Scoping
 
 
-class AsyncMediaStore(Scoping[AsyncScope], AsyncMoving, AsyncMany):
+class AsyncMediaStore(Scoping[AsyncScope], AsyncMoving, AsyncLeasing, AsyncMany):
     """The store for asyncio: Redis natively, files in threads. The methods are those of `MediaStore`, awaited."""
 
     _scopes = AsyncScope
@@ -121,6 +122,7 @@ class AsyncMediaStore(Scoping[AsyncScope], AsyncMoving, AsyncMany):
     async def close(self) -> None:
         """As `MediaStore.close`."""
         await self.stop()
+        await self._stop_renewing()
         if self._link is not None and not self._given:
             await self._link.close()
         self._link = None

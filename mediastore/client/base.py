@@ -6,7 +6,7 @@ import os
 import secrets
 from collections.abc import Iterable
 from inspect import iscoroutinefunction
-from typing import Any, ClassVar, NoReturn, Self
+from typing import TYPE_CHECKING, Any, ClassVar, NoReturn, Self
 
 from mediastore.blobs.local import LocalBlobs
 from mediastore.errors import InvalidPath, InvalidRequest, InvalidScope, StaleCommand
@@ -14,11 +14,17 @@ from mediastore.flows.context import Context
 from mediastore.index.changes import open_index
 from mediastore.index.steps import Command
 from mediastore.model import MediaMeta, ReleasePlan
+from mediastore.renewer import Renewer, elapsed_s
 from mediastore.settings import Settings
 from mediastore.speech import Speech
 from mediastore.sweeper import Rhythm
 
 from .scope import innermost
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+
+    from mediastore.renewer import Term
 
 AnyPath = str | bytes | os.PathLike[str] | os.PathLike[bytes]
 
@@ -44,6 +50,8 @@ class BaseStore:
     """What both clients are made of; constructing one does no I/O."""
 
     _awaits: ClassVar[bool] = False
+    #: By what leases are timed here; tests have their own.
+    _clock: Callable[[], float] = staticmethod(elapsed_s)
 
     def __init__(self, client: Any = None, settings: Settings | None = None) -> None:
         """Use `client`, or make one from the settings at the first call.
@@ -65,6 +73,7 @@ class BaseStore:
         self._blobs = LocalBlobs(self.settings.roots, self.settings.namespace)
         self._speech = Speech(self.settings.namespace)
         self._ctx = Context(self.settings, new_id, self._who)
+        self._renewer = Renewer(self._renew_due, self._elapsed_s)
         self._rhythm = Rhythm(
             self.settings.seconds("sweep_interval"),
             self.settings.seconds("drain_interval"),
@@ -134,6 +143,13 @@ class BaseStore:
                 '`with store.scope("chat:42"):`'
             )
         return str(current)
+
+    def _elapsed_s(self) -> float:
+        return self._clock()
+
+    def _renew_due(self, terms: list[Term]) -> Sequence[int | None]:
+        """Renew leases; called in a thread."""
+        raise NotImplementedError
 
     def _greeting(self, roots: dict[str, str]) -> Command[Any]:
         return open_index({root: f"{self._host}:{path}" for root, path in roots.items()})

@@ -11,13 +11,14 @@ from mediastore.model import Duration, Media, MediaMeta, Ref, Released, ReleaseP
 from mediastore.sweeper import Sweeper
 
 from .base import AnyPath, checked_meta, checked_plan, path_text
+from .leasing import Leasing
 from .many import Many
 from .moving import Moving
 from .scope import Scope
 from .scoping import Scoping
 
 
-class MediaStore(Scoping[Scope], Moving, Many):
+class MediaStore(Scoping[Scope], Moving, Leasing, Many):
     """The store, blocking. Safe to share between threads; a forked child may go on using it."""
 
     _scopes = Scope
@@ -209,12 +210,11 @@ class MediaStore(Scoping[Scope], Moving, Many):
     def close(self) -> None:
         """Stop the background sweeper and close the connections this store made; a client you passed in stays yours.
 
-        A later call opens new connections.
+        Leases that are still held are renewed no more, and lapse. A later call opens new connections.
         """
         self.stop()
-        if self._link is not None and not self._given:
-            self._link.close()
-        self._link = None
+        self._renewer.stop(self.settings.seconds("timeout"))
+        self._hang_up()
 
     def __enter__(self) -> Self:
         """Return the store."""

@@ -65,6 +65,12 @@ class Driver(BaseStore):
         roots = self._blobs.perform(blobs.Roots()) if rooted else None
         self._speech.heard(link.perform(self._greeting(roots or {})), roots)
 
+    def _hang_up(self) -> None:
+        """Close the connections this store made; a later call opens new ones."""
+        if self._link is not None and not self._given:
+            self._link.close()
+        self._link = None
+
 
 class AsyncDriver(BaseStore):
     """Drives flows on the running event loop: Redis natively, files in threads."""
