@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from .client import AsyncMediaStore, AsyncScope, MediaStore, Scope
     from .client.lease import AsyncLease, Lease
     from .hosts import Adopted, Forgotten, RootInfo
-    from .lifetimes import LeaseInfo, Tombstone, Waiting
+    from .lifetimes import LeaseInfo, ScopeDeadline, Tombstone, Waiting
     from .model import NEVER, Cleanup, Media, MediaMeta, Ref, Released, ReleasePlan, Stats, Swept
     from .settings import Settings
 
@@ -43,6 +43,7 @@ _HOME = {
     "Released": "model",
     "RootInfo": "hosts",
     "Scope": "client",
+    "ScopeDeadline": "lifetimes",
     "Stats": "model",
     "Swept": "model",
     "Settings": "settings",
@@ -68,6 +69,7 @@ __all__ = [
     "Released",
     "RootInfo",
     "Scope",
+    "ScopeDeadline",
     "Settings",
     "Stats",
     "Swept",
