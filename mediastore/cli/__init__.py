@@ -73,6 +73,10 @@ def command_line() -> typer.Typer:
     line = app.new()
     commands: tuple[Callable[..., None], ...] = (
         *(media.store, media.resolve, looking.show, looking.ls, looking.scopes),
+        *(lifetimes.touch, lifetimes.pin, lifetimes.unpin, lifetimes.deadline),
+        *(lifetimes.share, lifetimes.transfer, lifetimes.promote),
+        *(leasing.cat, leasing.lease, leasing.handoff, leasing.accept),
+        *(lifetimes.delete, lifetimes.restore),
         *(upkeep.release, upkeep.sweep, upkeep.stats, upkeep.doctor, health.health, upkeep.demo),
         *(running.up, running.status, running.down),
         *(config.config, acl.acl),
