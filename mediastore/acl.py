@@ -83,7 +83,7 @@ CHANGE: Final = Group(
         *("set", "unlink"),
         *("hexists", "hset", "hdel", "hincrby", "hkeys"),
         *("zadd", "zrem"),
-        *("sadd", "srem", "srandmember"),
+        *("sadd", "srem"),
         *("rpush", "llen", "lrange", "ltrim"),
     ),
 )

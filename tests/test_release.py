@@ -6,6 +6,9 @@ import pytest
 
 from mediastore import Cleanup, MediaMeta, MediaStore
 from mediastore.errors import InvalidRequest, RefGone
+from mediastore.flows.deleting import delete_named
+from mediastore.index import changes
+from mediastore.index.lives import LeftPage
 from mediastore.index.steps import END_BATCH
 
 from .conftest import keys_left
@@ -328,3 +331,39 @@ def test_thousands_of_scopes_leave_no_key_behind(other, cat, client, settings):
         assert before in (None, left)
         before = left
     assert before == set()
+
+
+class LeftPages:
+    """Deletes what another process reads of a scope's remains, right after it has read it."""
+
+    def __init__(self, lab: Lab, reader, times: int) -> None:
+        self.lab, self.times, self.deleted = lab, times, 0
+        self._ask, reader._ask = reader._ask, self.ask
+
+    def ask(self, step):
+        answer = self._ask(step)
+        if isinstance(answer, LeftPage) and answer.blobs and self.times:
+            self.times -= 1
+            other = self.lab.process()
+            (root,) = other._blobs.roots()
+            named = [(root, blob) for blob in answer.blobs]
+            other._run(delete_named(other._ctx, [root], named))
+            self.deleted = len(named)
+        return answer
+
+
+@pytest.mark.parametrize("lane", ["real"], indirect=True)
+def test_a_release_waits_for_files_it_has_not_looked_at_when_those_it_saw_have_gone(lab):
+    """A small set is read whole: it takes more than 128 to come in pages."""
+    others = lab.process()
+    others.store_many([lab.file(f"{n}.jpg", "x") for n in range(200)], scope="s")
+    others.release_all("s", wait=False)
+    while not others._run(iter(changes.drain("s", others._ctx.new_id(), others._ctx.terms))).done:
+        pass
+    process = lab.process()
+    pages = LeftPages(lab, process, times=1)
+
+    done = process.release_all("s")
+
+    assert lab.files() == {}
+    assert done.deleted == 200 - pages.deleted > 0

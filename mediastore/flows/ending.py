@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Final
 
 from mediastore import blobs
 from mediastore.errors import BlobsUnavailable, RefGone
-from mediastore.index import changes, reads, roots as hosts
+from mediastore.index import changes, lives, reads, roots as hosts
 from mediastore.index.steps import BATCH, REPLAY_WINDOW_MS
 from mediastore.model import Duration, Ref, Released, Swept, check_scope, parse_duration
 
@@ -129,17 +129,31 @@ def _see_off(
     wait = LOOK_AGAIN_S
     deadline = min(deadline, (yield from blobs.Elapsed()) + ctx.settings.seconds("timeout"))
     while True:
-        left = yield from reads.left_of(scope)
-        mine = yield from reads.roots_of(left)
         before = tally.deleted
         here = yield from blobs.Standing()  # a root that went away meanwhile is waited for by nobody
-        busy = [(root, blob) for blob, root in mine.items() if here.get(root)]
+        busy = yield from _going(scope, [root for root, usable in here.items() if usable])
         if not busy or (yield from blobs.Elapsed()) > deadline:
             return
         tally.acknowledged(*(yield from delete_named(ctx, roots, busy)))
         if tally.deleted == before:
             yield from blobs.Pause(wait)
             wait = min(wait * 2, LOOK_AGAIN_AT_MOST_S)
+
+
+def _going(scope: str, roots: Iterable[str]) -> Flow[list[tuple[str, str]]]:
+    """Find some blobs that ended in a scope and are going now, in these roots; none only after a look at all of them.
+
+    A page whose blobs went between the two reads, or wait for something else, says nothing of the others.
+    """
+    cursor = -1
+    while cursor:
+        page = yield from lives.left_page(scope, max(cursor, 0))
+        cursor = page.cursor
+        found = (yield from reads.roots_of(page.blobs)) if page.blobs else {}
+        busy = [(root, blob) for blob, root in found.items() if root in roots]
+        if busy:
+            return busy
+    return []
 
 
 def expire(ctx: Context) -> Flow[Swept]:

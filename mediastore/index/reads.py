@@ -243,15 +243,6 @@ def due(roots: Sequence[str], *, forgotten: bool = False) -> Read[Due]:
     return Read(build, parse, timed=True)
 
 
-def left_of(scope: str) -> Read[tuple[str, ...]]:
-    """Read up to a batch of the blobs that releases of this scope doomed and that are not gone yet."""
-
-    def parse(_: Marks, replies: list[Any], __: int) -> tuple[str, ...]:
-        return tuple(text(blob) for blob in replies[0])
-
-    return Read(lambda p, _: [("SRANDMEMBER", f"{p}left:{encode_scope(scope)}", BATCH)], parse)
-
-
 def roots_of(blobs: Sequence[str]) -> Read[dict[str, str]]:
     """Read the root of each of these blobs that is going now: not gone, not in grace or leased, no try has failed."""
 
