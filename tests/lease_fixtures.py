@@ -1,4 +1,4 @@
-"""What the tests of leases share: waiting for a fact, asking a forked child, a server's clock, a store that is cut off."""
+"""What the tests of leases share: asking a forked child, a server's clock, a store that is cut off."""
 
 from __future__ import annotations
 
@@ -11,19 +11,10 @@ import pytest
 
 from mediastore.errors import IndexUnavailable
 
-from .conftest import Blocking
+from .life import inner
 
 if TYPE_CHECKING:
     from collections.abc import Callable
-
-
-def until(fact: Callable[[], Any], timeout_s: float = 10.0) -> Any:
-    """Wait until something is true; return it."""
-    deadline = time.monotonic() + timeout_s
-    while not (found := fact()):
-        assert time.monotonic() < deadline, "it never came true"
-        time.sleep(0.005)
-    return found
 
 
 def in_child(fact: Callable[[], Any]) -> bool:
@@ -51,10 +42,6 @@ def in_child(fact: Callable[[], Any]) -> bool:
 def settings(settings, request):
     """Give the settings of the other tests, with what a test asks for."""
     return replace(settings, **getattr(request, "param", {}))
-
-
-def inner(store):
-    return store._store if isinstance(store, Blocking) else store
 
 
 def at_server(store, seconds):

@@ -18,6 +18,7 @@ from .conftest import Blocking
 
 REF = "media://" + "0" * 22
 ROOT = "0" * 22
+HANDED = f"media-lease://{ROOT}.{ROOT}.{ROOT}"
 #: A call of each public method that talks to the index.
 CALLS = {
     "store": lambda store, path: store.store(path, scope="s"),
@@ -43,6 +44,12 @@ CALLS = {
     "tombstone": lambda store, _: store.tombstone(REF),
     "waiting": lambda store, _: store.waiting("s"),
     "scope_deadlines": lambda store, _: store.scope_deadlines("s"),
+    "take_lease": lambda store, _: store.take_lease(REF),
+    "lease": lambda store, _: store.lease(REF).__enter__(),
+    "open": lambda store, _: store.open(REF).__enter__(),
+    "handoff": lambda store, _: store.handoff(REF),
+    "accept": lambda store, _: store.accept(HANDED),
+    "leases": lambda store, _: store.leases(REF),
     "store_many": lambda store, path: store.store_many([path], scope="s"),
     "resolve_many": lambda store, _: store.resolve_many([REF]),
     "release_many": lambda store, _: store.release_many(["s"]),
@@ -71,7 +78,7 @@ def life(store, media):
     ]
     said = [refs, *(store.resolve(ref) for ref in refs), store.resolve_with_meta(refs[0])]
     said += [store.get(refs[0]), store.get(refs[2]), store.stats(), store.scopes(), store.refs("s")]
-    said += [*moves(store, refs[4]), *crowds(store, media)]
+    said += [*holds(store, refs[1]), *moves(store, refs[4]), *crowds(store, media)]
     plan = store.plan_release("s")
     said += [plan, store.execute(plan), store.release_all("u", wait=False), store.drain()]
     store._speech.now = lambda: 1_900_000_200_000  # so that old tombstones go
@@ -83,6 +90,17 @@ def life(store, media):
             store.resolve(ref)
         said.append(caught.value)
     return said
+
+
+def holds(store, ref):
+    """Call the methods that keep bytes in use."""
+    held = store.take_lease(ref)
+    said = [held.path, held.meta, held.expires_at, held.renew("2m"), store.leases(ref), held.end()]
+    with store.lease(ref) as held, store.open(ref) as file:
+        said += [held.path, held.lost, file.read(), store.leases(ref)]
+    token = store.handoff(ref)
+    with store.accept(token) as held:
+        return [*said, token, held.path, held.expires_at, store.leases(ref)]
 
 
 def moves(store, ref):

@@ -16,7 +16,7 @@ from mediastore.errors import Corrupt
 from mediastore.index.steps import Command, prefix, source
 from mediastore.model import decode_scope, encode_scope
 
-from .life import crowds, life, listen, moves
+from .life import crowds, holds, life, listen, moves
 
 LUA = sorted((Path(mediastore.__file__).parent / "lua").glob("*.lua"))
 SCRIPTS = [path for path in LUA if not path.name.startswith("_")]
@@ -357,7 +357,7 @@ def test_every_kind_of_client_gives_the_same_answers(
 def test_a_life_calls_every_public_method():
     constructors = {name for name in dir(MediaStore) if name.startswith("from_")}
     public = {name for name in dir(MediaStore) if not name.startswith("_")}
-    sources = "".join(map(inspect.getsource, (life, moves, crowds)))
+    sources = "".join(map(inspect.getsource, (life, holds, moves, crowds)))
 
     assert public - constructors - {"start", "stop", "close"} == {
         name for name in public if f"store.{name}(" in sources

@@ -16,7 +16,9 @@ from mediastore.errors import (
 )
 
 from .conftest import JPEG, Blocking
-from .lease_fixtures import at_server, deaf, inner, settings, until
+from .lease_fixtures import at_server, deaf, settings
+from .life import inner
+from .waiting import until
 
 __all__ = ["settings"]  # a fixture
 

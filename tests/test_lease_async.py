@@ -19,7 +19,7 @@ from mediastore.connection import AsyncLink
 from mediastore.errors import IndexUnavailable, LeaseLost
 
 from .conftest import JPEG
-from .lease_fixtures import until
+from .waiting import until
 
 
 @pytest.fixture

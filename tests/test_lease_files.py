@@ -17,8 +17,8 @@ from mediastore.errors import BlobMissing, BlobsUnavailable
 
 from .conftest import JPEG
 from .lab import Crash
-from .lease_fixtures import until
 from .processes import replace as put_other_file
+from .waiting import until
 
 BORROWED = MediaMeta(cleanup=Cleanup.FORGET)
 

@@ -17,8 +17,9 @@ from mediastore.errors import (
 )
 
 from .conftest import JPEG, names_left
-from .lease_fixtures import at_server, deaf, settings, until
+from .lease_fixtures import at_server, deaf, settings
 from .processes import no_link, replace as put_other_file
+from .waiting import until
 
 __all__ = ["settings"]  # a fixture
 

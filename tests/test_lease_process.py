@@ -23,7 +23,7 @@ from mediastore import MediaStore
 from mediastore.errors import LeaseLost, RefGone
 
 from .conftest import JPEG, keys_left, names_left
-from .lease_fixtures import until
+from .waiting import until
 
 TTL_S = 1.2
 
