@@ -14,7 +14,7 @@ from redis import exceptions as redis_errors
 
 from .errors import InvalidSettings, MediaStoreError
 from .settings import Settings, mask
-from .speech import Speech, Step, Words, commands_of, translate, unknown_scripts
+from .speech import Speech, Step, Words, translate, unknown_scripts
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -70,8 +70,8 @@ class Link:
         replies = self._say(connection, self._speech.words(step, marks))
         unknown = unknown_scripts(step, replies)
         if unknown:
-            texts = [self._speech.by_text(commands_of(step)[i]) for i in unknown]
-            for i, reply in zip(unknown, self._say(connection, texts), strict=True):
+            said = self._say(connection, self._speech.in_full(step, unknown))
+            for i, reply in zip(unknown, said, strict=True):
                 replies[i] = reply
         if marks.connected != connected:
             # The marks asked for were newer than what the old connection had seen: ask again from the start.
@@ -139,8 +139,8 @@ class AsyncLink:
         replies = await self._say(connection, self._speech.words(step, marks))
         unknown = unknown_scripts(step, replies)
         if unknown:
-            texts = [self._speech.by_text(commands_of(step)[i]) for i in unknown]
-            for i, reply in zip(unknown, await self._say(connection, texts), strict=True):
+            said = await self._say(connection, self._speech.in_full(step, unknown))
+            for i, reply in zip(unknown, said, strict=True):
                 replies[i] = reply
         if marks.connected != connected:
             raise redis_errors.ConnectionError("reconnected in the middle of a call")

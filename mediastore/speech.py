@@ -123,6 +123,16 @@ class Speech:
         """Return the command with the whole script, for a server that does not know it."""
         return ("EVAL", source(command.script, shebang=self.shebang), *self._tail(command))
 
+    def in_full(self, step: Step, unknown: list[int]) -> list[Words]:
+        """Return these commands of a step for a server that knows none of their scripts: each text once."""
+        said: set[str] = set()
+        words = []
+        for command in (commands_of(step)[i] for i in unknown):
+            known = command.script in said
+            words.append(self.by_digest(command) if known else self.by_text(command))
+            said.add(command.script)
+        return words
+
     def _tail(self, command: Command[Any]) -> Words:
         now = "" if self.now is None else str(self.now())
         return (1, self.prefix, self._not_after(command), now, command.op, *command.args)

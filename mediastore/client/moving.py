@@ -91,6 +91,7 @@ class Moving(Driver):
         """Make a new ref of a dead one's bytes, while they are there and no sweep has begun to delete them.
 
         That is as long as the setting `grace` says, or a lease or another ref holds them. The dead ref stays dead.
+        A borrowed file has no grace: it is its owner's, who can store it again.
 
         Args:
             ref: A dead ref.

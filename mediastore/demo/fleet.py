@@ -29,6 +29,8 @@ PACE: Final = {
     "sweep_interval": "1s",
     "drain_interval": "1s",
     "claim": "3s",
+    # A bot that is killed while it reads holds its file for so long.
+    "lease_max": "3s",
 }
 
 

@@ -91,7 +91,6 @@ def see_through(ctx: Context, scope: str, cut: changes.Ended, *, wait: bool) -> 
 def delete(ctx: Context, ref: str) -> Flow[Released]:
     """End one ref, and delete its bytes where nobody else holds them."""
     wanted = Ref.parse(ref)
-    yield from lookup(wanted)
     ended = yield from changes.delete(wanted.id, ctx.new_id(), ctx.terms)
     if ended is None:
         yield from lookup(wanted)

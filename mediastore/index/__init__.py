@@ -8,7 +8,7 @@ Keys of one namespace share the prefix `mediastore:{<namespace>}:` and so one sl
     children:<scope> zset    child scope -> lower bound of the seqs below it
     scopes           zset    every scope that holds refs, by name
     closed           zset    scope -> seq at which it was released, until drains are done with it
-    cuts             hash    scope -> what closed it ("released" or "expired") and who, as long
+    cuts             hash    scope -> "seq cause who ..." of each time it was closed, as long; "released" or "expired"
     lifetimes        hash    scope -> its deadlines: "fixed_ms idle_ms last_active_ms seq"
     deadlines        zset    scope -> ms at which the first of them is due
     seq clock format string  the last seq given; the latest time a script ended a ref; the format number

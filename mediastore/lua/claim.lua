@@ -39,7 +39,7 @@ for i, id in ipairs(due) do
     lost[#lost + 1] = id
   elseif b.root == root and b.state == "doomed" then
     if b.leased > now then
-      moved[#moved + 1], moved[#moved + 2] = str(b.leased), id
+      moved[#moved + 1], moved[#moved + 2] = str(math.max(b.leased, tonumber(b.due or "0"))), id
     elseif scores[i] and tonumber(scores[i]) <= now then
       batch[#batch + 1] = id
     end
