@@ -16,9 +16,10 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from . import errors
-    from .client import AsyncMediaStore, MediaStore
+    from .client import AsyncMediaStore, AsyncScope, MediaStore, Scope
+    from .client.lease import AsyncLease, Lease
     from .hosts import Adopted, Forgotten, RootInfo
-    from .lifetimes import LeaseInfo, Tombstone, Waiting
+    from .lifetimes import LeaseInfo, ScopeDeadline, Tombstone, Waiting
     from .model import NEVER, Cleanup, Media, MediaMeta, Ref, Released, ReleasePlan, Stats, Swept
     from .settings import Settings
 
@@ -26,11 +27,14 @@ __version__ = "0.1.0"
 
 _HOME = {
     "AsyncMediaStore": "client",
+    "AsyncScope": "client",
     "MediaStore": "client",
     "NEVER": "model",
     "Adopted": "hosts",
     "Cleanup": "model",
     "Forgotten": "hosts",
+    "AsyncLease": "client.lease",
+    "Lease": "client.lease",
     "LeaseInfo": "lifetimes",
     "Media": "model",
     "MediaMeta": "model",
@@ -38,6 +42,8 @@ _HOME = {
     "ReleasePlan": "model",
     "Released": "model",
     "RootInfo": "hosts",
+    "Scope": "client",
+    "ScopeDeadline": "lifetimes",
     "Stats": "model",
     "Swept": "model",
     "Settings": "settings",
@@ -48,9 +54,12 @@ _HOME = {
 __all__ = [
     "NEVER",
     "Adopted",
+    "AsyncLease",
     "AsyncMediaStore",
+    "AsyncScope",
     "Cleanup",
     "Forgotten",
+    "Lease",
     "LeaseInfo",
     "Media",
     "MediaMeta",
@@ -59,6 +68,8 @@ __all__ = [
     "ReleasePlan",
     "Released",
     "RootInfo",
+    "Scope",
+    "ScopeDeadline",
     "Settings",
     "Stats",
     "Swept",

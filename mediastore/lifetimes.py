@@ -30,6 +30,7 @@ class Taken:
     Attributes:
         path: Where the bytes are for as long as it holds: the held link, or the path itself where there is none.
         meta: What was known of the media when it was taken.
+        identity: How the file is known again.
         ttl_ms: How long it holds from each renewal on.
         until_ms: Its deadline on the server's clock.
     """
@@ -40,6 +41,7 @@ class Taken:
     token: str = field(repr=False)
     path: Path
     meta: MediaMeta
+    identity: str = field(repr=False)
     ttl_ms: int
     until_ms: int
 
@@ -90,6 +92,7 @@ class Waiting:
     Attributes:
         path: Absolute where this process has the root, otherwise relative to the root.
         until: When it may go, unless a lease is renewed.
+        holders: Whose leases of it hold, each as `LeaseInfo.holder`.
     """
 
     blob: str
@@ -98,6 +101,7 @@ class Waiting:
     size_bytes: int
     kept_for: Kept
     until: datetime
+    holders: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -121,3 +125,21 @@ class Tombstone:
     meta: MediaMeta
     kept_for: Kept = ""
     bytes_until: datetime | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class ScopeDeadline:
+    """When a scope ends by itself, with all that is below it; a sweep then releases it.
+
+    Attributes:
+        due: What comes first of the two below, as things stand now.
+        ends_at: Its fixed deadline; None: it has none.
+        idle_s: It ends after so many seconds in which nothing happens in it or below; None: it has no such deadline.
+        active_at: When something last happened there, to a tenth of `idle_s`.
+    """
+
+    scope: str
+    due: datetime
+    ends_at: datetime | None
+    idle_s: float | None
+    active_at: datetime

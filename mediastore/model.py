@@ -66,7 +66,9 @@ def check_scope(scope: str) -> str:
             a control character, or a segment `.` or `..`.
     """
     if not isinstance(scope, str):
-        raise InvalidScope(f"a scope is a str, not {type(scope).__name__}")
+        raise InvalidScope(
+            f"a scope is a str (of a scope object, its name), not {type(scope).__name__}"
+        )
     try:
         size = len(scope.encode())
     except UnicodeEncodeError:

@@ -33,8 +33,8 @@ if TYPE_CHECKING:
     from .model import Duration
 
 PREFIX: Final = "MEDIASTORE_"
-#: Variables with our prefix that configure something else.
-_FOREIGN = re.compile(r"MEDIASTORE_(TEST_.*|SERVICE_(HOST|PORT).*|PORT(_.*)?)")
+#: Variables with our prefix that configure something else; PATH is what `mediastore lease` gives its command.
+_FOREIGN = re.compile(r"MEDIASTORE_(TEST_.*|PATH|SERVICE_(HOST|PORT).*|PORT(_.*)?)")
 _NAMESPACE = re.compile(r"[a-z0-9][a-z0-9._-]{0,62}")
 _HOST = re.compile(r"[A-Za-z0-9._-]{0,253}")
 _URL = re.compile(r"(redis|rediss|unix)://\S+")

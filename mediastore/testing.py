@@ -21,6 +21,7 @@ from typing import TYPE_CHECKING, Any
 from .blobs.local import LocalBlobs
 from .client import MediaStore
 from .model import Duration, parse_duration
+from .renewer import elapsed_s
 from .settings import Settings
 
 if TYPE_CHECKING:
@@ -51,6 +52,7 @@ class Clock:
         """Make a store read this clock. One that has been used keeps the roots it has verified."""
         settings = store.settings
         store._speech.now = self.now_ms  # noqa: SLF001 - a friend of the client
+        store._clock = lambda: elapsed_s() + self._passed_s  # noqa: SLF001
         store._blobs = LocalBlobs(settings.roots, settings.namespace, wall=self.wall)  # noqa: SLF001
 
 

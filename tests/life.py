@@ -42,6 +42,7 @@ CALLS = {
     "restore": lambda store, _: store.restore(REF),
     "tombstone": lambda store, _: store.tombstone(REF),
     "waiting": lambda store, _: store.waiting("s"),
+    "scope_deadlines": lambda store, _: store.scope_deadlines("s"),
     "store_many": lambda store, path: store.store_many([path], scope="s"),
     "resolve_many": lambda store, _: store.resolve_many([REF]),
     "release_many": lambda store, _: store.release_many(["s"]),
@@ -89,13 +90,17 @@ def moves(store, ref):
     said = [store.touch(ref), store.pin(ref), store.get(ref), store.unpin(ref)]
     said += [store.transfer(ref, "v/w"), store.promote(ref), store.share(ref, "u"), store.get(ref)]
     said += [store.delete_media(ref), store.tombstone(ref), store.restore(ref, ttl=60)]
-    return [*said, store.waiting("v"), store.refs("v"), store.stats()]
+    said += [store.waiting("v"), store.scope_deadlines("v/w")]
+    return [*said, store.refs("v"), store.stats()]
 
 
 def crowds(store, media):
     """Call the methods that act on many at once."""
     refs = store.store_many([media / "a", media / "none"], scope="w")
-    return [refs, store.resolve_many([*refs[:1], "x"]), store.release_many(["w", "", "w"])]
+    said = [refs, store.resolve_many([*refs[:1], "x"]), store.release_many(["w", "", "w"])]
+    with store.scope("x", ttl=60, idle=60):
+        ref = store.store(media / "a")
+        return [*said, str(store.current_scope()), store.get(ref), store.release_all("x")]
 
 
 def told(store, media):

@@ -39,12 +39,21 @@ def look(url, cat):
     """Run every command that asks a server, each of which must do what it is there for."""
     words = ("--redis-url", url, "--namespace", "bots", "--root", cat.parent)
     (ref,) = run(*words, "store", cat, "--scope", "s").stdout.split()
+    token = run(*words, "handoff", ref).stdout.strip()
     done = {
+        "accept": run(*words, "accept", token, "--", "true").exit_code,
         **{name: run(*words, name, ref).exit_code for name in ("resolve", "show")},
         **{name: run(*words, name).exit_code for name in ("scopes", "sweep", "stats", "doctor")},
         "ls": run(*words, "ls", "s").exit_code,
         "roots ls": run(*words, "roots", "ls").exit_code,
         "sweep --dry-run": run(*words, "sweep", "--dry-run").exit_code,
+        **{name: run(*words, name, ref).exit_code for name in ("touch", "pin", "unpin", "handoff")},
+        **{name: run(*words, name, ref, "-s", "t/u").exit_code for name in ("share", "transfer")},
+        **{name: run(*words, name, ref).exit_code for name in ("promote", "cat")},
+        "lease": run(*words, "lease", ref, "--", "true").exit_code,
+        "deadline": run(*words, "deadline", "s", "--ttl", "1h").exit_code,
+        "delete": run(*words, "delete", ref, "--yes").exit_code,
+        "restore": run(*words, "restore", ref, "-s", "s").exit_code,
         "release": run(*words, "release", "s", "--yes").exit_code,
     }
     assert set(done.values()) == {0}, done
@@ -78,6 +87,8 @@ def test_a_bot_without_one_of_its_rights_is_refused(name, guarded, tmp_path, cat
 
 def test_every_command_that_asks_a_server_is_tried_here():
     asking = {"store", "resolve", "show", "ls", "scopes", "release", "sweep", "stats", "doctor"}
+    asking |= {"touch", "pin", "unpin", "deadline", "share", "transfer", "promote", "delete"}
+    asking |= {"restore", "lease", "handoff", "accept", "cat"}
     silent = {"config", "acl", "demo", "up", "status", "down", "health", "roots"}
 
     assert asking | silent >= {
@@ -136,6 +147,7 @@ def test_a_reader_may_look_at_everything_and_needs_every_right_it_has(guarded, t
                 "stats": told(*words, "stats")["refs"],
                 "ls": [each["ref"] for each in told(*words, "ls", "s")["refs"]],
                 "show": told(*words, "show", ref)["ref"],
+                "deadline": told(*words, "deadline", "s")["due"],
                 "scopes": told(*words, "scopes")["scopes"],
                 "doctor": run(*words, "doctor").exit_code,
                 "sweep": run(*words, "sweep", "--dry-run").exit_code,
@@ -145,7 +157,7 @@ def test_a_reader_may_look_at_everything_and_needs_every_right_it_has(guarded, t
                 "resolve": run(*words, "resolve", ref).exit_code,
             }
             assert done == {
-                "stats": 1, "ls": [ref], "show": ref, "scopes": ["s"],
+                "stats": 1, "ls": [ref], "show": ref, "deadline": None, "scopes": ["s"],
                 "doctor": 0, "sweep": 0, "gone": 3, "plan": 1, "roots": 0,
                 "resolve": 0 if root == cat.parent else 3,
             }  # fmt: skip

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import time
 
 import pytest
 
 from mediastore import AsyncMediaStore, MediaStore, Settings
+from mediastore.connection import AsyncLink
 from mediastore.errors import RefGone
 
 
@@ -95,6 +97,35 @@ def test_a_cancelled_release_is_finished_by_the_sweep(url_settings, make_file, m
         store._speech.now = lambda: int(time.time() * 1000) + 31_000
         store.sweep()
     assert list(media.glob("*.jpg")) == []
+
+
+@pytest.mark.parametrize("failing", [False, True])
+def test_a_cancellation_that_a_library_swallows_is_raised_all_the_same(
+    url_settings, monkeypatch, failing
+):
+    """Until Python 3.12, asyncio.wait_for returns the answer instead when both come at once; redis-py sends with it."""
+    perform, answered = AsyncLink.perform, asyncio.Event()
+
+    async def swallowing(link, step):
+        answer = await perform(link, step)
+        answered.set()
+        with contextlib.suppress(asyncio.CancelledError):
+            await asyncio.sleep(60)
+        if failing:
+            raise ValueError
+        return answer
+
+    async def main():
+        async with AsyncMediaStore(None, url_settings) as store:
+            await store.stats()
+            monkeypatch.setattr(AsyncLink, "perform", swallowing)
+            task = asyncio.create_task(store.stats())
+            await answered.wait()
+            task.cancel()
+            await asyncio.wait([task])
+            return task
+
+    assert asyncio.run(main()).cancelled()
 
 
 @pytest.mark.parametrize("lane", ["real"], indirect=True)

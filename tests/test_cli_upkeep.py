@@ -9,7 +9,7 @@ import pytest
 
 from mediastore import Released, ReleasePlan, Stats, Swept
 from mediastore.blobs import posix
-from mediastore.cli.upkeep import SweepPlan
+from mediastore.cli.planning import SweepPlan
 
 from .cli_fixtures import (  # noqa: F401 - fixtures
     NOWHERE,
@@ -148,7 +148,8 @@ def test_a_dry_run_of_sweep_counts_what_is_due_and_changes_nothing(make_file, bo
     there = told("--root", elsewhere, "sweep", "--dry-run")
 
     assert list(plan) == names(SweepPlan)
-    assert plan == {"expired": 1, "closed": 0, "deleted": 1, "elsewhere": 0}
+    due = {"expired": 1, "closed": 0, "deleted": 1, "elsewhere": 0, "lapsed": 0}
+    assert plan == {**due, "waiting": 0, "waiting_bytes": 0}
     assert (there["deleted"], there["elsewhere"]) == (0, 1)
     assert list(elsewhere.iterdir()) == []
     assert (bot.stats().refs, bot.stats().trash) == (1, 1)

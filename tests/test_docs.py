@@ -124,21 +124,24 @@ def test_every_command_that_a_page_shows_is_one_that_the_program_takes(name):
 def test_every_variable_that_a_page_names_is_a_setting(name):
     said = set(re.findall(r"\bMEDIASTORE_[A-Z_]*[A-Z]\b", DOCS[name]))
 
-    assert {word.removeprefix("MEDIASTORE_").lower() for word in said} <= set(names())
+    given = {"path"}  # by `lease` to its command
+    assert {word.removeprefix("MEDIASTORE_").lower() for word in said} <= set(names()) | given
 
 
-EXAMPLES = [
-    (page, block)
-    for page in ("README.md", "deploying.md")
-    for block in re.findall(r"```python\n(.*?)```", DOCS[page], re.DOTALL)
-]
+def blocks(page):
+    return re.findall(r"```python\n(.*?)```", DOCS[page], re.DOTALL)
+
+
+EXAMPLES = [(page, block) for page in ("README.md", "deploying.md") for block in blocks(page)]
+#: Here each goes on where the one before has ended.
+EXAMPLES += [("lifetimes.md", "".join(blocks("lifetimes.md")))]
 
 
 @pytest.mark.parametrize(("page", "block"), EXAMPLES)
 def test_the_examples_run(server_url, tmp_path, page, block):
     media = tmp_path / "media"
     media.mkdir()
-    for name in ("cat.jpg", "dog.jpg"):
+    for name in set(re.findall(r"/srv/media/([\w-]+\.\w+)", block)):
         (media / name).write_bytes(b"\xff\xd8")
     namespace = f"readme-{secrets.token_hex(4)}"
     code = block.replace(
@@ -151,10 +154,14 @@ def test_the_examples_run(server_url, tmp_path, page, block):
 
     assert told.returncode == 0, told.stderr
     assert told.stdout.strip()
+    assert not told.stderr
 
 
 def test_there_are_examples_to_run():
-    assert [page for page, _ in EXAMPLES] == ["README.md"] * 2 + ["deploying.md"] * 2
+    pages = ["README.md"] * 2 + ["deploying.md"] * 2 + ["lifetimes.md"]
+
+    assert [page for page, _ in EXAMPLES] == pages
+    assert len(blocks("lifetimes.md")) >= 5
 
 
 def test_every_heading_that_a_page_links_to_is_there():

@@ -122,7 +122,7 @@ FOREIGN = {
     "list": ("list", [b"foreign"]),
 }
 LEASE = Taken(
-    REF := Ref(f"media://{ident('r13')}"), ident("b13"), "root", ident("t13"), Path("13.jpg"), META, 1_000, 0
+    REF := Ref(f"media://{ident('r13')}"), ident("b13"), "root", ident("t13"), Path("13.jpg"), META, "link:1", 1_000, 0
 )  # fmt: skip
 SAID = reads.Obituary("deleted", from_ms(0), "", "s", ident("b13"), META)
 HANDED = Handoff(REF, ident("b13"), ident("t13"))
@@ -149,6 +149,7 @@ STEPS = {
     "note": lives.note("kept/x", "op"),
     "leases": lives.leases(ident("b13")),
     "remains": lives.remains(SAID),
+    "scope_deadlines": lives.scope_deadlines("kept/x"),
     "left_page": lives.left_page("kept/x", 0),
     "waiting": lives.waiting([ident("b13")]),
     "root_of": reads.root_of(ident("b1")),
@@ -239,8 +240,9 @@ LOOKS_AT = {
     "note": "op:op clock deadlines lifetimes",
     "leases": "holders:b13 lease:b13",
     "remains": "blob:b13",
+    "scope_deadlines": "closed lifetimes",
     "left_page": "left:kept/x",
-    "waiting": "blob:b13",
+    "waiting": "blob:b13 holders:b13 lease:b13",
     "root_of": "blob:b1",
 }
 

@@ -78,7 +78,7 @@ def test_releases_of_one_scope_by_eight_processes_sum_to_the_truth(
     answers = crew.run(release, settings, "s")
 
     done = [answer for answer, _ in answers]
-    assert [left for _, left in answers] == [[]] * 8
+    assert [left for _, left in answers] == [[]] * 8, done
     assert sum(one.refs for one in done) == 150
     assert sum(one.deleted for one in done) == 150
     assert sum(one.freed_bytes for one in done) == 150 * 3

@@ -314,6 +314,7 @@ def test_stats_count_what_is_there_and_what_has_been(store, fill, cat):
     assert (stats.trash, stats.stuck, stats.closed) == (0, 0, 0)
 
 
+@pytest.mark.parametrize("lane", ["real"], indirect=True)  # fakeredis takes seconds
 def test_thousands_of_scopes_leave_no_key_behind(other, cat, client, settings):
     before = None
     for round_ in range(3):

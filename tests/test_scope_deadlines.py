@@ -253,3 +253,44 @@ def test_refs_and_pages_do_not_stumble_over_the_deadline(lab):
     assert store.plan_release("s").refs == len(refs)
     assert store.release_all("s").refs == len(refs)
     assert lab.leftovers() == []
+
+
+# --- looking at them
+
+
+def test_the_deadlines_of_a_scope_and_those_above_are_told_the_soonest_first(store):
+    above = give(store, "räume", idle=1800)
+    own = give(store, "räume/1", ttl=3600, idle=7200)
+    give(store, "räume/2", ttl=60)
+
+    first, second = store.scope_deadlines("räume/1")
+
+    assert (first.scope, first.due, first.ends_at, first.idle_s) == ("räume", above, None, 1800)
+    assert (second.scope, second.due, second.ends_at, second.idle_s) == ("räume/1", own, own, 7200)
+    assert (above - first.active_at).total_seconds() == 1800
+    assert store.scope_deadlines("räume/1/x") == [first, second]
+    assert store.scope_deadlines("andere") == []
+
+
+def test_a_deadline_that_a_release_has_ended_is_not_told(store, other, cat):
+    give(store, "a/b", ttl=3600)
+    store.store(cat, scope="a/b")
+    assert store.scope_deadlines("a/b")
+
+    other.release_all("a", wait=False)
+
+    assert store.stats().closed == 1
+    assert store.scope_deadlines("a/b") == []
+    give(store, "a/b", ttl=60)
+    assert [each.scope for each in store.scope_deadlines("a/b")] == ["a/b"]
+
+
+def test_what_waits_names_who_holds_it(store, cat):
+    held = store.take_lease(store.store(cat, scope="a"), "1h")
+    (lease,) = store.leases(held.ref)
+
+    store.release_all("a")
+
+    assert [each.holders for each in store.waiting("a")] == [(lease.holder,)]
+    held.end()
+    assert store.waiting("a") == []

@@ -12,6 +12,7 @@ Inside a root, all that is ours lies in `.mediastore/`:
 from __future__ import annotations
 
 from dataclasses import dataclass
+from io import FileIO
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Generic, Self, TypeVar
 
@@ -22,6 +23,7 @@ if TYPE_CHECKING:
 
 R = TypeVar("R")
 MaybePath = Path | None
+MaybeFile = FileIO | None
 
 
 @dataclass(frozen=True, slots=True)
@@ -94,6 +96,20 @@ class Lasting(Step[MaybePath]):
 
     root: str
     blob: str
+    path: str
+    identity: str
+
+
+@dataclass(frozen=True, slots=True)
+class Open(Step[MaybeFile]):
+    """Open a file for reading, by its absolute path; None when it is not the one of that identity.
+
+    Raises:
+        KeyError: the root is none of this process's.
+        BlobsUnavailable: the root does not answer, or this user may not read the file.
+    """
+
+    root: str
     path: str
     identity: str
 

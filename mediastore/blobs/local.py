@@ -28,7 +28,7 @@ from mediastore.settings import default_root
 from . import posix
 from .adopting import adopting, held_blobs, rebind, unhold
 from .deleting import destroy, held_name
-from .reading import lasting, registered
+from .reading import lasting, opened, registered
 from .root import (
     HELD,
     HOME,
@@ -46,6 +46,7 @@ from .root import (
 )
 
 if TYPE_CHECKING:
+    import io
     from collections.abc import Callable, Iterator
 
 logger = logging.getLogger("mediastore")
@@ -71,6 +72,7 @@ class LocalBlobs:
             steps.Drop: self._drop,
             steps.Check: self._check,
             steps.Lasting: self._lasting,
+            steps.Open: self._open,
             steps.Prepare: self._prepare,
             steps.Destroy: self._destroy,
             steps.Dismiss: self._dismiss,
@@ -256,6 +258,10 @@ class LocalBlobs:
         with self._opened(step.root) as (root, fd):
             name = lasting(fd, step.blob, step.path, step.identity)
         return Path(root.path, name) if name else None
+
+    def _open(self, step: steps.Open) -> io.FileIO | None:
+        with self._opened(step.root) as (root, fd):
+            return opened(fd, step.path, step.path[len(root.path) + 1 :], step.identity)
 
     # --- deleting
 

@@ -42,6 +42,11 @@ def look_or_none(path: str, *, at: int) -> os.stat_result | None:
         return None
 
 
+def open_file(name: str, *, at: int) -> int:
+    """Open a file for reading; a symlink is refused, and a FIFO does not make us wait."""
+    return os.open(name, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC, dir_fd=at)
+
+
 def link(source: str, source_at: int, target: str, target_at: int) -> None:
     """Give a file a second name; a symlink is linked, not followed, and an existing target is refused."""
     os.link(source, target, src_dir_fd=source_at, dst_dir_fd=target_at, follow_symlinks=False)

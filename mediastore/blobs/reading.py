@@ -2,16 +2,24 @@
 
 from __future__ import annotations
 
+import errno
+import io
+import os
 import stat
+from contextlib import suppress
+from typing import Final
 
 from . import posix
 from .deleting import held_name
 from .root import HELD, NEW
 
+#: What opening says of a name that is not there, or not a file any more.
+_NO_FILE: Final = frozenset(
+    {errno.ENOENT, errno.ENOTDIR, errno.ELOOP, errno.EXDEV, errno.EISDIR, errno.ENXIO}
+)
 
-def registered(root: int, path: str, identity: str) -> bool:
-    """Whether the file at the path is the registered one; `root` is the root's descriptor."""
-    seen = posix.look_or_none(path, at=root)
+
+def _is(seen: os.stat_result | None, identity: str) -> bool:
     if seen is None or not stat.S_ISREG(seen.st_mode):
         return False
     kind, _, rest = identity.partition(":")
@@ -21,6 +29,11 @@ def registered(root: int, path: str, identity: str) -> bool:
     return rest == str(seen.st_ino)
 
 
+def registered(root: int, path: str, identity: str) -> bool:
+    """Whether the file at the path is the registered one; `root` is the root's descriptor."""
+    return _is(posix.look_or_none(path, at=root), identity)
+
+
 def lasting(root: int, blob: str, path: str, identity: str) -> str | None:
     """Return the name under which a blob's bytes stay whatever happens to its path, or None when they are not there.
 
@@ -28,8 +41,27 @@ def lasting(root: int, blob: str, path: str, identity: str) -> str | None:
     """
     if identity.startswith("link:"):
         name = held_name(blob, path)
+        if registered(root, f"{NEW}/{name}", identity):
+            # Whoever stored it has not come that far, or was killed: a name that is in use must not move later.
+            with suppress(OSError):
+                posix.rename(f"{NEW}/{name}", root, f"{HELD}/{name}", root)
         # A name moves from `new/` to `held/` only, so a third look is conclusive.
         for place in (HELD, NEW, HELD):
             if registered(root, f"{place}/{name}", identity):
                 return f"{place}/{name}"
     return path if registered(root, path, identity) else None
+
+
+def opened(root: int, path: str, relative: str, identity: str) -> io.FileIO | None:
+    """Open the file at `relative` if it is the registered one; it calls itself by its absolute path."""
+    try:
+        with posix.walked(root, relative) as (parent, name):
+            file = io.FileIO(path, opener=lambda *_: posix.open_file(name, at=parent))
+    except OSError as error:
+        if error.errno in _NO_FILE:
+            return None
+        raise
+    if _is(os.fstat(file.fileno()), identity):
+        return file
+    file.close()
+    return None

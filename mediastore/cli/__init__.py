@@ -56,11 +56,27 @@ def _fill_streams() -> None:
 @cache
 def command_line() -> typer.Typer:
     """Return the application with all its commands, in the order in which `--help` lists them."""
-    from . import acl, app, config, health, media, roots, running, upkeep
+    from . import (
+        acl,
+        app,
+        config,
+        health,
+        leasing,
+        lifetimes,
+        looking,
+        media,
+        roots,
+        running,
+        upkeep,
+    )
 
     line = app.new()
     commands: tuple[Callable[..., None], ...] = (
-        *(media.store, media.resolve, media.show, media.ls, media.scopes),
+        *(media.store, media.resolve, looking.show, looking.ls, looking.scopes),
+        *(lifetimes.touch, lifetimes.pin, lifetimes.unpin, lifetimes.deadline),
+        *(lifetimes.share, lifetimes.transfer, lifetimes.promote),
+        *(leasing.cat, leasing.lease, leasing.handoff, leasing.accept),
+        *(lifetimes.delete, lifetimes.restore),
         *(upkeep.release, upkeep.sweep, upkeep.stats, upkeep.doctor, health.health, upkeep.demo),
         *(running.up, running.status, running.down),
         *(config.config, acl.acl),

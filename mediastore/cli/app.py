@@ -27,6 +27,14 @@ UsageError: Any = typer.BadParameter.__mro__[1]
 _ParserError: Any = next(c for c in typer.BadParameter.__mro__ if c.__name__ == "ClickException")
 
 Json = Annotated[bool, typer.Option("--json", help="Print one JSON object.")]
+Scope = Annotated[
+    str, typer.Argument(metavar="SCOPE", help='Such as "telegram:42" or "chat:42/msg:7".')
+]
+OneRef = Annotated[str, typer.Argument(metavar="REF", help="media://...")]
+Refs = Annotated[list[str], typer.Argument(metavar="REF", help="media://...; one or more.")]
+Ttl = Annotated[
+    str | None, typer.Option(metavar="TIME", help="Lifetime: 90s, 30m, 12h, 7d or never.")
+]
 
 
 @dataclass(frozen=True, slots=True)
@@ -103,7 +111,7 @@ class Commands(TyperGroup):
         except BrokenPipeError:  # the reader has gone (`| head`)
             code = 1
         except Exception as error:  # noqa: BLE001 - the last place where a bug can be told in words
-            code = tell(error, as_json="--json" in words)
+            code = tell(error, as_json="--json" in _ours(words))
             if words[:1] == ["--debug"]:
                 traceback.print_exception(error)
         _last_flush()
@@ -119,11 +127,15 @@ class Commands(TyperGroup):
 
 def _debug_first(words: list[str]) -> list[str]:
     """Whoever is told to add --debug adds it at the end; there it means the same."""
-    options = words[: words.index("--")] if "--" in words else words
-    if "--debug" not in options:
+    if "--debug" not in _ours(words):
         return words
-    at = options.index("--debug")
+    at = words.index("--debug")
     return ["--debug", *words[:at], *words[at + 1 :]]
+
+
+def _ours(words: list[str]) -> list[str]:
+    """Return the words that are meant for us; after `--` comes a command of somebody else's."""
+    return words[: words.index("--")] if "--" in words else words
 
 
 def _last_flush() -> None:
@@ -168,6 +180,8 @@ def _usage_hint(error: Any) -> str:
     option = getattr(error, "option_name", "")
     if ctx and ctx.parent and any(option in each.opts for each in ctx.parent.command.params):
         return f"{option} goes before the command: mediastore {option} ... {ctx.info_name}"
+    if ctx and any((each.metavar or "").startswith("-- ") for each in ctx.command.params):
+        return f"What is to be run stands behind --: `{ctx.command_path} ... -- COMMAND`."
     return f"`{ctx.command_path if ctx else 'mediastore'} --help` shows what it takes."
 
 

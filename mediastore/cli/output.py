@@ -65,14 +65,14 @@ def show_fields(named: Mapping[str, Any]) -> None:
     """Print names and values, one a line."""
     width = max(map(len, named), default=0)
     for name, value in named.items():
-        put(f"{name:<{width}}  {printable(_in_words(name, value))}".rstrip())
+        put(f"{name:<{width}}  {printable(in_words(name, value))}".rstrip())
 
 
 def show_table(header: Sequence[str], rows: Iterable[Sequence[Any]]) -> None:
     """Print rows: a table on a terminal, elsewhere lines of raw values with tabs between them."""
     if not is_terminal():
         for row in rows:
-            put("\t".join(printable(_raw(cell)) for cell in row))
+            put("\t".join(printable(raw(cell)) for cell in row))
         return
     from rich.table import Table
 
@@ -85,6 +85,14 @@ def show_table(header: Sequence[str], rows: Iterable[Sequence[Any]]) -> None:
         words = [_briefly(name, cell) for name, cell in zip(header, row, strict=True)]
         table.add_row(*map(printable, words))
     console().print(table)
+
+
+def heading(text: str) -> None:
+    """Print what follows apart from what came before, on a terminal."""
+    from rich.text import Text
+
+    console().print()
+    console().print(Text(printable(text), style="bold"), soft_wrap=True)
 
 
 def show_marked(mark: str, style: str, text: str) -> None:
@@ -111,11 +119,12 @@ def _iso(at: datetime) -> str:
     return at.astimezone(UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
 
 
-def _raw(value: Any) -> str:
+def raw(value: Any) -> str:
+    """Return a value as programs read it in text; None is "never"."""
     return "never" if value is None else str(jsonable(value))
 
 
-def _in_words(name: str, value: Any) -> str:
+def in_words(name: str, value: Any) -> str:
     """Return a value with what it means, where that is not obvious."""
     brief = _briefly(name, value)
     if isinstance(value, datetime):
@@ -129,6 +138,8 @@ def _briefly(name: str, value: Any) -> str:
     """Return a value as people say it."""
     from mediastore.doctor import human_bytes, human_span
 
+    if isinstance(value, bool):
+        return "yes" if value else "no"
     if isinstance(value, datetime):
         away_s = (value - datetime.now(UTC)).total_seconds()
         return f"in {human_span(away_s)}" if away_s > 0 else f"{human_span(-away_s)} ago"
@@ -136,4 +147,4 @@ def _briefly(name: str, value: Any) -> str:
         return human_bytes(value)
     if name.endswith("_s"):
         return human_span(value)
-    return _raw(value)
+    return raw(value)

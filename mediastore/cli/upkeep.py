@@ -8,7 +8,7 @@ import signal
 import sys
 import threading
 from collections import Counter
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, replace
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
@@ -17,12 +17,13 @@ from mediastore.errors import InvalidSettings, Unavailable
 from mediastore.logs import JsonLines
 from mediastore.model import Released, ReleasePlan, Swept, check_scope, parse_duration
 
-from .app import Json, UsageError, log, opened, settings_of
-from .media import Scope
+from .app import Json, Scope, UsageError, log, opened, settings_of
 from .output import is_terminal, note, print_json, printable, put, show_fields, show_marked
+from .planning import plan_sweep
+from .waits import counted, what_waits
 
 if TYPE_CHECKING:
-    from mediastore import MediaStore, Settings
+    from mediastore import MediaStore
     from mediastore.doctor import Finding
 
 logger = logging.getLogger("mediastore")
@@ -65,18 +66,21 @@ def release(
                 note("nothing was released")
                 raise typer.Exit(1)
         done = media.release_all(scope, wait=not no_wait)
-    words = f"{_count(done.refs, 'ref')} released, {_went(done)}"
+        stay = media.waiting(scope) if done.pending and not (as_json or no_wait) else []
+    words = f"{counted(done.refs, 'ref')} released, {went(done)}"
     if done.closed:
         words = f"every ref is dead, and sweeps do the rest; so far {words}"
     _show(done, words, as_json=as_json)
+    if stay:
+        note(f"{what_waits(stay)}: `mediastore ls {printable(scope)} --waiting` lists them")
     _leave(done, as_json=as_json)
 
 
 def _planned(plan: ReleasePlan) -> str:
-    kept = f"; {_count(plan.kept, 'file')} of them kept, shared or borrowed" if plan.kept else ""
-    scopes = f" in {_count(plan.scopes, 'scope')}" if plan.scopes > 1 else ""
-    refs = f"{printable(plan.scope)} holds {_count(plan.refs, 'ref')}{scopes}"
-    return f"{refs} on {_count(plan.blobs, 'file')}, {_bytes(plan.size_bytes)}{kept}"
+    kept = f"; {counted(plan.kept, 'file')} of them kept, shared or borrowed" if plan.kept else ""
+    scopes = f" in {counted(plan.scopes, 'scope')}" if plan.scopes > 1 else ""
+    refs = f"{printable(plan.scope)} holds {counted(plan.refs, 'ref')}{scopes}"
+    return f"{refs} on {counted(plan.blobs, 'file')}, {_bytes(plan.size_bytes)}{kept}"
 
 
 def somebody_there() -> bool:
@@ -129,8 +133,10 @@ def sweep(
         return
     with opened(ctx, as_json=as_json) as media:
         done = media.sweep(budget)
-    refs = f"{_count(done.expired, 'ref')} expired, {_count(done.drained, 'released ref')} drained"
-    _show(done, f"{refs}, {_went(done)}", as_json=as_json)
+    refs = (
+        f"{counted(done.expired, 'ref')} expired, {counted(done.drained, 'released ref')} drained"
+    )
+    _show(done, f"{refs}, {went(done)}", as_json=as_json)
     _leave(done, as_json=as_json)
 
 
@@ -179,71 +185,6 @@ def _first_look(media: MediaStore) -> None:
         logger.warning("%s; sweeping begins when it answers", error)
 
 
-@dataclass(frozen=True, slots=True)
-class SweepPlan:
-    """What a sweep from here would find due now; the files that only expiring refs hold come on top.
-
-    Attributes:
-        expired: Refs whose deadline has passed.
-        closed: Released scopes that are not drained yet.
-        deleted: Files waiting to be deleted in the roots of this host.
-        elsewhere: Files waiting in other roots, which a sweep from here cannot touch.
-    """
-
-    expired: int
-    closed: int
-    deleted: int
-    elsewhere: int
-
-    def in_words(self) -> str:
-        """Say it."""
-        due = f"{_count(self.expired, 'ref')} to expire, {_count(self.closed, 'released scope')} to drain"
-        rest = f"; {_count(self.elsewhere, 'file')} in roots elsewhere" if self.elsewhere else ""
-        return f"due now: {due}, {_count(self.deleted, 'file')} to delete{rest}"
-
-
-def plan_sweep(settings: Settings) -> SweepPlan:
-    """Count what is due, by reading; no root is marked and nothing is changed.
-
-    Raises:
-        InvalidRoot: a root cannot be trusted, so that nothing would be deleted.
-        IndexUnavailable: the server does not answer.
-    """
-    from mediastore.connection import Link, connect
-    from mediastore.doctor.roots import marked
-    from mediastore.index.steps import Read, text
-    from mediastore.speech import Speech
-
-    settings = settings.for_namespace(settings.namespace)
-    here = marked(settings)
-    client = connect(settings)
-    try:
-        link = Link(client, Speech(settings.namespace))
-        now_ms, roots = link.perform(
-            Read(
-                lambda p, _: [("GET", f"{p}clock"), ("HKEYS", f"{p}roots")],
-                lambda _, found, now: (max(now, int(found[0] or 0)), [text(r) for r in found[1]]),
-                timed=True,
-            )
-        )
-        names = ("expiry", *(f"trash:{root}" for root in roots))
-        expired, closed, *trash = link.perform(
-            Read(
-                lambda p, _: [
-                    ("ZCOUNT", f"{p}{names[0]}", "-inf", now_ms),
-                    ("ZCARD", f"{p}closed"),
-                    *(("ZCOUNT", f"{p}{name}", "-inf", now_ms) for name in names[1:]),
-                ],
-                lambda _, found, __: [int(count) for count in found],
-            )
-        )
-    finally:
-        client.close()
-    counted = dict(zip(roots, trash, strict=True))
-    mine = sum(count for root, count in counted.items() if root in here)
-    return SweepPlan(expired, closed, mine, sum(counted.values()) - mine)
-
-
 def stats(ctx: typer.Context, as_json: Json = False) -> None:
     """Print the namespace in numbers.
 
@@ -258,6 +199,8 @@ def stats(ctx: typer.Context, as_json: Json = False) -> None:
         print_json(found)
         return
     numbers = {name: value for name, value in asdict(found).items() if name != "roots"}
+    if found.waiting:
+        numbers["waiting"] = f"{found.waiting} (of the trash: they stay for grace or a lease)"
     roots = {f"root {root}": place for root, place in found.roots.items()}
     show_fields({**numbers, **roots})
 
@@ -286,7 +229,7 @@ def doctor(ctx: typer.Context, as_json: Json = False) -> None:
     else:
         for finding in found:
             _show_finding(finding)
-        note(f"{_count(states['problem'], 'problem')}, {_count(states['warning'], 'warning')}")
+        note(f"{counted(states['problem'], 'problem')}, {counted(states['warning'], 'warning')}")
     if states["problem"]:
         raise typer.Exit(5)
 
@@ -331,22 +274,21 @@ def _leave(done: Released | Swept, *, as_json: bool) -> None:
     if not done.failed:
         return
     if not as_json:
-        note(f"warning: {_count(done.failed, 'file')} could not be deleted and will be tried again")
+        note(
+            f"warning: {counted(done.failed, 'file')} could not be deleted and will be tried again"
+        )
         note("hint: `mediastore doctor` names those that are stuck, and why.")
     raise typer.Exit(1)
 
 
-def _went(done: Released | Swept) -> str:
-    parts = [f"{_count(done.deleted, 'file')} deleted ({_bytes(done.freed_bytes)})"]
+def went(done: Released | Swept) -> str:
+    """Say what became of the files."""
+    parts = [f"{counted(done.deleted, 'file')} deleted ({_bytes(done.freed_bytes)})"]
     if done.kept:
         parts.append(f"{done.kept} kept, shared or borrowed")
     if done.pending:
         parts.append(f"{done.pending} left for a sweep")
     return ", ".join(parts)
-
-
-def _count(count: int, noun: str) -> str:
-    return f"{count} {noun}" if count == 1 else f"{count} {noun}s"
 
 
 def _bytes(size: int) -> str:

@@ -5,5 +5,6 @@ Everything that decides an order is in `flows`; here is only how a step is perfo
 
 from .aio import AsyncMediaStore
 from .blocking import MediaStore
+from .scope import AsyncScope, Scope
 
-__all__ = ["AsyncMediaStore", "MediaStore"]
+__all__ = ["AsyncMediaStore", "AsyncScope", "MediaStore", "Scope"]

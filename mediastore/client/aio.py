@@ -10,14 +10,18 @@ from mediastore.hosts import Adopted, Forgotten, RootInfo
 from mediastore.model import Duration, Media, MediaMeta, Ref, Released, ReleasePlan, Stats, Swept
 from mediastore.sweeper import AsyncSweeper
 
+from .aio_leasing import AsyncLeasing
 from .aio_many import AsyncMany
 from .aio_moving import AsyncMoving
 from .base import AnyPath, checked_meta, checked_plan, path_text
+from .scope import AsyncScope
+from .scoping import Scoping
 
 
-class AsyncMediaStore(AsyncMoving, AsyncMany):
+class AsyncMediaStore(Scoping[AsyncScope], AsyncMoving, AsyncLeasing, AsyncMany):
     """The store for asyncio: Redis natively, files in threads. The methods are those of `MediaStore`, awaited."""
 
+    _scopes = AsyncScope
     _sweeper: AsyncSweeper | None = None
 
     # --- the first seed: register files where they lie
@@ -26,13 +30,14 @@ class AsyncMediaStore(AsyncMoving, AsyncMany):
         self,
         path: AnyPath,
         *,
-        scope: str,
+        scope: str | None = None,
         meta: MediaMeta | None = None,
         ttl: Duration | None = None,
     ) -> Ref:
         """As `MediaStore.store`."""
+        named = self._scope_meant(scope)
         return await self._run(
-            storing.store(self._ctx, path_text(path), scope, checked_meta(meta), ttl)
+            storing.store(self._ctx, path_text(path), named, checked_meta(meta), ttl)
         )
 
     async def resolve(self, ref: str) -> Path:
@@ -117,6 +122,7 @@ class AsyncMediaStore(AsyncMoving, AsyncMany):
     async def close(self) -> None:
         """As `MediaStore.close`."""
         await self.stop()
+        await self._stop_renewing()
         if self._link is not None and not self._given:
             await self._link.close()
         self._link = None

@@ -20,12 +20,13 @@ class AsyncMany(AsyncDriver):
         self,
         items: Iterable[AnyPath | tuple[AnyPath, MediaMeta]],
         *,
-        scope: str,
+        scope: str | None = None,
         meta: MediaMeta | None = None,
         ttl: Duration | None = None,
     ) -> list[Ref | MediaStoreError]:
         """As `MediaStore.store_many`."""
-        return await self._run(many.store_many(self._ctx, checked_items(items, meta), scope, ttl))
+        named = self._scope_meant(scope)
+        return await self._run(many.store_many(self._ctx, checked_items(items, meta), named, ttl))
 
     async def resolve_many(self, refs: Iterable[str]) -> list[Path | MediaStoreError]:
         """As `MediaStore.resolve_many`."""

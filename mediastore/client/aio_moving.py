@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from datetime import datetime
 
-from mediastore.flows import ending, moving
-from mediastore.lifetimes import Tombstone, Waiting
+from mediastore.flows import ending, moving, scoping
+from mediastore.lifetimes import ScopeDeadline, Tombstone, Waiting
 from mediastore.model import Duration, Ref, Released, check_scope
 
 from .driver import AsyncDriver
@@ -53,3 +53,7 @@ class AsyncMoving(AsyncDriver):
     async def waiting(self, scope: str, *, limit: int = 100) -> list[Waiting]:
         """As `MediaStore.waiting`."""
         return await self._run(moving.waiting(scope, limit))
+
+    async def scope_deadlines(self, scope: str) -> list[ScopeDeadline]:
+        """As `MediaStore.scope_deadlines`."""
+        return await self._run(scoping.deadlines(scope))

@@ -6,17 +6,25 @@ import os
 import secrets
 from collections.abc import Iterable
 from inspect import iscoroutinefunction
-from typing import Any, ClassVar, NoReturn, Self
+from typing import TYPE_CHECKING, Any, ClassVar, NoReturn, Self
 
 from mediastore.blobs.local import LocalBlobs
-from mediastore.errors import InvalidPath, InvalidRequest, StaleCommand
+from mediastore.errors import InvalidPath, InvalidRequest, InvalidScope, StaleCommand
 from mediastore.flows.context import Context
 from mediastore.index.changes import open_index
 from mediastore.index.steps import Command
 from mediastore.model import MediaMeta, ReleasePlan
+from mediastore.renewer import Renewer, elapsed_s
 from mediastore.settings import Settings
 from mediastore.speech import Speech
 from mediastore.sweeper import Rhythm
+
+from .scope import innermost
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+
+    from mediastore.renewer import Term
 
 AnyPath = str | bytes | os.PathLike[str] | os.PathLike[bytes]
 
@@ -42,6 +50,8 @@ class BaseStore:
     """What both clients are made of; constructing one does no I/O."""
 
     _awaits: ClassVar[bool] = False
+    #: By what leases are timed here; tests have their own.
+    _clock: Callable[[], float] = staticmethod(elapsed_s)
 
     def __init__(self, client: Any = None, settings: Settings | None = None) -> None:
         """Use `client`, or make one from the settings at the first call.
@@ -63,6 +73,7 @@ class BaseStore:
         self._blobs = LocalBlobs(self.settings.roots, self.settings.namespace)
         self._speech = Speech(self.settings.namespace)
         self._ctx = Context(self.settings, new_id, self._who)
+        self._renewer = Renewer(self._renew_due, self._elapsed_s)
         self._rhythm = Rhythm(
             self.settings.seconds("sweep_interval"),
             self.settings.seconds("drain_interval"),
@@ -116,6 +127,29 @@ class BaseStore:
     def _who(self) -> str:
         """Name this process as tombstones and leases do; a forked child is somebody else."""
         return f"{'-'.join(self._host.split()) or 'unknown'}:{os.getpid()}"
+
+    def _scope_meant(self, scope: str | None) -> str:
+        """Return the scope that was named, or the current one's name.
+
+        Raises:
+            InvalidScope: none was named, and none is entered here.
+        """
+        if scope is not None:
+            return scope
+        current = innermost(self)
+        if current is None:
+            raise InvalidScope(
+                'no scope is entered here: name one (scope="chat:42"), or call this within '
+                '`with store.scope("chat:42"):`'
+            )
+        return str(current)
+
+    def _elapsed_s(self) -> float:
+        return self._clock()
+
+    def _renew_due(self, terms: list[Term]) -> Sequence[int | None]:
+        """Renew leases; called in a thread."""
+        raise NotImplementedError
 
     def _greeting(self, roots: dict[str, str]) -> Command[Any]:
         return open_index({root: f"{self._host}:{path}" for root, path in roots.items()})

@@ -11,13 +11,17 @@ from mediastore.model import Duration, Media, MediaMeta, Ref, Released, ReleaseP
 from mediastore.sweeper import Sweeper
 
 from .base import AnyPath, checked_meta, checked_plan, path_text
+from .leasing import Leasing
 from .many import Many
 from .moving import Moving
+from .scope import Scope
+from .scoping import Scoping
 
 
-class MediaStore(Moving, Many):
+class MediaStore(Scoping[Scope], Moving, Leasing, Many):
     """The store, blocking. Safe to share between threads; a forked child may go on using it."""
 
+    _scopes = Scope
     _sweeper: Sweeper | None = None
 
     # --- the first seed: register files where they lie
@@ -26,7 +30,7 @@ class MediaStore(Moving, Many):
         self,
         path: AnyPath,
         *,
-        scope: str,
+        scope: str | None = None,
         meta: MediaMeta | None = None,
         ttl: Duration | None = None,
     ) -> Ref:
@@ -37,7 +41,8 @@ class MediaStore(Moving, Many):
 
         Args:
             path: An existing regular file inside one of the roots.
-            scope: A scope path such as ``"telegram:42"`` or ``"chat:42/msg:7"``.
+            scope: A scope path such as ``"telegram:42"`` or ``"chat:42/msg:7"``; of a scope object, its `name`.
+                None: the current scope, the innermost `with store.scope(...)` around the call.
             meta: What is known about the file.
             ttl: Lifetime from now; `NEVER` for none. None: the metadata's policy, else the setting `max_age`.
 
@@ -52,7 +57,8 @@ class MediaStore(Moving, Many):
 
         Extends picoclaw `Store` (pkg/media/store.go), which accepts directories and outside paths.
         """
-        return self._run(storing.store(self._ctx, path_text(path), scope, checked_meta(meta), ttl))
+        named = self._scope_meant(scope)
+        return self._run(storing.store(self._ctx, path_text(path), named, checked_meta(meta), ttl))
 
     def resolve(self, ref: str) -> Path:
         """Return the absolute path of the ref's file. As `resolve_with_meta`, without the metadata."""
@@ -204,12 +210,11 @@ class MediaStore(Moving, Many):
     def close(self) -> None:
         """Stop the background sweeper and close the connections this store made; a client you passed in stays yours.
 
-        A later call opens new connections.
+        Leases that are still held are renewed no more, and lapse. A later call opens new connections.
         """
         self.stop()
-        if self._link is not None and not self._given:
-            self._link.close()
-        self._link = None
+        self._renewer.stop(self.settings.seconds("timeout"))
+        self._hang_up()
 
     def __enter__(self) -> Self:
         """Return the store."""

@@ -65,6 +65,12 @@ class Driver(BaseStore):
         roots = self._blobs.perform(blobs.Roots()) if rooted else None
         self._speech.heard(link.perform(self._greeting(roots or {})), roots)
 
+    def _hang_up(self) -> None:
+        """Close the connections this store made; a later call opens new ones."""
+        if self._link is not None and not self._given:
+            self._link.close()
+        self._link = None
+
 
 class AsyncDriver(BaseStore):
     """Drives flows on the running event loop: Redis natively, files in threads."""
@@ -74,14 +80,18 @@ class AsyncDriver(BaseStore):
     _loop: asyncio.AbstractEventLoop | None = None
 
     async def _run(self, flow: Flow[T]) -> T:
+        task = asyncio.current_task()
+        asked = task.cancelling() if task else 0
         try:
             step = next(flow)
             while True:
                 try:
                     answer = await self._perform(step)
                 except Exception as error:  # noqa: BLE001 - the flow decides what an error means
+                    _heed(task, asked)
                     step = flow.throw(error)
                 else:
+                    _heed(task, asked)
                     step = flow.send(answer)
         except StopIteration as stop:
             result: T = stop.value
@@ -122,3 +132,9 @@ class AsyncDriver(BaseStore):
     async def _greet(self, link: AsyncLink, *, rooted: bool) -> None:
         roots = await asyncio.to_thread(self._blobs.perform, blobs.Roots()) if rooted else None
         self._speech.heard(await link.perform(self._greeting(roots or {})), roots)
+
+
+def _heed(task: asyncio.Task[Any] | None, asked: int) -> None:
+    """Raise a cancellation that was swallowed: until Python 3.12, asyncio.wait_for does, with which redis-py sends."""
+    if task is not None and task.cancelling() > asked:
+        raise asyncio.CancelledError

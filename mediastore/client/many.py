@@ -20,7 +20,7 @@ class Many(Driver):
         self,
         items: Iterable[AnyPath | tuple[AnyPath, MediaMeta]],
         *,
-        scope: str,
+        scope: str | None = None,
         meta: MediaMeta | None = None,
         ttl: Duration | None = None,
     ) -> list[Ref | MediaStoreError]:
@@ -28,7 +28,7 @@ class Many(Driver):
 
         Args:
             items: Paths, or pairs of a path and its metadata.
-            scope: Where all of them belong.
+            scope: Where all of them belong; None: the current scope, as for `store`.
             meta: The metadata of those that bring none.
             ttl: As for `store`, of each.
 
@@ -39,7 +39,8 @@ class Many(Driver):
             InvalidScope, InvalidRequest: the call cannot be right as it stands; nothing was stored.
             IndexUnavailable: Redis failed; some were stored or not, and those that were expire.
         """
-        return self._run(many.store_many(self._ctx, checked_items(items, meta), scope, ttl))
+        named = self._scope_meant(scope)
+        return self._run(many.store_many(self._ctx, checked_items(items, meta), named, ttl))
 
     def resolve_many(self, refs: Iterable[str]) -> list[Path | MediaStoreError]:
         """Resolve refs, a hundred in each write; as `resolve`, but an error takes its path's place.

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from datetime import datetime
 
-from mediastore.flows import ending, moving
-from mediastore.lifetimes import Tombstone, Waiting
+from mediastore.flows import ending, moving, scoping
+from mediastore.lifetimes import ScopeDeadline, Tombstone, Waiting
 from mediastore.model import Duration, Ref, Released, check_scope
 
 from .driver import Driver
@@ -121,3 +121,10 @@ class Moving(Driver):
             limit: Most files to return.
         """
         return self._run(moving.waiting(scope, limit))
+
+    def scope_deadlines(self, scope: str) -> list[ScopeDeadline]:
+        """Return when a scope ends by itself: its own deadline and those of the scopes above it, the soonest first.
+
+        The first of them ends the scope, whoever has it. One that has passed is carried out by the next sweep.
+        """
+        return self._run(scoping.deadlines(scope))

@@ -3,16 +3,17 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Final
 
 from mediastore.errors import Corrupt
-from mediastore.index.steps import Marks, Read, pairs, scored
+from mediastore.index import presence
+from mediastore.index.steps import pairs, scored
 
-from .finding import NAMED_AT_MOST, Finding, counted, human_span
+from .finding import NAMED_AT_MOST, Finding, counted, human_bytes, human_span
 from .server import Server, looked
 
 if TYPE_CHECKING:
-    from collections.abc import Container, Iterator, Mapping
+    from collections.abc import Container, Iterable, Iterator, Mapping, Sequence
 
 #: Work that waits longer than this many sweeps is not being done by anybody.
 _INTERVALS: Final = 3
@@ -58,37 +59,64 @@ def places(server: Server) -> tuple[Places, list[Finding]]:
 def findings(server: Server, roots: Mapping[str, str], here: Container[str]) -> list[Finding]:
     """Look at what waits to be done, and at what failed; `here` are the roots of this host."""
     return [
-        *looked("journal", lambda: _waiting(server, roots, here)),
+        *looked("journal", lambda: _due(server, roots, here)),
+        *looked("waiting", lambda: _waiting(server, roots)),
         *looked("stuck", lambda: _stuck(server, roots)),
     ]
 
 
-def _waiting(server: Server, roots: Mapping[str, str], here: Container[str]) -> Iterator[Finding]:
-    expiry, closed, *trash = _queues(server, roots)
+def _due(server: Server, roots: Mapping[str, str], here: Container[str]) -> Iterator[Finding]:
+    expiry, deadlines, closed, *trash = _queues(server, ("expiry", "deadlines", "closed"), roots)
     limit_s = _INTERVALS * (server.settings.seconds("sweep_interval") or _SWEEP_S)
     late = False
-    if expiry[0] > limit_s:
+    if expiry.age_s > limit_s:
         late = True
-        detail = f"a ref that expired {human_span(expiry[0])} ago is still there: nobody sweeps"
+        detail = f"a ref that expired {human_span(expiry.age_s)} ago is still there: nobody sweeps"
         yield Finding("journal", "problem", detail, _SWEEP)
-    if closed[0] > limit_s:
+    if deadlines.age_s > limit_s:
         late = True
-        detail = f"{counted(closed[1], 'released scope')} not drained, the first for {human_span(closed[0])}"
+        ago = human_span(deadlines.age_s)
+        detail = f"a scope whose deadline passed {ago} ago is not released: nobody sweeps"
+        yield Finding("journal", "problem", detail, _SWEEP)
+    if closed.age_s > limit_s:
+        late = True
+        detail = f"{counted(closed.all, 'released scope')} not drained, the first for {human_span(closed.age_s)}"
         yield Finding("journal", "problem", f"{detail}: nobody sweeps", _SWEEP)
-    for (root, place), (age_s, count) in zip(roots.items(), trash, strict=True):
-        if age_s > limit_s:
+    for (root, place), queue in zip(roots.items(), trash, strict=True):
+        if queue.age_s > limit_s:
             late = True
-            waits = f"{counted(count, 'file')} to delete, the first for {human_span(age_s)}"
+            waits = (
+                f"{counted(queue.due, 'file')} to delete, the first for {human_span(queue.age_s)}"
+            )
             detail = f"root {root} at {place} has {waits}: nobody sweeps there"
             yield Finding(
                 "journal", "problem", detail, _SWEEP if root in here else _elsewhere(root)
             )
     if not late:
-        files = sum(count for _, count in trash)
+        files = sum(queue.all for queue in trash) - _stay(server, trash)[0]
         detail = (
-            f"{counted(closed[1], 'released scope')} and {counted(files, 'file')} on their way out"
+            f"{counted(closed.all, 'released scope')} and {counted(files, 'file')} on their way out"
         )
-        yield Finding("journal", "ok", detail if closed[1] or files else "nothing waits")
+        yield Finding("journal", "ok", detail if closed.all or files else "nothing is due")
+
+
+def _stay(server: Server, trash: Sequence[_Queue]) -> tuple[int, int]:
+    """Return how many files of the trash stay for grace or a lease, and how large all that ever had to are."""
+    [(files, size)] = server.read(("HMGET", "stats", "waiting", "waiting_bytes"))
+    # The counter goes down when a sweeper takes a file; one whose time is over is due until then.
+    return min(int(files or 0), sum(queue.all - queue.due for queue in trash)), int(size or 0)
+
+
+def _waiting(server: Server, roots: Mapping[str, str]) -> Iterator[Finding]:
+    files, size = _stay(server, _queues(server, (), roots))
+    if not files:
+        yield Finding("waiting", "ok", "no bytes of ended refs stay for grace or a lease")
+        return
+    grace_s = server.settings.seconds("grace")
+    here = f"grace is {human_span(grace_s)}" if grace_s else "there is no grace"
+    verb = "stays" if files == 1 else "stay"
+    detail = f"{counted(files, 'file')} of ended refs, {human_bytes(size)}, {verb} for grace or a lease; {here} here"
+    yield Finding("waiting", "ok", detail)
 
 
 def _elsewhere(root: str) -> str:
@@ -98,23 +126,31 @@ def _elsewhere(root: str) -> str:
     )
 
 
-def _queues(server: Server, roots: Mapping[str, str]) -> list[tuple[float, int]]:
-    """Return for each queue how many seconds its first entry has been due, and how many entries it has."""
+@dataclass(frozen=True, slots=True)
+class _Queue:
+    """For how long its first entry has been due, how many are due, and how many there are."""
 
-    def build(p: str, _: Marks) -> list[tuple[str | int, ...]]:
-        keys = (f"{p}expiry", f"{p}closed", *(f"{p}trash:{root}" for root in roots))
-        firsts = [("ZRANGE", key, 0, 0, "WITHSCORES") for key in keys]
-        return [*firsts, *(("ZCARD", key) for key in keys)]
+    age_s: float
+    due: int
+    all: int
 
-    def parse(_: Marks, replies: list[Any], now_ms: int) -> list[tuple[float, int]]:
-        firsts = [scored(reply) for reply in replies[: len(replies) // 2]]
-        ages = [(now_ms - first[0][1]) / 1000 if first else 0.0 for first in firsts]
-        if firsts[1]:  # the score of a released scope is a seq: microseconds
-            ages[1] = (now_ms - firsts[1][0][1] / 1000) / 1000
-        counts = map(int, replies[len(replies) // 2 :])
-        return list(zip(ages, counts, strict=True))
 
-    queues: list[tuple[float, int]] = server.link.perform(Read(build, parse, timed=True))
+def _queues(server: Server, names: Iterable[str], roots: Iterable[str]) -> list[_Queue]:
+    """Return how it is with these queues, and then with the trash of each root."""
+    now_ms: int = server.link.perform(presence.server_ms())
+    names = (*names, *(f"trash:{root}" for root in roots))
+    # The score of a released scope is a seq: microseconds.
+    nows = {name: now_ms * 1000 if name == "closed" else now_ms for name in names}
+    found = server.read(
+        *(("ZRANGE", name, 0, 0, "WITHSCORES") for name in names),
+        *(("ZCOUNT", name, "-inf", now) for name, now in nows.items()),
+        *(("ZCARD", name) for name in names),
+    )
+    queues = []
+    for i, (name, now) in enumerate(nows.items()):
+        first, due, count = found[i :: len(names)]
+        age_s = (now - scored(first)[0][1]) / (1e6 if name == "closed" else 1e3) if first else 0.0
+        queues.append(_Queue(age_s, int(due), int(count)))
     return queues
 
 

@@ -16,6 +16,7 @@ from .storing import lookup
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
+    from io import FileIO
 
     from .context import Context, Flow
 
@@ -72,7 +73,17 @@ def _taken(
     if found is None:
         yield from lives.end_lease(leased.blob, token, ctx.new_id())
         raise BlobMissing(ref, leased.path)
-    return Taken(ref, leased.blob, leased.root, token, found, meta, ttl_ms, leased.until_ms)
+    return Taken(
+        ref, leased.blob, leased.root, token, found, meta, leased.identity, ttl_ms, leased.until_ms
+    )
+
+
+def opened(taken: Taken) -> Flow[FileIO]:
+    """Open the file of a lease, and make sure that it is the registered one."""
+    file = yield from blobs.Open(taken.root, str(taken.path), taken.identity)
+    if file is None:
+        raise BlobMissing(taken.ref, str(taken.path))
+    return file
 
 
 def renew(ctx: Context, leases: Sequence[Taken]) -> Flow[list[int | None]]:

@@ -14,6 +14,8 @@ from .moving import duration_word
 if TYPE_CHECKING:
     from datetime import datetime
 
+    from mediastore.lifetimes import ScopeDeadline
+
     from .context import Context, Flow
 
 
@@ -40,3 +42,8 @@ def _tell_of_idling(ctx: Context, scope: str) -> Flow[None]:
         tree += yield from children_of(node)
         if (yield from blobs.Elapsed()) > until:
             return
+
+
+def deadlines(scope: str) -> Flow[list[ScopeDeadline]]:
+    """Read when a scope ends by itself: its own deadline and those of the scopes above it, the soonest first."""
+    return (yield from lives.scope_deadlines(check_scope(scope)))

@@ -6,7 +6,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from mediastore.lifetimes import Kept, LeaseInfo, Taken, Tombstone, Waiting
+from mediastore.lifetimes import Kept, LeaseInfo, ScopeDeadline, Taken, Tombstone, Waiting
 from mediastore.model import MediaMeta, Ref, decode_scope, encode_scope, from_ms
 
 from .reads import Obituary, facts_of
@@ -95,6 +95,43 @@ def note(scope: str, op: str) -> Command[float | None]:
     return Command("note", (encode_scope(scope),), parse, op)
 
 
+def _lineage(scope: str) -> list[str]:
+    """Return a scope and those above it, as key names spell them, nearest first."""
+    parts = encode_scope(scope).split("/")
+    return ["/".join(parts[:n]) for n in range(len(parts), 0, -1)]
+
+
+def scope_deadlines(scope: str) -> Read[list[ScopeDeadline]]:
+    """Read the deadlines of a scope and of those above it; the marks first, as `lookup` does: a release ends a deadline."""
+    line = _lineage(scope)
+
+    def build(p: str, marks: Marks) -> list[tuple[str | int, ...]]:
+        newer = ("ZRANGE", f"{p}closed", f"({marks.since()}", "+inf", "BYSCORE", "WITHSCORES")
+        return [newer, ("HMGET", f"{p}lifetimes", *line)]
+
+    def parse(marks: Marks, replies: list[Any], _: int) -> list[ScopeDeadline]:
+        marks.learn((name, int(seq)) for name, seq in scored(replies[0]))
+        found = []
+        for name, words in zip(line, replies[1], strict=True):
+            fixed, idle, active, seq = map(int, text(words or "0 0 0 0").split(" "))
+            if words and not marks.cut(name, seq):
+                found.append(_deadline(name, fixed, idle, active))
+        return sorted(found, key=lambda each: each.due)
+
+    return Read(build, parse)
+
+
+def _deadline(name: str, fixed: int, idle: int, active: int) -> ScopeDeadline:
+    due = min(each for each in (fixed, idle and active + idle) if each)
+    return ScopeDeadline(
+        decode_scope(name),
+        from_ms(due),
+        from_ms(fixed) if fixed else None,
+        idle / 1000 if idle else None,
+        from_ms(active),
+    )
+
+
 # --- leases
 
 
@@ -167,21 +204,25 @@ def leases(blob: str) -> Read[list[LeaseInfo]]:
     """Read the leases of a blob that hold."""
 
     def parse(_: Marks, replies: list[Any], now_ms: int) -> list[LeaseInfo]:
-        who = {token: words.split(" ") for token, words in pairs(replies[1]).items()}
-        return [
-            LeaseInfo(who[token][2], from_ms(int(who[token][1])), from_ms(int(until)))
-            for token, until in scored(replies[0])
-            if until > now_ms and token in who
-        ]
+        return _holding(replies[0], replies[1], now_ms)
 
-    return Read(
-        lambda p, _: [
-            ("ZRANGE", f"{p}lease:{blob}", 0, -1, "WITHSCORES"),
-            ("HGETALL", f"{p}holders:{blob}"),
-        ],
-        parse,
-        timed=True,
-    )
+    return Read(lambda p, _: _who_holds(p, blob), parse, timed=True)
+
+
+def _who_holds(p: str, blob: str) -> list[tuple[str | int, ...]]:
+    return [
+        ("ZRANGE", f"{p}lease:{blob}", 0, -1, "WITHSCORES"),
+        ("HGETALL", f"{p}holders:{blob}"),
+    ]
+
+
+def _holding(deadlines: Any, holders: Any, now_ms: int) -> list[LeaseInfo]:
+    who = {token: words.split(" ") for token, words in pairs(holders).items()}
+    return [
+        LeaseInfo(who[token][2], from_ms(int(who[token][1])), from_ms(int(until)))
+        for token, until in scored(deadlines)
+        if until > now_ms and token in who
+    ]
 
 
 # --- the dead, and what stays of them
@@ -253,16 +294,20 @@ def waiting(blobs: Sequence[str]) -> Read[list[Waiting]]:
     """Read which of these blobs wait, and for what."""
 
     def build(p: str, _: Marks) -> list[tuple[str | int, ...]]:
-        return [("HMGET", f"{p}blob:{b}", *_REMAINS, "root", "path", "size") for b in blobs]
+        rows = [("HMGET", f"{p}blob:{b}", *_REMAINS, "root", "path", "size") for b in blobs]
+        return [*rows, *(command for b in blobs for command in _who_holds(p, b))]
 
     def parse(_: Marks, replies: list[Any], now_ms: int) -> list[Waiting]:
         found = []
-        for blob, row in zip(blobs, replies, strict=True):
+        held = replies[len(blobs) :]
+        rows = zip(blobs, replies, held[::2], held[1::2], strict=False)
+        for blob, row, deadlines, holders in rows:
             stays = _remains(row[:5], now_ms)
             if stays.until is not None:
                 root, path, size = (text(v) for v in row[5:])
+                who = tuple(each.holder for each in _holding(deadlines, holders, now_ms))
                 found.append(
-                    Waiting(blob, root, Path(path), int(size), stays.kept_for, stays.until)
+                    Waiting(blob, root, Path(path), int(size), stays.kept_for, stays.until, who)
                 )
         return found
 

@@ -1,0 +1,356 @@
+"""The thread that renews leases, alone: a callable answers for the server, and nothing else is there."""
+
+from __future__ import annotations
+
+import logging
+import threading
+import time
+from contextlib import contextmanager
+from pathlib import Path
+
+import pytest
+
+from mediastore import MediaMeta, Ref
+from mediastore.errors import IndexUnavailable
+from mediastore.lifetimes import Taken
+from mediastore.renewer import Renewer, Term, elapsed_s
+
+from .lease_fixtures import in_child, until
+
+
+class Server:
+    """Answers renewals as it is told, and remembers each call."""
+
+    def __init__(self, answer=lambda taken: int(time.time() * 1000) + taken.ttl_ms):
+        self.answer = answer
+        self.calls: list[list[str]] = []
+        self.threads: set[str] = set()
+
+    def __call__(self, terms):
+        self.calls.append([term.taken.token for term in terms])
+        self.threads.add(threading.current_thread().name)
+        return [self.answer(term.taken) for term in terms]
+
+    def calls_of(self, token):
+        return [call for call in self.calls if token in call]
+
+
+def term(token, ttl_s, *, age_s=0.0, longest_s=60.0, clock=elapsed_s):
+    """Make a lease of which `age_s` has passed."""
+    taken = Taken(
+        ref=Ref("media://" + "x" * 22), blob="b", root="r", token=token, path=Path("/f"),
+        meta=MediaMeta(), identity="", ttl_ms=round(ttl_s * 1000), until_ms=0,
+    )  # fmt: skip
+    return Term(taken, clock() - age_s, longest_s, clock)
+
+
+@contextmanager
+def renewing(server, *terms, clock=elapsed_s):
+    renewer = Renewer(server, clock)
+    for each in terms:
+        renewer.add(each)
+    try:
+        yield renewer
+    finally:
+        renewer.stop()
+
+
+def raising(error):
+    def answer(_):
+        raise error
+
+    return answer
+
+
+# --- when
+
+
+def test_a_lease_is_renewed_at_a_third_of_its_ttl():
+    lease = term("a", 0.9)
+    started = elapsed_s()
+
+    with renewing(server := Server(), lease):
+        until(lambda: len(server.calls) >= 3)
+        passed = elapsed_s() - started
+
+    assert passed >= 0.9
+    assert not lease.lost
+
+
+def test_one_call_serves_all_leases_of_which_a_sixth_has_passed():
+    due, ripe, young = term("due", 30, age_s=11), term("ripe", 30, age_s=6), term("young", 30)
+
+    with renewing(server := Server(), young, ripe, due):
+        until(lambda: server.calls)
+
+    assert server.calls == [["ripe", "due"]]
+
+
+def test_many_leases_of_one_length_settle_on_one_call_an_interval():
+    leases = [term(str(number), 1.2, age_s=number / 100) for number in range(20)]
+
+    with renewing(server := Server(), *leases):
+        until(lambda: len(server.calls_of("0")) >= 4)
+
+    assert all(len(call) == 20 for call in server.calls[1:])
+    assert not any(lease.lost for lease in leases)
+
+
+def test_a_short_lease_added_to_long_ones_is_not_late():
+    with renewing(server := Server(), term("long", 3600)) as renewer:
+        until(lambda: renewer.running)
+        short = term("short", 0.3)
+        renewer.add(short)
+        until(lambda: len(server.calls) >= 6)
+
+    assert not short.lost
+    assert server.calls_of("long") == []
+
+
+def test_a_renewed_lease_counts_from_the_moment_the_call_was_sent():
+    """The answer may have been under way for long; the server counted from before."""
+    sent = threading.Event()
+
+    def slow(taken):
+        sent.set()
+        time.sleep(0.4)
+        return 1
+
+    lease = term("a", 30, age_s=11)
+    with renewing(Server(slow), lease):
+        assert sent.wait(5)
+        asked = elapsed_s()
+        until(lambda: lease.taken.until_ms == 1)
+
+    assert asked + 29 < lease._until_s <= asked + 30
+
+
+def test_nothing_is_renewed_that_cannot_be_made_longer():
+    lease = term("a", 0.6, longest_s=0.6)
+
+    with renewing(server := Server(), lease) as renewer:
+        until(lambda: not renewer.running)
+
+    assert server.calls == []
+    assert lease.lost
+
+
+def test_renewals_never_go_beyond_the_longest_time():
+    lease = term("a", 0.3, longest_s=0.8)
+
+    with renewing(server := Server(), lease) as renewer:
+        until(lambda: lease.lost)
+        until(lambda: not renewer.running)
+
+    assert 1 <= len(server.calls) <= 8
+    assert elapsed_s() - lease._last_s < 0.5
+
+
+# --- the thread
+
+
+def test_the_thread_comes_with_the_first_lease_and_goes_with_the_last():
+    lease, other = term("a", 30), term("b", 30)
+    with renewing(Server()) as renewer:
+        assert not renewer.running
+
+        renewer.add(lease)
+        renewer.add(other)
+        renewer.drop(lease)
+        assert renewer.running
+        renewer.drop(other)
+        until(lambda: not renewer.running)
+
+        renewer.add(term("c", 30))
+        assert renewer.running
+
+
+def test_there_is_one_thread_and_it_holds_no_process_up():
+    with renewing(Server(), *(term(str(n), 30) for n in range(10))):
+        threads = [each for each in threading.enumerate() if each.name == "mediastore-renewer"]
+
+    assert len(threads) == 1
+    assert threads[0].daemon
+
+
+def test_a_lease_that_is_given_up_without_a_word_is_not_renewed():
+    """Finalizers cannot take locks: they set a flag, and the thread looks at it."""
+    lease = term("a", 0.6)
+
+    with renewing(server := Server(), lease) as renewer:
+        lease.over = True
+        until(lambda: not renewer.running)
+
+    assert server.calls == []
+    assert not lease.lost
+
+
+def test_what_is_stopped_renews_nothing_and_can_begin_anew():
+    lease = term("a", 0.3)
+    with renewing(server := Server(), lease) as renewer:
+        until(lambda: server.calls)
+        renewer.stop()
+        calls = len(server.calls)
+        until(lambda: lease.lost)
+
+        renewer.add(term("b", 0.3))
+        until(lambda: server.calls_of("b"))
+
+    assert len(server.calls_of("a")) == calls
+
+
+def test_a_call_that_hangs_over_a_stop_does_not_make_two_threads():
+    entered, go_on = threading.Event(), threading.Event()
+
+    def hang(_):
+        entered.set()
+        go_on.wait(10)
+        return 1
+
+    server = Server(hang)
+    with renewing(server, term("a", 0.1)) as renewer:
+        assert entered.wait(5)
+        renewer.stop(timeout_s=0.01)
+        renewer.add(term("b", 60))
+        go_on.set()
+        until(lambda: sum(t.name == "mediastore-renewer" for t in threading.enumerate()) == 1)
+
+        assert renewer.running
+
+
+# --- trouble
+
+
+@pytest.mark.parametrize("error", [IndexUnavailable("away"), ValueError("odd"), SystemExit()])
+def test_no_error_ends_the_thread(error, caplog):
+    server = Server(raising(error))
+    lease = term("a", 1.2)
+
+    with renewing(server, lease):
+        until(lambda: len(server.calls) >= 3)
+        server.answer = lambda taken: 1
+        until(lambda: lease.taken.until_ms == 1)
+
+    assert not lease.lost
+    told = [r for r in caplog.records if r.levelno >= logging.WARNING]
+    assert len(told) == 1
+    assert lease.taken.ref not in caplog.text
+
+
+def test_a_lease_is_tried_until_its_own_deadline_and_then_lost_for_ever():
+    server = Server(raising(IndexUnavailable("away")))
+    short, long = term("short", 0.6), term("long", 3.0, age_s=1.0)
+
+    with renewing(server, short, long):
+        until(lambda: short.lost)
+        server.answer = lambda taken: int(time.time() * 1000) + 60_000
+        until(lambda: long.taken.until_ms)
+
+    assert len(server.calls_of("short")) >= 3
+    assert short.lost == "it was not renewed before its deadline"
+    assert not long.lost
+    assert "short" not in server.calls[-1]
+    short.renewed(elapsed_s(), int(time.time() * 1000) + 60_000)
+    assert short.lost
+    assert short.taken.until_ms == 0
+
+
+def test_a_lease_the_server_has_let_go_is_lost_and_the_others_stay():
+    server = Server(lambda taken: None if taken.token == "gone" else 1)
+    gone, here = term("gone", 0.6), term("here", 0.6)
+
+    with renewing(server, gone, here):
+        until(lambda: gone.lost)
+        until(lambda: len(server.calls_of("here")) >= 2)
+
+    assert gone.lost == "it had lapsed on the server"
+    assert not here.lost
+    assert len(server.calls_of("gone")) == 1
+
+
+def test_an_answer_that_comes_after_the_deadline_saves_nothing():
+    """Whoever asked meanwhile was told that it is lost; it cannot be otherwise for the next."""
+
+    def late(taken):
+        time.sleep(0.5)
+        return int(time.time() * 1000) + 60_000
+
+    lease = term("a", 0.3)
+    with renewing(server := Server(late), lease) as renewer:
+        until(lambda: server.calls)
+        until(lambda: not renewer.running)
+
+    assert lease.lost
+    assert lease.taken.until_ms == 0
+
+
+def test_a_wrong_number_of_answers_renews_nobody():
+    """Nobody knows whom they were meant for."""
+    lease, other = term("a", 0.6), term("b", 0.6)
+
+    with renewing(lambda terms: [1], lease, other):
+        until(lambda: other.lost)
+
+    assert lease.lost
+
+
+def test_an_ended_lease_is_not_lost_by_an_answer_that_comes_later():
+    lease = term("a", 30)
+
+    lease.over = True
+    lease.renewed(elapsed_s(), None)
+
+    assert not lease.lost
+
+
+def test_a_renewal_never_shortens():
+    lease = term("a", 30)
+    before = lease._until_s
+
+    lease.renewed(elapsed_s() - 20, 1)
+
+    assert lease._until_s == before
+
+
+def test_the_time_a_host_is_suspended_counts():
+    """The clock jumps, and no waiting has told the thread."""
+    passed = [0.0]
+    lease = term("a", 30, clock=lambda: elapsed_s() + passed[0])
+
+    passed[0] = 31.0
+
+    assert lease.lost == "it was not renewed before its deadline"
+    passed[0] = 0.0
+    assert lease.lost
+
+
+# --- forks
+
+
+@pytest.mark.filterwarnings("ignore:This process.*is multi-threaded:DeprecationWarning")
+def test_a_forked_child_renews_nothing_of_its_parent_and_may_have_leases_of_its_own():
+    lease = term("parents", 0.6)
+    server = Server()
+
+    def child():
+        own = term("childs", 0.3)
+        before = len(server.calls_of("parents"))
+        assert not renewer.running
+        renewer.add(own)
+        until(lambda: len(server.calls_of("childs")) >= 3)
+        return len(server.calls_of("parents")) == before and own.mine and not lease.mine
+
+    with renewing(server, lease) as renewer:
+        until(lambda: server.calls)
+
+        assert in_child(child)
+
+        assert not lease.lost
+        assert lease.mine
+        assert server.calls_of("childs") == []
+
+
+@pytest.mark.filterwarnings("ignore:This process.*is multi-threaded:DeprecationWarning")
+def test_a_lock_held_across_a_fork_hangs_no_child():
+    with renewing(Server(), term("a", 30)) as renewer, renewer._watch().wake:
+        assert in_child(lambda: renewer.add(term("b", 30)) or renewer.running)
