@@ -11,6 +11,7 @@ from mediastore import NEVER, Cleanup, MediaMeta, MediaStore
 from mediastore.errors import RefGone
 from mediastore.index.steps import END_BATCH
 
+from .conftest import names_left
 from .lab import Lab
 from .lifetimes import HOUR, give, is_gone, numbers, one_lane, seconds_left, with_grace
 
@@ -169,6 +170,19 @@ def test_what_is_borrowed_needs_no_grace(store, cat):
 
 
 @one_lane
+def test_what_was_ours_and_is_lent_since_needs_no_grace(store, cat, media, expect_empty):
+    """Its second name goes at once; nobody has to wait for it."""
+    store.store(cat, scope="s")
+    store.store(cat, scope="s", meta=FORGET)
+    assert len(names_left(media)) == 1
+
+    done = store.release_all("s")
+
+    assert (done.refs, done.kept, done.pending, done.deleted) == (2, 1, 0, 0)
+    assert (numbers(store), cat.exists()) == ((0, 0), True)
+    expect_empty()
+
+
 def test_each_process_keeps_what_it_ends_as_its_own_settings_say(clients, settings, make_file):
     patient = MediaStore(clients(), settings)
     hasty = MediaStore(clients(), replace(settings, grace=0))

@@ -9,6 +9,7 @@ import pytest
 
 from mediastore import Cleanup, MediaMeta
 from mediastore.errors import BlobMissing, InvalidRequest, RefGone, RefUnknown
+from mediastore.index.steps import prefix
 
 from .lab import Lab
 from .lifetimes import end, numbers, one_lane, renew, take, with_grace
@@ -41,6 +42,23 @@ def test_a_lease_makes_bytes_wait_and_its_end_lets_them_go(lab):
         {},
         [],
     )
+
+
+@one_lane
+def test_leased_bytes_wait_whatever_the_trash_says(lab):
+    store = lab.process()
+    ref = store.store(lab.file("a", "aa"), scope="s")
+    taken = take(store, ref, 100)
+    store.release_all("s")
+    [trash] = lab.client.scan_iter(f"{prefix(lab.namespace)}trash:*")
+    for blob in lab.client.zrange(trash, 0, -1):
+        lab.client.zadd(trash, {blob: 1})
+
+    swept = lab.process().sweep()
+
+    assert (swept.deleted, lab.files(), numbers(store)) == (0, {"a": "aa"}, (1, 2))
+    assert end(store, taken)
+    assert (lab.files(), numbers(store), lab.leftovers()) == ({}, (0, 0), [])
 
 
 @one_lane
