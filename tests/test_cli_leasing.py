@@ -290,6 +290,7 @@ def test_cat_keeps_what_is_no_text_from_a_terminal(content, code, cat, bot):
     assert exit_code == code
     assert (shown == "plain\r\ntext\r\n") is (code == 0)
     assert "\x1b" not in shown
+    assert ("hint: Redirect them" in shown) is (code != 0)
 
 
 def test_cat_ends_quietly_when_nobody_reads_on(cat, bot):

@@ -29,7 +29,7 @@ class Room(NamedTuple):
 # --- the journal
 
 
-@pytest.mark.parametrize("queue", ["expiry", "closed", "trash"])
+@pytest.mark.parametrize("queue", ["expiry", "deadlines", "closed", "trash"])
 def test_work_that_nobody_does_is_a_problem(queue, mine, client, key, cat):
     with MediaStore.from_settings(mine) as store:
         root = next(iter(store.stats().roots))

@@ -129,12 +129,14 @@ def cat(ctx: typer.Context, refs: Refs) -> None:
         raise typer.Exit(first.exit_code)
 
 
+class _NoText(InvalidRequest):
+    hint = "Redirect them: `mediastore cat REF > FILE`, or pipe them into a program."
+
+
 def _copy(file: Any) -> None:
     out, careful = sys.stdout.buffer, is_terminal()
     while chunk := file.read(_CHUNK):
         if careful and (b"\0" in chunk or b"\x1b" in chunk):
-            raise InvalidRequest(
-                "these bytes are no text, and could steer a terminal: redirect them"
-            )
+            raise _NoText("these bytes are no text and could steer a terminal")
         out.write(chunk)
     out.flush()
