@@ -127,6 +127,8 @@ def full(make_server, make_store, make_file):
     for size in (100_000, 1_000, 10):
         with pytest.raises(redis.exceptions.OutOfMemoryError):
             fill(client, size)
+    # What a connection gives back must not be room enough for a ref.
+    client.config_set("maxmemory", client.info("memory")["used_memory"] - 20_000)
     yield SimpleNamespace(store=store, client=client, url=server.url)
     client.close()
 
