@@ -12,6 +12,7 @@ Names are loaded when they are used: importing the package imports neither redis
 
 from __future__ import annotations
 
+import logging
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
@@ -24,6 +25,9 @@ if TYPE_CHECKING:
     from .settings import Settings
 
 __version__ = "0.1.0"
+
+# Who configures no logging is not talked to on stderr; `mediastore` is the logger to listen to.
+logging.getLogger(__name__).addHandler(logging.NullHandler())
 
 _HOME = {
     "AsyncMediaStore": "client",

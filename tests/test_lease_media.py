@@ -12,6 +12,7 @@ from mediastore.blobs import posix
 from mediastore.errors import (
     BlobMissing,
     InvalidRequest,
+    InvalidRoot,
     LeaseLost,
     WrongHost,
 )
@@ -236,3 +237,24 @@ def test_a_token_that_is_shown_where_the_root_is_not_stays_good(
         other.accept(token)
 
     assert store.accept(token).path.exists()
+
+
+def test_a_lease_is_renewed_although_another_root_of_the_process_was_forgotten(
+    other, clients, settings, tmp_path, cat
+):
+    (tmp_path / "second").mkdir()
+    both = Settings(namespace=settings.namespace, roots=(*settings.roots, str(tmp_path / "second")))
+    with MediaStore(clients(), both) as store:
+        ref = store.store(cat, scope="s")
+        held = store.take_lease(ref, "1m")
+        (lost,) = (info.root for info in store.roots() if info.place.endswith("second"))
+        other.forget_root(lost)
+        store._speech.distrust_time()  # a minute later it greets the index again, and hears of it
+        with pytest.raises(InvalidRoot):
+            store.touch(ref)
+        before = held.expires_at
+
+        assert held.renew("2m") >= before + timedelta(seconds=59)
+        held.end()
+
+    assert other.leases(ref) == []

@@ -97,3 +97,11 @@ def test_the_version_is_said_once():
 
     assert f'version = "{mediastore.__version__}"' in text
     assert f"[{mediastore.__version__}]" in (HERE / "CHANGELOG.md").read_text()
+
+
+def test_whoever_configures_no_logging_is_not_talked_to():
+    code = "import mediastore, logging; logging.getLogger('mediastore').warning('hello')"
+
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, check=True)
+
+    assert (done.stdout, done.stderr) == (b"", b"")

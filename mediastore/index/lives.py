@@ -173,13 +173,16 @@ def accept(
 
 
 def renew(leases: Sequence[Taken], op: str) -> Command[list[int | None]]:
-    """Renew up to a batch of leases; returns their deadlines in ms, None for one that is lost."""
+    """Renew up to a batch of leases; returns their deadlines in ms, None for one that is lost.
+
+    Also where a root of this process is refused: its leases in the others are none the worse for it.
+    """
     args = [part for each in leases for part in (each.blob, each.token, each.ttl_ms)]
 
     def parse(reply: Any) -> list[int | None]:
         return [int(deadline) or None for deadline in from_json(reply)["deadlines"]]
 
-    return Command("renew", (len(leases), *args), parse, op)
+    return Command("renew", (len(leases), *args), parse, op, unrooted=True)
 
 
 @dataclass(frozen=True, slots=True)
@@ -197,7 +200,7 @@ def end_lease(blob: str, token: str, op: str) -> Command[Let]:
         a = from_json(reply)
         return Let(bool(a["held"][0]), bool(a["due"][0]))
 
-    return Command("end_lease", (1, blob, token), parse, op)
+    return Command("end_lease", (1, blob, token), parse, op, unrooted=True)
 
 
 def leases(blob: str) -> Read[list[LeaseInfo]]:

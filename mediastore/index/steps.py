@@ -112,7 +112,11 @@ class Batch(Generic[R]):
 
     commands: tuple[Command[R], ...]
     script = "batch"
-    unrooted = False
+
+    @property
+    def unrooted(self) -> bool:
+        """Whether all of them may be said before the roots of this process were verified."""
+        return all(command.unrooted for command in self.commands)
 
     @property
     def changes(self) -> bool:
