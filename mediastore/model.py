@@ -324,7 +324,7 @@ class Stats:
     `refs` counts refs the index still holds: those of a closed scope leave as they are drained.
     `trash` counts blobs on their way out, `closed` released scopes that are still being drained.
     `lost_blobs` ended in roots that were forgotten: nobody deleted their files.
-    `waiting` are those of the trash whose bytes stay for a while, in grace or under a lease.
+    `waiting` are those of the trash whose bytes stay for a while, in grace or under a lease, until a sweep takes them.
     """
 
     refs: int
