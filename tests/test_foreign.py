@@ -130,7 +130,7 @@ REBOUND = Bound(ident("b1"), "1.jpg", "link:1", "link:2")
 STEPS = {
     "open": changes.open_index({"root": "host:/media"}),
     "store": changes.store(ident("new"), ident("newb"), "s/x", held("7"), 1000, META),
-    "withdraw": changes.withdraw(ident("r1"), "op"),
+    "withdraw": changes.withdraw(ident("r1"), "op", TERMS),
     "release": changes.release("small", "op", TERMS),
     "drain": changes.drain("closed", "op", TERMS),
     "expire": changes.expire("op", TERMS),
