@@ -123,7 +123,7 @@ def withdrawn(lab, process):
     for name in ("1", "2"):
         register(process, name)
     for name in ("2", "1"):
-        process._ask(changes.withdraw(ident(f"r{name}"), f"withdraw {name}"))
+        process._ask(changes.withdraw(ident(f"r{name}"), f"withdraw {name}", process._ctx.terms))
     claim(process, "t1", 30_000)
     acknowledge(process, "t1", ident("b1"), 1)
 

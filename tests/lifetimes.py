@@ -97,6 +97,17 @@ def put(lab, store, scope, name=None, **named):
     return store.store(lab.file(name or scope.replace("/", "-"), "x"), scope=scope, **named)
 
 
+def slowly(lab, process, seconds):
+    """Let every exchange of this process with Redis take so long."""
+    perform = process._ask
+
+    def ask(step):
+        lab.pass_time(seconds)
+        return perform(step)
+
+    process._ask = ask
+
+
 def watched(process):
     """Return a list that fills with the names of a process's scripts and their answers."""
     seen, perform = [], process._ask

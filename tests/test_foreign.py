@@ -130,7 +130,7 @@ REBOUND = Bound(ident("b1"), "1.jpg", "link:1", "link:2")
 STEPS = {
     "open": changes.open_index({"root": "host:/media"}),
     "store": changes.store(ident("new"), ident("newb"), "s/x", held("7"), 1000, META),
-    "withdraw": changes.withdraw(ident("r1"), "op"),
+    "withdraw": changes.withdraw(ident("r1"), "op", TERMS),
     "release": changes.release("small", "op", TERMS),
     "drain": changes.drain("closed", "op", TERMS),
     "expire": changes.expire("op", TERMS),
@@ -193,10 +193,10 @@ LOOKS_AT = {
     " children:closed/x left:closed op:op cuts deadlines graves left:closed/x lifetimes",
     "expire": "lost blob:b3 children:due clock closed expiry borrowed:root older:root path:root ref:r3"
     " scope:due/x scopes seq stats trash:root op:op cuts deadlines graves left:due/x lifetimes",
-    "claim": "lost blob:b7 blob:b9 claim:t9 clock path:root trash:root claim:t op:op",
+    "claim": "lost blob:b7 blob:b9 claim:t9 clock older:root path:root stats trash:root claim:t op:op",
     "acknowledge": "blob:b8 claim:t8 clock left:cut path:root stats stuck trash:root op:op",
     "refuse": "clock ref:new gone:new",
-    "forget": "blob:b6 blob:b7 blob:b8 blob:b9 claim:t6 claim:t8 claim:t9 clock left:cut lost path:root"
+    "forget": "blob:b6 blob:b7 blob:b8 blob:b9 claim:t6 claim:t8 claim:t9 clock left:cut lost older:root path:root"
     " roots stats stuck trash:root op:op blob:b13 blob:b14 holders:b13 lease:b13 left:kept/x",
     "adopt": "clock lost older:root roots seq op:op",
     "rebind": "blob:b1 clock roots op:op",

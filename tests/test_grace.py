@@ -13,7 +13,7 @@ from mediastore.index.steps import END_BATCH
 
 from .conftest import names_left
 from .lab import Lab
-from .lifetimes import HOUR, give, is_gone, numbers, one_lane, seconds_left, with_grace
+from .lifetimes import HOUR, give, is_gone, numbers, one_lane, seconds_left, slowly, with_grace
 
 FORGET = MediaMeta(cleanup=Cleanup.FORGET)
 META = MediaMeta(filename="cät [1].jpg", content_type="image/jpeg", message_idx=7)
@@ -137,6 +137,22 @@ def test_a_release_does_not_wait_for_grace(lab):
     assert lab.now_ms() == before  # waiting passes the laboratory's time
     assert len(store.waiting("s", limit=1000)) == 3 * END_BATCH
     assert len(store.waiting("s", limit=5)) == 5
+
+
+@one_lane
+def test_a_release_looks_no_longer_than_its_timeout_at_what_waits(lab):
+    store = lab.process()
+    for number in range(15 * END_BATCH):
+        store.store(lab.file(f"{number}", "x"), scope="s")
+    store.release_all("s")
+    store.store(lab.file("last", "x"), scope="s")
+    slowly(lab, store, 2)
+    before = lab.now_ms()
+
+    done = store.release_all("s")
+
+    assert (done.refs, done.pending) == (1, 1)
+    assert lab.now_ms() - before <= 2 * 1000 * store.settings.seconds("timeout") + 5_000
 
 
 @one_lane

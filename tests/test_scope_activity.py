@@ -10,7 +10,7 @@ from mediastore.errors import RefGone, StoreFull
 from mediastore.flows import leasing
 from mediastore.index.steps import END_BATCH, Command, prefix
 
-from .lifetimes import due, give, one_lane, put
+from .lifetimes import due, give, one_lane, put, slowly
 
 # --- what moves an idle deadline
 
@@ -123,6 +123,20 @@ def test_an_idle_deadline_given_later_is_moved_by_reading_what_was_there_before(
         lab.pass_time(60)
         reader.resolve(ref)
         assert due(lab, "a/s") == 60 * number + 100
+
+
+@one_lane
+def test_telling_a_large_scope_that_it_idles_ends_with_the_budget(lab):
+    store, budget_s = lab.process(), lab.settings.seconds("release_budget")
+    for number in range(8 * END_BATCH):
+        put(lab, store, "s", f"{number}", ttl="1d")
+    slowly(lab, store, budget_s / 3)
+    before = lab.now_ms()
+
+    give(store, "s", idle=1000)
+
+    assert lab.now_ms() - before <= 2000 * budget_s
+    assert due(lab, "s") is not None
 
 
 # --- written at most every tenth

@@ -8,7 +8,7 @@ from collections import Counter
 import pytest
 
 from mediastore import Cleanup, MediaMeta
-from mediastore.errors import BlobMissing, InvalidRequest, RefGone, RefUnknown
+from mediastore.errors import BlobMissing, InvalidRequest, LeaseLost, RefGone, RefUnknown
 from mediastore.index.steps import prefix
 
 from .lab import Lab
@@ -19,6 +19,22 @@ META = MediaMeta(filename="cät [1].jpg", content_type="image/jpeg", message_idx
 
 
 # --- leases keep bytes as grace does
+
+
+@one_lane
+def test_a_hand_over_that_came_too_late_stays_lost_when_the_clock_steps_back(lab):
+    store = lab.process()
+    ref = store.store(lab.file("a", "aa"), scope="s")
+    token = store.handoff(ref, "1m")
+    lab.pass_time(61)
+    with pytest.raises(LeaseLost):
+        store.accept(token)
+
+    lab.pass_time(-5)
+
+    with pytest.raises(LeaseLost):
+        store.accept(token)
+    assert store.leases(ref) == []
 
 
 @one_lane

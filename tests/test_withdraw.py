@@ -16,6 +16,7 @@ from mediastore.blobs import posix
 from mediastore.errors import FileMissing
 
 from .lab import Lab
+from .lifetimes import HOUR, with_grace
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -140,3 +141,31 @@ def test_a_withdrawn_ref_never_counted_and_cannot_come_back(lab):
 
     assert store.stats() == before
     assert (before.stored_refs, before.released_refs, before.refs) == (1, 1, 0)
+
+
+def test_a_store_that_came_to_nothing_does_not_cut_the_grace_of_what_it_joined(clients, tmp_path):
+    lab = with_grace(Lab(clients, tmp_path / "grace"), "1h")
+    path, store = lab.file("a.jpg", "first"), lab.process()
+    dead = store.store(path, scope="s")
+    store.release_all("s")
+
+    with meanwhile("link", path.unlink), pytest.raises(FileMissing):
+        store.store(path, scope="t")
+
+    assert store.tombstone(dead).kept_for == "grace"
+    with store.open(store.restore(dead, "u")) as file:
+        assert file.read() == b"first"
+    store.release_all("u")
+    lab.pass_time(HOUR)
+    lab.process().sweep()
+    assert (lab.leftovers(), store.stats().waiting) == ([], 0)
+
+
+def test_a_new_blob_whose_file_has_gone_needs_no_grace(clients, tmp_path):
+    lab = with_grace(Lab(clients, tmp_path / "grace"), "1h")
+    path, store = lab.file("a.jpg", "first"), lab.process()
+
+    with meanwhile("link", path.unlink), pytest.raises(FileMissing):
+        store.store(path, scope="t")
+
+    assert lab.leftovers() == []

@@ -130,7 +130,8 @@ def _see_off(
     while True:
         before = tally.deleted
         here = yield from blobs.Standing()  # a root that went away meanwhile is waited for by nobody
-        busy = yield from _going(scope, [root for root, usable in here.items() if usable])
+        usable = [root for root, stands in here.items() if stands]
+        busy = yield from _going(scope, usable, deadline)
         if not busy or (yield from blobs.Elapsed()) > deadline:
             return
         tally.acknowledged(*(yield from delete_named(ctx, roots, busy)))
@@ -139,10 +140,11 @@ def _see_off(
             wait = min(wait * 2, LOOK_AGAIN_AT_MOST_S)
 
 
-def _going(scope: str, roots: Iterable[str]) -> Flow[list[tuple[str, str]]]:
+def _going(scope: str, roots: Iterable[str], deadline: float) -> Flow[list[tuple[str, str]]]:
     """Find some blobs that ended in a scope and are going now, in these roots; none only after a look at all of them.
 
-    A page whose blobs went between the two reads, or wait for something else, says nothing of the others.
+    A page whose blobs went between the two reads, or wait for something else, says nothing of the others. As many
+    as grace and leases keep, the look ends with the time for it.
     """
     cursor = -1
     while cursor:
@@ -150,7 +152,7 @@ def _going(scope: str, roots: Iterable[str]) -> Flow[list[tuple[str, str]]]:
         cursor = page.cursor
         found = (yield from reads.roots_of(page.blobs)) if page.blobs else {}
         busy = [(root, blob) for blob, root in found.items() if root in roots]
-        if busy:
+        if busy or (yield from blobs.Elapsed()) > deadline:
             return busy
     return []
 

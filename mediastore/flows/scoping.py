@@ -39,9 +39,9 @@ def _tell_of_idling(ctx: Context, scope: str) -> Flow[None]:
         after: int | None = 0
         while after is not None:
             after = yield from lives.idle(node, after, ctx.new_id())
+            if (yield from blobs.Elapsed()) > until:
+                return
         tree += yield from children_of(node)
-        if (yield from blobs.Elapsed()) > until:
-            return
 
 
 def deadlines(scope: str) -> Flow[list[ScopeDeadline]]:

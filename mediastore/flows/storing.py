@@ -96,7 +96,9 @@ def settled(
         return False
     if not still_there:
         # Between the second name and the script, the path was deleted for its last registration.
-        yield from changes.withdraw(ref, ctx.new_id())
+        # What it joined may have been in grace, which a store that came to nothing must not cut short.
+        terms = ctx.terms if stored.verdict == "joined" else replace(ctx.terms, grace_ms=0)
+        yield from changes.withdraw(ref, ctx.new_id(), terms)
         yield from delete_batch(ctx, held.root, (stored.blob,))
     return still_there
 

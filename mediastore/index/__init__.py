@@ -14,7 +14,7 @@ Keys of one namespace share the prefix `mediastore:{<namespace>}:` and so one sl
     seq clock format string  the last seq given; the latest time a script ended a ref; the format number
     expiry           zset    ref id -> due ms
     path:<root id>   hash    relative path -> its current blob
-    older:<root>     hash    inode number and path -> a live blob that had the path before its current one
+    older:<root>     hash    inode number and path -> a blob that had the path before its current one, live or waiting
     borrowed:<root>  hash    relative path -> how many live borrowed blobs it had before that one
     lease:<blob>     zset    lease token -> deadline ms
     holders:<blob>   hash    lease token -> "last_ms since_ms who": it can be renewed until the first

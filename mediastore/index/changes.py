@@ -64,11 +64,6 @@ def refuse(ref: str, blob: str) -> Command[Stored]:
     return Command("refuse", (ref, blob), lambda r: Stored(**from_json(r)))
 
 
-def withdraw(ref: str, op: str) -> Command[None]:
-    """Take back a ref whose file was deleted while it was being stored."""
-    return Command("withdraw", (ref,), lambda _: None, op)
-
-
 @dataclass(frozen=True, slots=True)
 class Terms:
     """What the caller's settings say of refs that end, and who the caller is, without spaces."""
@@ -81,6 +76,11 @@ class Terms:
     def __str__(self) -> str:
         """Spell them as the scripts read them."""
         return f"{self.tombstone_ms} {self.tombstones} {self.grace_ms} {self.who}"
+
+
+def withdraw(ref: str, op: str, terms: Terms) -> Command[None]:
+    """Take back a ref whose file was deleted while it was being stored; the grace of the terms is that of its blob."""
+    return Command("withdraw", (ref, str(terms)), lambda _: None, op)
 
 
 @dataclass(frozen=True, slots=True)

@@ -65,9 +65,9 @@ _SHARED = {
     "idle": ("_deadline",),
     "lapse": ("_marks", "_cuts", "_deadline", "_prune"),
     "note": ("_deadline",),
-    "claim": ("_turns", "_rescue"),
+    "claim": ("_path", "_turns", "_rescue"),
     "acknowledge": ("_batch",),
-    "forget": ("_batch", "_rescue"),
+    "forget": ("_batch", "_path", "_rescue"),
     "list": ("_marks",),
 }
 #: Scripts that free memory must run when there is none left; so must the greeting before them, and those that keep

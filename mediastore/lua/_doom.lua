@@ -44,7 +44,8 @@ local function doom(id, blob)
   local bare = blob.custody == "borrowed" and leased == 0 and (blob.lost or string.sub(blob.identity, 1, 5) ~= "link:")
   local path = P .. "path:" .. blob.root
   if redis.call("HGET", path, blob.path) ~= id then
-    forget_older(blob.root, blob.path, id, blob)
+    lend(blob.root, blob.path, blob.custody, -1)
+    if bare or blob.lost then forget_older(blob.root, blob.path, id, blob.identity) end
   elseif bare or blob.lost then
     redis.call("HDEL", path, blob.path)
   end

@@ -1,6 +1,6 @@
 -- _path: put after the prelude of the scripts that give a path to a blob, or end one.
 --
--- A path has one current blob. A live one loses it when its file was replaced, or when a slow store comes late;
+-- A path has one current blob. One that lives or waits loses it when its file was replaced, or when a slow store comes late;
 -- `older` knows it by the inode number of its file. Without that, its file would become a second blob once it
 -- stands at the path again, and the end of the one would delete what the other still holds.
 
@@ -9,17 +9,19 @@ local function older_of(identity, path)
   return (string.match(identity, "^stat:(.*)$") or string.match(identity, "%d+")) .. " " .. path
 end
 
--- The live blob `id` was the path's current one until now.
-local function displace(root, path, id, blob)
-  redis.call("HSET", P .. "older:" .. root, older_of(blob.identity, path), id)
-  if blob.custody == "borrowed" then redis.call("HINCRBY", P .. "borrowed:" .. root, path, 1) end
+-- The blob `id` was the path's current one until now.
+local function displace(root, path, id, identity)
+  redis.call("HSET", P .. "older:" .. root, older_of(identity, path), id)
 end
 
--- The blob `id` has lost the path before, and is current again, or ends.
-local function forget_older(root, path, id, blob)
-  local older, borrowed, name = P .. "older:" .. root, P .. "borrowed:" .. root, older_of(blob.identity, path)
+-- The blob `id` has lost the path before, and is current again, or goes.
+local function forget_older(root, path, id, identity)
+  local older, name = P .. "older:" .. root, older_of(identity, path)
   if redis.call("HGET", older, name) == id then redis.call("HDEL", older, name) end
-  if blob.custody == "borrowed" and redis.call("HINCRBY", borrowed, path, -1) <= 0 then
-    redis.call("HDEL", borrowed, path)
-  end
+end
+
+-- How many live blobs that are borrowed and not current the path has: `by` more of them.
+local function lend(root, path, custody, by)
+  local borrowed = P .. "borrowed:" .. root
+  if custody == "borrowed" and redis.call("HINCRBY", borrowed, path, by) <= 0 then redis.call("HDEL", borrowed, path) end
 end

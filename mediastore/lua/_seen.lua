@@ -12,6 +12,9 @@ local function seen(blob_id)
   return { state = b[1], ever = b[2], identity = b[3], custody = b[4], refs = b[5], cut = b[6], size = b[7], due = b[8] }
 end
 
+-- Whether no sweeper has ever claimed it, so that it can be joined.
+local function whole(b) return b.state == "live" or (b.state == "doomed" and b.ever ~= "1") end
+
 -- The blob that had the path before its current one, and whose file this may be.
 local function find_older(root, path, stat)
   local found = redis.call("HMGET", P .. "older:" .. root, older_of(stat, path), older_of("stat:" .. stat, path))

@@ -15,7 +15,11 @@
 local id, blob, handed, token = ARGV[4], ARGV[5], ARGV[6], ARGV[7]
 local ttl, longest = int(ARGV[8], 1, 9e15), int(ARGV[9], 1, 9e15)
 lease_kinds(blob)
-if not holds(blob, handed) then return finish({ verdict = "lost" }) end
+if not holds(blob, handed) then
+  -- Told once, it stays lost: also when the clock steps back.
+  let_go(blob, handed)
+  return finish({ verdict = "lost" })
+end
 
 local facts = redis.call("HMGET", P .. "blob:" .. blob, "root", "path", "identity", "custody")
 local meta = redis.call("HGETALL", P .. "ref:" .. id)

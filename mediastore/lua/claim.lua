@@ -16,6 +16,7 @@ local root, token = ARGV[4], ARGV[5]
 local limit, hold = int(ARGV[6], 1, 64), int(ARGV[7], 1, 60000)
 local trash = expect("zset", "trash:" .. root)
 local paths, record = expect("hash", "path:" .. root), expect("hash", "claim:" .. token)
+for _, name in ipairs({ "stats", "older:" .. root }) do expect("hash", name) end
 local answer = { prev = {}, blobs = {} }
 
 if redis.call("HEXISTS", expect("hash", "lost"), root) == 1 then return finish(answer) end
@@ -66,6 +67,7 @@ for i, id in ipairs(batch) do
   claim[#claim + 1], claim[#claim + 2] = "blob:" .. id, ""
   until_then[#until_then + 1], until_then[#until_then + 2] = str(now + hold), id
   local v = views[id]
+  if v.state == "doomed" and v.path and v[1] then forget_older(root, v.path, id, v[1]) end
   answer.blobs[i] = { id, path_of[id], v[1], v[2], v[3], v.path }
   wait_no_more(v.state == "doomed" and v.due, v[3])
   if v.leased > 0 then redis.call("UNLINK", P .. "lease:" .. id, P .. "holders:" .. id) end

@@ -12,6 +12,7 @@
 local root, limit, begun = ARGV[4], int(ARGV[5], 1, 64), int(ARGV[6], 0, 1)
 local roots, lost, stats = expect("hash", "roots"), expect("hash", "lost"), expect("hash", "stats")
 local trash, paths, stuck = expect("zset", "trash:" .. root), expect("hash", "path:" .. root), expect("hash", "stuck")
+expect("hash", "older:" .. root)
 local answer = { known = 1, blobs = 0, bytes = 0, words = redis.call("HGET", lost, root) }
 local place = redis.call("HGET", roots, root)
 if not answer.words and (begun == 1 or not place) then return finish({ known = 0, words = "", blobs = 0, bytes = 0, left = 0 }) end
@@ -19,7 +20,7 @@ if not answer.words and (begun == 1 or not place) then return finish({ known = 0
 local ids = redis.call("ZRANGE", trash, 0, limit - 1)
 local known, wanted, claims, current = {}, {}, {}, {}
 for i, id in ipairs(ids) do
-  local b = redis.call("HMGET", P .. "blob:" .. id, "path", "token", "cut", "custody", "size", "due", "leased")
+  local b = redis.call("HMGET", P .. "blob:" .. id, "path", "token", "cut", "custody", "size", "due", "leased", "identity")
   known[i] = b
   if b[1] then wanted[#wanted + 1] = b[1] end
   if b[2] then claims[expect("hash", "claim:" .. b[2])] = true end
@@ -35,6 +36,7 @@ end
 for i, id in ipairs(ids) do
   local b = known[i]
   if b[1] and current[b[1]] == id then later("HDEL", paths, b[1]) end
+  if b[1] and b[8] and current[b[1]] ~= id then forget_older(root, b[1], id, b[8]) end
   if b[2] then later("HDEL", P .. "claim:" .. b[2], "blob:" .. id) end
   if b[3] then later("SREM", P .. "left:" .. b[3], id) end
   -- A borrowed one waited for its second name to go; its file was never ours to lose.

@@ -39,8 +39,10 @@ if b.state == "doomed" then
   local current = redis.call("HGET", paths, b.path)
   if not current then
     redis.call("HSET", paths, b.path, facts.blob)
+    forget_older(b.root, b.path, facts.blob, b.identity)
   elseif current ~= facts.blob then
-    displace(b.root, b.path, facts.blob, b)
+    displace(b.root, b.path, facts.blob, b.identity)
+    lend(b.root, b.path, b.custody, 1)
   end
 end
 redis.call("HSET", P .. "blob:" .. facts.blob, "state", "live", "refs", b.refs + 1)

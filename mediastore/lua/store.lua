@@ -44,9 +44,11 @@ local found, its = current, old
 if not (old.state and same(old.identity, stat)) then
   found = find_older(root, path, stat)
   its = seen(found)
-  if not (its.state == "live" and same(its.identity, stat)) then found = nil end
-  if found then forget_older(root, path, found, its) end
-  if old.state == "live" then displace(root, path, current, old) end
+  if not (whole(its) and same(its.identity, stat)) then found = nil end
+  if found then forget_older(root, path, found, its.identity) end
+  if found and its.state == "live" then lend(root, path, its.custody, -1) end
+  if whole(old) then displace(root, path, current, old.identity) end
+  if old.state == "live" then lend(root, path, old.custody, 1) end
   redis.call("HSET", P .. "path:" .. root, path, found or blob)
 end
 if found then
