@@ -169,13 +169,16 @@ class RefUnknown(NotThere):
 
 
 class RefGone(NotThere):
-    """The ref was valid once; its bytes are deleted or about to be.
+    """The ref was valid once and has ended; its bytes go, or stay for a while in grace or under a lease.
 
     Distinct from `RefUnknown`, so that a bot can tell "too late" from "never existed".
     """
 
     code = "ref_gone"
-    hint = "Register the file again; if it ended too soon, with a longer ttl, or release its scope later."
+    hint = (
+        "Register the file again; if it ended too soon, with a longer ttl, or release its scope later. "
+        "`mediastore show REF` says whether its bytes are still there to restore."
+    )
     http_status = 410
 
     def __init__(
@@ -243,7 +246,7 @@ class LeaseLost(MediaStoreError):
     """
 
     code = "lease_lost"
-    hint = "Do not trust what was read last; resolve the ref again, and take a new lease with a longer ttl."
+    hint = "Do not trust what was read last; take a new lease, or have a new hand-over made, with a longer ttl."
     http_status = 409
 
     def __init__(self, ref: str, detail: str) -> None:

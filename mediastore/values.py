@@ -71,6 +71,13 @@ def or_none(name: str, value: Duration | None) -> float | None:
         raise InvalidSettings(f"{name}: {error}") from None
 
 
+def or_zero(name: str, value: Duration | None) -> float:
+    """Return a duration in seconds, 0 for none at all. Where more keeps more, `never` and less than nothing are no way to say 0."""
+    if value is None or (_not_above_zero(value) and float(value) == 0):  # type: ignore[arg-type]
+        return 0.0
+    return positive(name, value)
+
+
 def _not_above_zero(value: object) -> bool:
     try:
         return float(value) <= 0  # type: ignore[arg-type]

@@ -13,6 +13,9 @@ import pytest
 from mediastore import NEVER, AsyncMediaStore, MediaStore, Scope
 from mediastore.errors import IndexUnavailable, InvalidRequest, InvalidScope, RefGone
 
+from .lease_fixtures import in_child
+from .scope_fixtures import where  # noqa: F401 - a fixture
+
 NOWHERE = "redis://127.0.0.1:1"
 
 
@@ -343,6 +346,37 @@ def test_a_scope_that_was_left_elsewhere_does_not_come_back_when_it_is_entered_a
 
     assert other.current_scope() is None
     again.run(scope.__exit__, None, None, None)
+
+
+# --- forks
+
+
+@pytest.mark.parametrize(
+    "lane", ["real"], indirect=True
+)  # a child of fakeredis has a server of its own
+def test_a_forked_child_that_leaves_its_parents_block_releases_nothing(store, cat):
+    with store.scope("s") as scope:
+        ref = scope.store(cat)
+
+        assert in_child(lambda: scope.__exit__(None, None, None) is None)
+        assert in_child(lambda: scope.__exit__(SystemExit, SystemExit(), None) is None)
+
+        assert store.resolve(ref)
+    assert gone(store, ref)
+
+
+def test_a_forked_child_leaves_blocks_of_its_own_as_everybody_does(where, cat):
+    with MediaStore(None, where) as store, store.scope("s") as scope:
+        ref = scope.store(cat)
+
+        def child():
+            with store.scope("s/child") as own:
+                mine = own.store(cat)
+            return gone(store, mine) and store.current_scope() is scope
+
+        assert in_child(child)
+
+        assert store.resolve(ref) == cat
 
 
 @pytest.mark.parametrize("lane", ["real"], indirect=True)  # fakeredis itself keeps our frames

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from mediastore import AsyncMediaStore, MediaStore, Settings
+from mediastore import NEVER, AsyncMediaStore, MediaStore, Settings
 from mediastore.errors import InvalidSettings
 from mediastore.settings import default_root, mask, names
 
@@ -75,6 +75,7 @@ def test_an_env_file_is_read_only_when_named_and_variables_win(tmp_path, monkeyp
      {"redis_url": "http://x"}, {"redis_url": "redis://a b"}, {"timeout": 0}, {"timeout": "never"},
      {"claim": "61s"}, {"retries": -1}, {"retries": True and "3"}, {"roots": "/srv/a"}, {"roots": 3},
      {"worker_concurrency": 0}, {"worker_max_tasks": -1}, {"soft_shutdown": "soon"},
+     {"grace": "never"}, {"grace": NEVER}, {"grace": -1}, {"grace": "soon"},
      {"log_format": "xml"}, {"health_dir": 3}, {"namespaces": "a,b"}, {"namespaces": ["a", "a"]},
      {"namespaces": [1]}, {"namespaces": ["a", "B"]}, {"namespaces": ["a", "b"]},
      {"namespaces": ["a", "b"], "roots": ["/srv/{namespace}", "/srv/b"]}, {"max_age": "soon"}, {"sweep_interval": "often"}, {"tombstone_ttl": -3}],
@@ -82,6 +83,12 @@ def test_an_env_file_is_read_only_when_named_and_variables_win(tmp_path, monkeyp
 def test_a_value_that_cannot_be_used_is_refused(values):
     with pytest.raises(InvalidSettings):
         Settings(**values)
+
+
+@pytest.mark.parametrize("grace", [0, 0.0, "0"])
+def test_a_grace_of_zero_is_none(grace):
+    assert Settings(grace=grace).grace == 0
+    assert Settings.from_env({"MEDIASTORE_GRACE": str(grace)}).grace == 0
 
 
 @pytest.mark.parametrize(

@@ -344,6 +344,7 @@ def test_the_error_travels_by_pickle_with_all_it_says(store, cat):
 
     again = pickle.loads(pickle.dumps(caught.value))
 
+    assert "mediastore show" in again.hint
     for error in (caught.value, again):
         assert (error.ref, error.reason, error.code) == (ref, "deleted", "ref_gone")
     assert (again.when, again.by, str(again)) == (
@@ -355,5 +356,5 @@ def test_the_error_travels_by_pickle_with_all_it_says(store, cat):
 
 
 def test_a_live_ref_has_no_tombstone(store, cat):
-    with pytest.raises(InvalidRequest, match="alive"):
+    with pytest.raises(InvalidRequest, match=r"alive; get\(\) tells"):
         store.tombstone(store.store(cat, scope="s"))

@@ -211,9 +211,9 @@ def deadline(
 ) -> None:
     """Give a scope a deadline, or show those it has.
 
-    A sweep then releases it with all that is below it. A deadline can only be moved away: a shorter
-    one changes nothing, never takes it away. A release of the scope forgets it. Those of the scopes
-    above are shown as well; the first one counts.
+    A sweep then releases it with all that is below it. A deadline can only be lengthened: a shorter
+    one changes nothing; `--ttl never` and `--idle never` remove it, each its own. A release of the
+    scope forgets both. Those of the scopes above are shown as well; the first one counts.
 
     \b
     Example:

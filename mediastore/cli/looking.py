@@ -105,10 +105,11 @@ def _show_dead(media: MediaStore, error: RefGone, *, as_json: bool) -> int:
         return tell(error, as_json=True)
     known = {name: getattr(said, name) for name in ("ref", "reason", "when", "by", "scope")}
     show_fields({**known, "bytes": _bytes_of(said), **said.meta.to_dict()})
-    if not said.kept_for:
-        return tell(error, as_json=False)
-    code = tell(error, as_json=False, hint=False)
-    note(f"hint: `mediastore restore {ref}` makes a new ref of its bytes.")
+    code = tell(error, as_json=False, hint=False)  # whose own hint is to look here
+    if said.kept_for:
+        note(f"hint: `mediastore restore {ref}` makes a new ref of its bytes.")
+    else:
+        note("hint: Register the file again; if it ended too soon, with a longer ttl.")
     return code
 
 

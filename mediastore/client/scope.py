@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import os
 import threading
 from contextlib import suppress
 from contextvars import ContextVar
@@ -33,10 +34,11 @@ class _Stay:
     reset; and tasks keep the context they were started with. So every context asks the stay itself.
     """
 
-    __slots__ = ("scope",)
+    __slots__ = ("pid", "scope")
 
     def __init__(self, scope: BaseScope) -> None:
         self.scope: BaseScope | None = scope
+        self.pid = os.getpid()
 
 
 _stays: ContextVar[tuple[_Stay, ...]] = ContextVar("mediastore_scopes", default=())
@@ -108,12 +110,16 @@ class BaseScope:
         self._stay = _Stay(self)
         _stays.set((*(stay for stay in _stays.get() if stay.scope is not None), self._stay))
 
-    def _leave(self) -> None:
-        """From here on nobody stores into the scope by default; it may be entered again once it is released."""
+    def _leave(self) -> bool:
+        """From here on nobody stores into the scope by default; it may be entered again once it is released.
+
+        Returns whether it is to be released: a forked child that unwinds its parent's block ends nothing of it.
+        """
         stay, self._stay = self._stay, None
         if stay is not None:
             stay.scope = None
         _stays.set(tuple(stay for stay in _stays.get() if stay.scope is not None))
+        return stay is None or stay.pid == os.getpid()
 
     def _tell(self, error: BaseException, failure: BaseException) -> None:
         """Say that the release failed without hiding what ended the block."""
@@ -131,7 +137,8 @@ class Scope(BaseScope):
     At a normal end and after an exception the release waits for the files (`release_all`); a KeyboardInterrupt or
     anything else that is no `Exception` makes only the cut, and a sweep removes the files. If the release fails, its
     error is raised, unless the block raised: then that error goes on, with a note and a WARNING in the log.
-    A process that is killed releases nothing: give `ttl` or `idle`, and a sweep does.
+    A process that is killed releases nothing: give `ttl` or `idle`, and a sweep does. Nor does a forked child that
+    leaves its parent's block, by `sys.exit` as a rule: the block is over when the parent leaves it.
 
     The object may be entered again once it has been left, and not before.
     """
@@ -193,7 +200,9 @@ class Scope(BaseScope):
 
     def __exit__(self, _kind: object, error: BaseException | None, _trace: object) -> None:
         """Release the scope. Raises what `release` raises where the block itself raised nothing."""
-        self._leave()
+        if not self._leave():
+            self._inside.release()
+            return
         ordinary = _ordinary(error)
         try:
             self.release(wait=ordinary)
@@ -261,7 +270,9 @@ class AsyncScope(BaseScope):
 
     async def __aexit__(self, _kind: object, error: BaseException | None, _trace: object) -> None:
         """As `Scope.__exit__`; a cancellation that arrives meanwhile is raised after the release."""
-        self._leave()
+        if not self._leave():
+            self._inside.release()
+            return
         try:
             asyncio.get_running_loop()
         except RuntimeError as failure:

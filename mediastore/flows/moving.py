@@ -19,6 +19,9 @@ if TYPE_CHECKING:
 
     from .context import Context, Flow
 
+#: What somebody may have wanted who restores a ref that lives.
+_TO_RESTORE = "share() makes one more ref of its bytes"
+
 
 def duration_word(value: Duration | None) -> int | str:
     """Return a duration as the scripts read it: ms, "never", or "" where nothing was said."""
@@ -78,25 +81,25 @@ def restore(ctx: Context, ref: str, scope: str | None, ttl: Duration | None) -> 
     if scope is not None:
         check_scope(scope)
     wanted, new = Ref.parse(ref), ctx.new_id()
-    said = yield from _obituary(wanted)
+    said = yield from _obituary(wanted, _TO_RESTORE)
     ttl_ms = _lifetime_ms(ctx, said.meta, ttl)
     moved = yield from lives.restore(wanted.id, new, scope or "", ttl_ms, ctx.new_id())
     if moved.verdict == "live":
-        raise _alive(wanted)
+        raise _alive(wanted, _TO_RESTORE)
     if moved.verdict != "done":
         raise said.error(wanted)
     return Ref(f"media://{new}")
 
 
-def _alive(ref: Ref) -> InvalidRequest:
-    return InvalidRequest(f"{ref} is alive; share() makes one more ref of its bytes")
+def _alive(ref: Ref, instead: str) -> InvalidRequest:
+    return InvalidRequest(f"{ref} is alive; {instead}")
 
 
-def _obituary(ref: Ref) -> Flow[reads.Obituary]:
+def _obituary(ref: Ref, instead: str) -> Flow[reads.Obituary]:
     """Read what is remembered of a dead ref, also of one that no sweep has come to yet."""
     [found] = yield from reads.lookup([ref])
     if isinstance(found, Media):
-        raise _alive(ref)
+        raise _alive(ref, instead)
     said = yield from reads.farewell(ref, found)
     if said is None:
         raise RefUnknown(ref)
@@ -106,7 +109,7 @@ def _obituary(ref: Ref) -> Flow[reads.Obituary]:
 def tombstone(ref: str) -> Flow[Tombstone]:
     """Read what is remembered of a dead ref, and whether its bytes are still there."""
     wanted = Ref.parse(ref)
-    said = yield from _obituary(wanted)
+    said = yield from _obituary(wanted, "get() tells what is known of it")
     stays = yield from lives.remains(said)
     return lives.tombstone(wanted, said, stays)
 
