@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+from dataclasses import dataclass
 from functools import partial
 from typing import TYPE_CHECKING, Any, TypeVar
 
@@ -16,8 +17,6 @@ from .lifetimes_world import NAMES, PROCESSES, World
 
 if TYPE_CHECKING:
     from collections.abc import Callable
-
-    from mediastore.lifetimes import Taken
 
 process = st.integers(0, PROCESSES - 1)
 T = TypeVar("T")
@@ -35,6 +34,16 @@ def in_ms(seconds: Any) -> Any:
 some = st.integers(0, 2**16)
 
 
+@dataclass
+class Held:
+    """A lease as its process has it, and what it means."""
+
+    number: int
+    lease: Any
+    hold: Hold
+    bytes: Bytes
+
+
 class Machine(RuleBasedStateMachine):
     """One life of a store. `steps` counts the rules of all examples."""
 
@@ -43,7 +52,7 @@ class Machine(RuleBasedStateMachine):
     def __init__(self, world: World) -> None:
         super().__init__()
         self.world, self.oracle = world, world.oracle
-        self.leases: list[Taken] = []
+        self.leases: list[Held] = []
         #: Hand-overs: the text that travels, what it holds, and the ref it was made of.
         self.tokens: list[tuple[str, Hold, Life]] = []
         self.swept = self.looked = False
@@ -137,6 +146,7 @@ class Machine(RuleBasedStateMachine):
     def restart(self, p):
         Machine.steps += 1
         self.world.restart(p)
+        self.leases = [each for each in self.leases if each.number != p]  # nobody ends those
 
     @rule(name=st.sampled_from(NAMES[:-1]))
     def write_over(self, name):
@@ -172,6 +182,18 @@ class Machine(RuleBasedStateMachine):
         self.world.check_files()
         if self.swept:
             self.check_numbers()
+        for held in self.leases:
+            self.check_lease(held)
+
+    def check_lease(self, held: Held) -> None:
+        """A lease that holds leads to its bytes, whatever became of the ref; one that does not says so."""
+        if held.hold.live(self.oracle.now):
+            bytes_ = held.bytes
+            path = self.world.path(bytes_) if bytes_.lent else self.world.held(bytes_)
+            assert (held.lease.lost, held.lease.path) == (False, path)
+            assert self.world.read(path) == bytes_.content
+        elif not held.hold.ended:
+            assert held.lease.lost
 
     def check_numbers(self):
         """What a sweep leaves: nothing that is dead, and of what nobody claims only what waits."""

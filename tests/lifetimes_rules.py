@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 from hypothesis import strategies as st
@@ -10,16 +9,14 @@ from hypothesis.stateful import precondition, rule
 
 from mediastore import NEVER, Ref, Released
 from mediastore.errors import BlobMissing, FileMissing, RefGone
-from mediastore.flows import leasing, scoping
 
-from .lifetimes_machine import Machine, in_ms, pick, process, some
-from .lifetimes_oracle import Deadline, Life, Refused, below
+from .lifetimes_machine import Held, Machine, in_ms, pick, process, some
+from .lifetimes_oracle import Deadline, Hold, Life, Refused, below
 from .lifetimes_world import NAMES, SCOPES, ms
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from mediastore.lifetimes import Taken
 
 scope = st.sampled_from(SCOPES)
 name = st.sampled_from(NAMES)
@@ -28,6 +25,8 @@ ttl = st.sampled_from([None, 3, 20, 90, 400, "never"])
 lease_ttl = st.sampled_from([5, 30, 120, 1000])
 idle = st.sampled_from([None, 10, 50, "never"])
 waits = st.booleans()
+ends = st.sampled_from([None, ValueError, KeyboardInterrupt])
+OPEN_MS = 60_000
 hundredths = st.sampled_from([3, 9, 9, 15, 30, 60])
 
 
@@ -50,13 +49,13 @@ class Lifetimes(Machine):
     def store_the_first(self, p, scope, ttl):
         self.store_at(p, NAMES[0], scope, ttl, None)
 
-    def store_at(self, p, name, scope, ttl, policy):
+    def store_at(self, p, name, scope, ttl, policy, home=None):
         bytes_ = self.world.bytes_at(name)
         policy = policy if ttl is None else None
         meta = self.world.meta_of(bytes_, policy)
         path = self.world.path(bytes_)
         ref = self.ask(lambda: None, p, "store", path, scope=scope, ttl=duration(ttl), meta=meta)
-        self.learn(ref, scope, bytes_, (meta.filename, in_ms(policy)), ttl)
+        self.learn(ref, scope or home, bytes_, (meta.filename, in_ms(policy)), ttl)
         self.find_blob(p, ref, bytes_)
 
     def find_blob(self, p, ref, bytes_):
@@ -202,84 +201,88 @@ class Lifetimes(Machine):
 
     # --- leases
 
-    def run(self, should: Callable[[], Any], number: int, flow: Any, *args: Any) -> Any:
-        return self.judge(should, lambda: self.world.run(number, flow, *args))
-
     @has_refs
     @rule(p=process, r=some, ttl=lease_ttl)
     def take_lease(self, p, r, ttl):
         life = self.some_life(r)
-        self.keep_lease(
-            self.run(
-                lambda: self.oracle.lease(life, ttl * 1000),
-                *(p, leasing.take, Ref(life.ref), ttl),
-            ),
-            life,
+        lease = self.ask(
+            lambda: self.oracle.lease(life, ttl * 1000), p, "take_lease", Ref(life.ref), ttl
         )
+        self.keep_lease(p, lease, life)
 
-    def keep_lease(self, taken: Taken | None, life: Life) -> None:
-        if taken is None:
-            return
-        self.world.holds[taken.token] = self.right
-        self.leases.append(taken)
-        assert taken.until_ms == self.right.until_ms, (taken.until_ms, self.right)
-        bytes_ = life.bytes
-        path = self.world.path(bytes_) if bytes_.lent else self.world.held(bytes_)
-        assert taken.path == path
-        assert self.world.read(path) == bytes_.content or bytes_.lent
-        assert taken.meta.filename == life.filename
+    def keep_lease(self, p: int, lease: Any, life: Life) -> None:
+        if lease is not None:
+            self.world.label(id(lease), "l")
+            self.leases.append(Held(p, lease, self.right, life.bytes))
+            assert ms(lease.expires_at) == self.right.until_ms, (lease, self.right)
+            assert lease.meta.filename == life.filename
+
+    def of_lease(self, held: Held, verb: str, *args: Any) -> Any:
+        words = f"{self.world.labels[id(held.lease)]}.{verb}({', '.join(map(str, args))})"
+        return self.world.hear(words, lambda: getattr(held.lease, verb)(*args))
 
     @precondition(lambda self: self.leases)
-    @rule(p=process, ns=st.lists(some, min_size=1, max_size=3), ttl=lease_ttl)
-    def renew(self, p, ns, ttl):
-        chosen = {each.token: each for each in (pick(self.leases, n) for n in ns)}
-        taken = [replace(each, ttl_ms=ttl * 1000) for each in chosen.values()]
-        found = self.run(
-            lambda: [self.oracle.renew(self.world.holds[t], ttl * 1000) for t in chosen],
-            *(p, leasing.renew, taken),
+    @rule(n=some, ttl=st.none() | lease_ttl)
+    def renew(self, n, ttl):
+        held = pick(self.leases, n)
+        until = self.judge(
+            lambda: self.oracle.renew(held.hold, ttl and ttl * 1000),
+            lambda: self.of_lease(held, "renew", ttl),
         )
-        assert found == self.right, (found, self.right)
+        assert until is None or ms(until) == self.right, (until, self.right)
 
     @precondition(lambda self: self.leases)
-    @rule(p=process, n=some)
-    def end_lease(self, p, n):
+    @rule(n=some)
+    def end_lease(self, n):
         """Of three times one is of a lease that was ended before."""
-        ongoing = [each for each in self.leases if not self.world.holds[each.token].ended]
-        taken = pick(ongoing if ongoing and n % 3 else self.leases, n)
-        hold = self.world.holds[taken.token]
-        held = self.run(lambda: self.oracle.end_lease(hold), p, leasing.end, taken)
-        assert held == self.right, (held, self.right)
-        self.world.check_gone(lambda bytes_: hold in bytes_.holds)
+        ongoing = [each for each in self.leases if not each.hold.ended]
+        held = pick(ongoing if ongoing and n % 3 else self.leases, n)
+        self.judge(lambda: self.oracle.end_lease(held.hold), lambda: self.of_lease(held, "end"))
+        self.world.check_gone(lambda bytes_: held.hold in bytes_.holds)
+
+    @has_refs
+    @rule(p=process, q=process, r=some)
+    def read_while_it_is_released(self, p, q, r):
+        life = self.some_life(r)
+        file = self.ask(self.opening(life), p, "open", Ref(life.ref))
+        if file is not None:
+            hold = self.right
+            with file:
+                self.release(q, life.scope, wait=True)
+                self.agrees()
+                assert file.read().decode() == life.bytes.content
+            self.oracle.end_lease(hold)
+            self.world.check_gone(lambda bytes_: bytes_ is life.bytes)
+
+    def opening(self, life: Life) -> Callable[[], Hold]:
+        return lambda: self.oracle.lease(life, OPEN_MS)
 
     @has_refs
     @rule(p=process, r=some, ttl=lease_ttl)
     def handoff(self, p, r, ttl):
         life = self.some_life(r)
-        text = self.run(
-            lambda: self.oracle.lease(life, ttl * 1000), p, leasing.handoff, Ref(life.ref), ttl
+        token = self.ask(
+            lambda: self.oracle.lease(life, ttl * 1000), p, "handoff", Ref(life.ref), ttl
         )
-        if text is not None:
-            self.world.label(text, "h")
-            self.tokens.append((text, self.right, life))
+        if token is not None:
+            self.world.label(token, "h")
+            self.tokens.append((token, self.right, life))
 
     @precondition(lambda self: self.tokens)
     @rule(p=process, n=some, ttl=lease_ttl)
     def accept(self, p, n, ttl):
         """Also twice: tokens are never forgotten here."""
-        text, hold, life = pick(self.tokens, n)
-        self.keep_lease(
-            self.run(
-                lambda: self.oracle.accept(hold, life.bytes, ttl * 1000),
-                *(p, leasing.accept, text, ttl),
-            ),
-            life,
+        token, hold, life = pick(self.tokens, n)
+        lease = self.ask(
+            lambda: self.oracle.accept(hold, life.bytes, ttl * 1000), p, "accept", token, ttl
         )
+        self.keep_lease(p, lease, life)
 
     @has_refs
     @rule(p=process, r=some)
     def who_holds(self, p, r):
         life = self.some_life(r)
-        found = self.run(lambda: self.oracle.need(life), p, leasing.leases, Ref(life.ref))
+        found = self.ask(lambda: self.oracle.need(life), p, "leases", Ref(life.ref))
         if found is not None:
             now = self.oracle.now
             right = sorted(hold.until_ms for hold in life.bytes.holds if hold.live(now))
@@ -289,15 +292,43 @@ class Lifetimes(Machine):
 
     @rule(p=process, scope=scope, ttl=ttl, idle=idle)
     def open_scope(self, p, scope, ttl, idle):
-        due = self.run(
-            lambda: self.oracle.open_scope(scope, in_ms(ttl), in_ms(idle)),
-            *(p, scoping.open_scope, scope, duration(ttl), duration(idle)),
+        opened = self.world.processes[p].scope(scope, ttl=duration(ttl), idle=duration(idle))
+        words = f"p{p}.scope({scope!r}, ttl={ttl}, idle={idle}).open()"
+        due = self.judge(
+            self.limiting(scope, ttl, idle), lambda: self.world.hear(words, opened.open)
         )
-        right = self.oracle.due_of(scope)
+        right = self.oracle.due_of(scope) if ttl or idle else None
         if right is None:
             assert due is None, due
         else:
             assert right[0] <= (ms(due) or 0) <= right[1], (due, right)
+
+    def limiting(self, scope: str, ttl: Any, idle: Any) -> Callable[[], None]:
+        return lambda: self.oracle.open_scope(scope, in_ms(ttl), in_ms(idle))
+
+    @has_refs
+    @rule(p=process, r=some, scopes=st.lists(scope, min_size=1, max_size=2), ttl=ttl, error=ends)
+    def inside_scopes(self, p, r, scopes, ttl, error):
+        """Scopes entered one in the other: what is stored without saying where goes to the innermost, and goes with it."""
+        first, *inner = scopes
+        entered = self.world.processes[p].scope(first, ttl=duration(ttl))
+        self.judge(
+            self.limiting(first, ttl, None),
+            lambda: self.world.hear(f"enter p{p}.scope({first!r}, ttl={ttl})", entered.__enter__),
+        )
+        if inner:
+            self.inside_scopes(p, r, inner, None, error)
+            self.agrees()
+        assert str(self.world.processes[p].current_scope()) == first
+        self.store_at(p, pick(list(NAMES), r), None, None, None, home=first)
+        how = (error, error and error("on purpose"), None)
+        waits = error is not KeyboardInterrupt
+        self.judge(
+            lambda: self.oracle.release(first, carried=waits),
+            lambda: self.world.hear(f"leave it: {error}", lambda: entered.__exit__(*how)),
+        )
+        if waits:
+            self.world.check_gone(self.is_fresh)
 
     @has_refs
     @rule(p=process, r=some)

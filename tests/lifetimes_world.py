@@ -11,12 +11,10 @@ import redis
 
 from mediastore import Cleanup, MediaMeta
 from mediastore.errors import MediaStoreError, RefGone
-from mediastore.flows import leasing
 from mediastore.index.steps import Batch, Command
-from mediastore.lifetimes import Taken
 
 from .lab import Lab
-from .lifetimes_oracle import Bytes, Hold, Life, Oracle, below
+from .lifetimes_oracle import Bytes, Life, Oracle, below
 from .test_index import dump
 
 if TYPE_CHECKING:
@@ -70,8 +68,6 @@ class World:
         self.oracle = Oracle(grace_s * 1000, MAX_AGE_S * 1000, LEASE_MAX_S * 1000)
         self.oracle.now = self.lab.now_ms()
         self.sent: list[Sent] = []
-        #: Every lease by its token.
-        self.holds: dict[str, Hold] = {}
         self.calls: list[str] = []
         self.labels: dict[Any, str] = {}
         #: What lies at each path, by content; each writing is a new file.
@@ -150,32 +146,18 @@ class World:
             return repr(str(value.relative_to(self.lab.root)))
         if isinstance(value, MediaMeta):
             return f"{value.cleanup}{value.policy and f', {value.policy}'}"
-        if isinstance(value, Taken):
-            return (
-                f"{self.label(value.token, 'l')}, {value.ttl_ms} ms, of {self.said(str(value.ref))}"
-            )
         return self.labels.get(value, repr(value)) if isinstance(value, str) else repr(value)
 
     def call(self, number: int, verb: str, *args: Any, **named: Any) -> Any:
         """Return what a method of a process answers; an error of ours is an answer."""
         words = [self.said(a) for a in args] + [f"{k}={self.said(v)}" for k, v in named.items()]
         process = self.processes[number]
-        return self._hear(
+        return self.hear(
             f"p{number}.{verb}({', '.join(words)})", lambda: getattr(process, verb)(*args, **named)
         )
 
-    def run(self, number: int, flow: Callable[..., Any], *args: Any, **named: Any) -> Any:
-        """Return what a process answers that drives a flow."""
-        words = [self.said(a) for a in args] + [f"{k}={self.said(v)}" for k, v in named.items()]
-        process = self.processes[number]
-        before = () if flow is leasing.leases else (process._ctx,)
-        return self._hear(
-            f"p{number}.{flow.__name__}({', '.join(words)})",
-            lambda: process._run(flow(*before, *args, **named)),
-        )
-
-    def _hear(self, words: str, call: Callable[[], Any]) -> Any:
-        """No call may wait, since nobody else is at work."""
+    def hear(self, words: str, call: Callable[[], Any]) -> Any:
+        """Log the words and return what the call answers; no call may wait, since nobody else is at work."""
         self.calls.append(words)
         before = self.lab.now_ms()
         try:
