@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 from hypothesis.stateful import precondition, rule
 
 from mediastore import NEVER, Ref, Released
-from mediastore.errors import BlobMissing, FileMissing, RefGone
+from mediastore.errors import BlobMissing, FileMissing, InvalidRequest, RefGone
 
 from .lifetimes_machine import Held, Machine, in_ms, pick, process, some
 from .lifetimes_oracle import Deadline, Hold, Life, Refused, below
@@ -105,14 +105,9 @@ class Lifetimes(Machine):
     @precondition(lambda self: self.oracle.live())
     @rule(p=process, r=some)
     def restore_what_lives(self, p, r):
-        life = pick(self.oracle.live(), r)
-
-        def should():
-            if life.live:
-                raise Refused("InvalidRequest")
-
-        if life.due_ms is None or life.pinned:
-            self.ask(should, p, "restore", Ref(life.ref))
+        ref = Ref(pick(self.oracle.live(), r).ref)
+        said = self.judge(lambda: None, lambda: [self.world.call(p, "restore", ref)])
+        assert type(said[0]) is InvalidRequest, said
 
     # --- moving them
 
@@ -381,3 +376,21 @@ class Lifetimes(Machine):
                 self.resolve_it(p, life)
         self.wait((deadline.idle_ms or 0) * 0.88 / 1000)
         self.sweep(p)
+
+    @precondition(lambda self: self.oracle.dead())
+    @rule(p=process, q=process, r=some, at=st.integers(1, 14), ttl=ttl)
+    def die_in_a_sweep(self, p, q, r, at, ttl):
+        """Bytes that somebody has begun to delete are given to nobody, and go once his claim has lapsed."""
+        now = self.oracle.now
+        if any(each.passed(now) is not False for each in self.oracle.deadlines.values()):
+            return  # which of them the killed sweep has carried out, nobody knows
+        life = pick(self.oracle.dead(), r)
+        self.world.die_in_a_sweep(at)
+        if not life.bytes.lent and not self.oracle.must_stay(life.bytes):
+            ref = self.world.call(p, "restore", Ref(life.ref), ttl=duration(ttl))
+            if isinstance(ref, str):
+                self.learn(ref, life.scope, life.bytes, (life.filename, life.policy_ms), ttl)
+            else:
+                assert isinstance(ref, RefGone), ref
+        self.wait(31)
+        self.sweep(q)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from pathlib import PurePath
 from typing import TYPE_CHECKING, Any
@@ -13,7 +14,7 @@ from mediastore import Cleanup, MediaMeta
 from mediastore.errors import MediaStoreError, RefGone
 from mediastore.index.steps import Batch, Command
 
-from .lab import Lab
+from .lab import Crash, Fuse, Lab
 from .lifetimes_oracle import Bytes, Life, Oracle, below
 from .test_index import dump
 
@@ -32,6 +33,8 @@ NAMES = ("1.jpg", "2.jpg", "sub/3.jpg", "lent.jpg")
 #: Where the time stands in an EVALSHA: after the digest, the number of keys, the prefix and `not_after`.
 NOW = 5
 PROCESSES = 3
+#: Its clock runs at half the pace, so that it learns from the server only that it has lost a lease.
+SLOW = 2
 MAX_AGE_S, LEASE_MAX_S = 3600, 300
 WINDOW_MS = 60_000
 
@@ -73,7 +76,7 @@ class World:
         #: What lies at each path, by content; each writing is a new file.
         self.current: dict[str, str] = {}
         self.written = 0
-        self.processes = [self.start() for _ in range(PROCESSES)]
+        self.processes = [self.start(number) for number in range(PROCESSES)]
 
     def close(self) -> None:
         for process in self.processes:
@@ -83,10 +86,12 @@ class World:
 
     # --- processes and what they send
 
-    def start(self) -> LabStore:
+    def start(self, number: int) -> LabStore:
         """Start a process whose connection is its own: what it has seen of the marks, no other has."""
         self.lab.client = self.lab.clients()
         process = self.lab.process()
+        if number == SLOW:
+            process._clock = lambda: self.lab.base_ms / 1000 + self.lab.offset_s / 2
         ask = process._ask
 
         def keep(command: Command[Any]) -> Command[Any]:
@@ -111,7 +116,15 @@ class World:
     def restart(self, number: int) -> None:
         self.calls.append(f"p{number} starts again")
         self.processes[number].close()
-        self.processes[number] = self.start()
+        self.processes[number] = self.start(number)
+
+    def die_in_a_sweep(self, at: int) -> None:
+        """Start a process that sweeps, and is killed after some call, to Redis or to the file system."""
+        self.lab.client = self.lab.clients()
+        self.calls.append(f"another process sweeps and is killed after {at} calls")
+        with self.lab.fused(Fuse(at=at, after=True)) as process, suppress(Crash):
+            process.sweep()
+        process.close()
 
     def send_again(self, number: int) -> None:
         """Send a kept command as it was, at the server's present time: nothing changes, and the answer is the same."""
@@ -238,11 +251,16 @@ class World:
                 self.check_bytes(bytes_)
         assert self.lab.files() == self.current, "somebody's file is gone, or one is left"
 
+    def versions(self, name: str) -> int:
+        return sum(each.name == name and not each.gone for each in self.oracle.bytes)
+
     def check_gone(self, chosen: Callable[[Bytes], bool]) -> None:
         """Of the chosen bytes nothing is left that nobody claims."""
         for bytes_ in self.oracle.bytes:
             if bytes_.gone or not self.oracle.must_go(bytes_) or not chosen(bytes_):
                 continue
+            if self.versions(bytes_.name) > 1:
+                continue  # they take turns at their path, a second apart
             left = self.held(bytes_).exists() or (
                 bytes_.at_path and self.read(self.path(bytes_)) == bytes_.content
             )
