@@ -86,6 +86,9 @@ class Machine(RuleBasedStateMachine):
         live, dead = self.oracle.live(), self.oracle.dead()
         return pick(dead, number) if dead and (not live or number % 5 == 0) else pick(live, number)
 
+    def ongoing(self) -> list[Held]:
+        return [each for each in self.leases if each.hold.live(self.oracle.now)]
+
     def learn(self, ref: str, scope: str, bytes_: Bytes, meta: Any, ttl_s: Any) -> Life:
         """Put a ref that was just made beside the oracle."""
         self.world.label(str(ref), "r")

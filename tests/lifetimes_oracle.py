@@ -192,6 +192,9 @@ class Oracle:
         self.active(life.scope)
         return self.expires(life)
 
+    def touch_again(self, life: Life) -> int | None:
+        return self.touch(life, None)
+
     def expires(self, life: Life) -> int | None:
         return None if life.pinned else life.due_ms
 
