@@ -192,6 +192,9 @@ class Oracle:
         self.active(life.scope)
         return self.expires(life)
 
+    def touch_again(self, life: Life) -> int | None:
+        return self.touch(life, None)
+
     def expires(self, life: Life) -> int | None:
         return None if life.pinned else life.due_ms
 
@@ -265,18 +268,22 @@ class Oracle:
         self.active(life.scope)
         return hold
 
-    def renew(self, hold: Hold, ttl_ms: int) -> int | None:
-        """Its new deadline, which a renewal never brings nearer; None: it is lost for ever."""
+    def renew(self, hold: Hold, ttl_ms: int | None) -> int:
+        """Its new deadline, which a renewal never brings nearer; a late one fails for ever."""
+        if ttl_ms is not None and ttl_ms > self.lease_max_ms:
+            raise Refused("InvalidRequest")
         if not hold.live(self.now):
-            return None
-        hold.until_ms = max(min(self.now + ttl_ms, hold.last_ms), hold.until_ms)
+            raise Refused("LeaseLost")
+        hold.ttl_ms = ttl_ms or hold.ttl_ms
+        hold.until_ms = max(min(self.now + hold.ttl_ms, hold.last_ms), hold.until_ms)
         return hold.until_ms
 
-    def end_lease(self, hold: Hold) -> bool:
-        """Whether it still held."""
-        held = hold.live(self.now)
+    def end_lease(self, hold: Hold) -> None:
+        """Says so if it had been lost; a second call does nothing."""
+        lost = not hold.ended and not hold.live(self.now)
         hold.ended = True
-        return held
+        if lost:
+            raise Refused("LeaseLost")
 
     def accept(self, hold: Hold, bytes_: Bytes, ttl_ms: int) -> Hold:
         if ttl_ms > self.lease_max_ms:
@@ -292,7 +299,9 @@ class Oracle:
     # --- deadlines of scopes
 
     def open_scope(self, scope: str, ttl_ms: Any, idle_ms: Any) -> None:
-        """Opening again can only lengthen; NEVER removes. It counts as activity."""
+        """Opening again can only lengthen; NEVER removes. It counts as activity, unless nothing is said."""
+        if ttl_ms is None and idle_ms is None:
+            return
         found = self.deadlines.setdefault(scope, Deadline())
         if ttl_ms == "never":
             found.fixed_ms = None

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from pathlib import PurePath
 from typing import TYPE_CHECKING, Any
@@ -11,12 +12,10 @@ import redis
 
 from mediastore import Cleanup, MediaMeta
 from mediastore.errors import MediaStoreError, RefGone
-from mediastore.flows import leasing
 from mediastore.index.steps import Batch, Command
-from mediastore.lifetimes import Taken
 
-from .lab import Lab
-from .lifetimes_oracle import Bytes, Hold, Life, Oracle, below
+from .lab import Crash, Fuse, Lab
+from .lifetimes_oracle import Bytes, Life, Oracle, below
 from .test_index import dump
 
 if TYPE_CHECKING:
@@ -34,6 +33,8 @@ NAMES = ("1.jpg", "2.jpg", "sub/3.jpg", "lent.jpg")
 #: Where the time stands in an EVALSHA: after the digest, the number of keys, the prefix and `not_after`.
 NOW = 5
 PROCESSES = 3
+#: Its clock runs at half the pace, so that it learns from the server only that it has lost a lease.
+SLOW = 2
 MAX_AGE_S, LEASE_MAX_S = 3600, 300
 WINDOW_MS = 60_000
 
@@ -70,14 +71,12 @@ class World:
         self.oracle = Oracle(grace_s * 1000, MAX_AGE_S * 1000, LEASE_MAX_S * 1000)
         self.oracle.now = self.lab.now_ms()
         self.sent: list[Sent] = []
-        #: Every lease by its token.
-        self.holds: dict[str, Hold] = {}
         self.calls: list[str] = []
         self.labels: dict[Any, str] = {}
         #: What lies at each path, by content; each writing is a new file.
         self.current: dict[str, str] = {}
         self.written = 0
-        self.processes = [self.start() for _ in range(PROCESSES)]
+        self.processes = [self.start(number) for number in range(PROCESSES)]
 
     def close(self) -> None:
         for process in self.processes:
@@ -87,10 +86,12 @@ class World:
 
     # --- processes and what they send
 
-    def start(self) -> LabStore:
+    def start(self, number: int) -> LabStore:
         """Start a process whose connection is its own: what it has seen of the marks, no other has."""
         self.lab.client = self.lab.clients()
         process = self.lab.process()
+        if number == SLOW:
+            process._clock = lambda: self.lab.base_ms / 1000 + self.lab.offset_s / 2
         ask = process._ask
 
         def keep(command: Command[Any]) -> Command[Any]:
@@ -115,7 +116,15 @@ class World:
     def restart(self, number: int) -> None:
         self.calls.append(f"p{number} starts again")
         self.processes[number].close()
-        self.processes[number] = self.start()
+        self.processes[number] = self.start(number)
+
+    def die_in_a_sweep(self, at: int) -> None:
+        """Start a process that sweeps, and is killed after some call, to Redis or to the file system."""
+        self.lab.client = self.lab.clients()
+        self.calls.append(f"another process sweeps and is killed after {at} calls")
+        with self.lab.fused(Fuse(at=at, after=True)) as process, suppress(Crash):
+            process.sweep()
+        process.close()
 
     def send_again(self, number: int) -> None:
         """Send a kept command as it was, at the server's present time: nothing changes, and the answer is the same."""
@@ -150,32 +159,18 @@ class World:
             return repr(str(value.relative_to(self.lab.root)))
         if isinstance(value, MediaMeta):
             return f"{value.cleanup}{value.policy and f', {value.policy}'}"
-        if isinstance(value, Taken):
-            return (
-                f"{self.label(value.token, 'l')}, {value.ttl_ms} ms, of {self.said(str(value.ref))}"
-            )
         return self.labels.get(value, repr(value)) if isinstance(value, str) else repr(value)
 
     def call(self, number: int, verb: str, *args: Any, **named: Any) -> Any:
         """Return what a method of a process answers; an error of ours is an answer."""
         words = [self.said(a) for a in args] + [f"{k}={self.said(v)}" for k, v in named.items()]
         process = self.processes[number]
-        return self._hear(
+        return self.hear(
             f"p{number}.{verb}({', '.join(words)})", lambda: getattr(process, verb)(*args, **named)
         )
 
-    def run(self, number: int, flow: Callable[..., Any], *args: Any, **named: Any) -> Any:
-        """Return what a process answers that drives a flow."""
-        words = [self.said(a) for a in args] + [f"{k}={self.said(v)}" for k, v in named.items()]
-        process = self.processes[number]
-        before = () if flow is leasing.leases else (process._ctx,)
-        return self._hear(
-            f"p{number}.{flow.__name__}({', '.join(words)})",
-            lambda: process._run(flow(*before, *args, **named)),
-        )
-
-    def _hear(self, words: str, call: Callable[[], Any]) -> Any:
-        """No call may wait, since nobody else is at work."""
+    def hear(self, words: str, call: Callable[[], Any]) -> Any:
+        """Log the words and return what the call answers; no call may wait, since nobody else is at work."""
         self.calls.append(words)
         before = self.lab.now_ms()
         try:
@@ -256,11 +251,16 @@ class World:
                 self.check_bytes(bytes_)
         assert self.lab.files() == self.current, "somebody's file is gone, or one is left"
 
+    def versions(self, name: str) -> int:
+        return sum(each.name == name and not each.gone for each in self.oracle.bytes)
+
     def check_gone(self, chosen: Callable[[Bytes], bool]) -> None:
         """Of the chosen bytes nothing is left that nobody claims."""
         for bytes_ in self.oracle.bytes:
             if bytes_.gone or not self.oracle.must_go(bytes_) or not chosen(bytes_):
                 continue
+            if self.versions(bytes_.name) > 1:
+                continue  # they take turns at their path, a second apart
             left = self.held(bytes_).exists() or (
                 bytes_.at_path and self.read(self.path(bytes_)) == bytes_.content
             )
