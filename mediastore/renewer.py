@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
     from .lifetimes import Taken
 
-    Renew = Callable[[list["Term"]], Sequence[int | None]]
+    Renew = Callable[[list["Term"]], Sequence[int | MediaStoreError | None]]
 
 logger = logging.getLogger("mediastore")
 
@@ -123,7 +123,7 @@ class Renewer:
     """A daemon thread that renews leases as long as there are any."""
 
     def __init__(self, renew: Renew, clock: Callable[[], float] = elapsed_s) -> None:
-        """Remember what to call: `renew(terms)` returns for each its new deadline in server milliseconds, None when it is lost."""
+        """Remember what to call: `renew(terms)` returns for each its new deadline in server milliseconds, None when it is lost, or its error."""
         self._renew = renew
         self._clock = clock
         self._watches: dict[int, _Watch] = {}
@@ -194,17 +194,22 @@ class Renewer:
         return None
 
     def _renew_all(self, terms: list[Term]) -> None:
-        sent_s = self._clock()
+        sent_s, well = self._clock(), True
         try:
             # A wrong number of answers is an error before any of them counts.
-            for term, until_ms in list(zip(terms, self._renew(terms), strict=True)):
-                term.renewed(sent_s, until_ms)
+            for term, answer in list(zip(terms, self._renew(terms), strict=True)):
+                if isinstance(answer, MediaStoreError):
+                    well = False
+                    term.failed()
+                    self._report(answer)
+                else:
+                    term.renewed(sent_s, answer)
         except BaseException as error:  # noqa: BLE001 - whatever it was, the other leases need this thread
             for term in terms:
                 term.failed()
             self._report(error)
         else:
-            self._failing = False
+            self._failing = self._failing and not well
 
     def _report(self, error: BaseException) -> None:
         """Say once that it does not work; it is tried again every second."""

@@ -14,6 +14,7 @@ from mediastore.errors import (
     RefGone,
     RefUnknown,
 )
+from mediastore.index.steps import prefix
 
 from .conftest import JPEG, Blocking
 from .lease_fixtures import at_server, deaf, settings
@@ -364,3 +365,18 @@ def test_a_store_that_closes_renews_nothing_any_more(store, other, cat):
     assert held.lost
     with pytest.raises(LeaseLost):
         context.__exit__(None, None, None)
+
+
+def test_a_lease_that_cannot_be_renewed_costs_no_other_its_own(other, client, settings, make_file):
+    refs = [other.store(make_file(f"{n}.jpg"), scope="s") for n in range(3)]
+    key = f"{prefix(settings.namespace)}holders:{other.get(refs[0]).blob}"
+    with other.lease(refs[1], 0.6) as held, other.lease(refs[2], 0.6) as last:
+        broken = other.lease(refs[0], 0.6).__enter__()
+        client.set(key, "foreign")
+        first = last.expires_at
+
+        until(lambda: broken.lost)
+        until(lambda: last.expires_at > first + timedelta(seconds=1))
+        client.unlink(key)
+
+    assert not held.lost

@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from mediastore import MediaMeta, Ref
-from mediastore.errors import IndexUnavailable
+from mediastore.errors import Corrupt, IndexUnavailable
 from mediastore.lifetimes import Taken
 from mediastore.renewer import Renewer, Term, elapsed_s
 
@@ -357,3 +357,15 @@ def test_a_forked_child_renews_nothing_of_its_parent_and_may_have_leases_of_its_
 def test_a_lock_held_across_a_fork_hangs_no_child():
     with renewing(Server(), term("a", 30)) as renewer, renewer._watch().wake:
         assert in_child(lambda: renewer.add(term("b", 30)) or renewer.running)
+
+
+def test_an_error_of_one_lease_is_its_own(caplog):
+    good, bad = term("good", 0.9), term("bad", 0.9)
+    server = Server(lambda taken: Corrupt("foreign") if taken.token == "bad" else 2**60)
+
+    with renewing(server, good, bad):
+        until(lambda: bad.lost)
+        held = not good.lost
+
+    assert held
+    assert [record.levelname for record in caplog.records].count("WARNING") == 2  # and its loss

@@ -9,7 +9,13 @@ from inspect import iscoroutinefunction
 from typing import TYPE_CHECKING, Any, ClassVar, NoReturn, Self
 
 from mediastore.blobs.local import LocalBlobs
-from mediastore.errors import InvalidPath, InvalidRequest, InvalidScope, StaleCommand
+from mediastore.errors import (
+    InvalidPath,
+    InvalidRequest,
+    InvalidScope,
+    MediaStoreError,
+    StaleCommand,
+)
 from mediastore.flows.context import Context
 from mediastore.index.changes import open_index
 from mediastore.index.steps import Command
@@ -147,7 +153,7 @@ class BaseStore:
     def _elapsed_s(self) -> float:
         return self._clock()
 
-    def _renew_due(self, terms: list[Term]) -> Sequence[int | None]:
+    def _renew_due(self, terms: list[Term]) -> Sequence[int | MediaStoreError | None]:
         """Renew leases; called in a thread."""
         raise NotImplementedError
 

@@ -26,7 +26,7 @@ E = TypeVar("E")
 M = TypeVar("M", bound="AbstractContextManager[Any]")
 A = TypeVar("A", bound="AbstractAsyncContextManager[Any]")
 
-Deadlines = Sequence[int | None]
+Deadlines = Sequence[int | MediaStoreError | None]
 
 #: How long a cancelled end may take to leave.
 _LEAVE_S = 0.1
@@ -112,8 +112,12 @@ class BaseLease(Generic[R, E]):
         taken = self._term.taken
         return taken if ttl is None else replace(taken, ttl_ms=self._keeper.ttl_ms(ttl))
 
-    def _renewed(self, wanted: Taken, sent_s: float, until_ms: int | None) -> datetime:
-        self._term.renewed(sent_s, until_ms, wanted.ttl_ms)
+    def _renewed(
+        self, wanted: Taken, sent_s: float, answer: int | MediaStoreError | None
+    ) -> datetime:
+        if isinstance(answer, MediaStoreError):
+            raise answer
+        self._term.renewed(sent_s, answer, wanted.ttl_ms)
         self._check()
         return self.expires_at
 
@@ -159,8 +163,8 @@ class Lease(BaseLease[Deadlines, bool]):
         if not self._term.mine:
             return self.expires_at
         sent_s = self._keeper.clock()
-        (until_ms,) = self._keeper.renew([wanted])
-        return self._renewed(wanted, sent_s, until_ms)
+        (answer,) = self._keeper.renew([wanted])
+        return self._renewed(wanted, sent_s, answer)
 
     def end(self) -> None:
         """Give it back; bytes that nobody else needs may go now. A second call does nothing.
@@ -202,8 +206,8 @@ class AsyncLease(BaseLease[Awaitable[Deadlines], Coroutine[Any, Any, bool]]):
         if not self._term.mine:
             return self.expires_at
         sent_s = self._keeper.clock()
-        (until_ms,) = await self._keeper.renew([wanted])
-        return self._renewed(wanted, sent_s, until_ms)
+        (answer,) = await self._keeper.renew([wanted])
+        return self._renewed(wanted, sent_s, answer)
 
     async def end(self) -> None:
         """As `Lease.end`. A cancelled call ends the lease all the same, if Redis answers in time."""

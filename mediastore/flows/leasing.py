@@ -5,7 +5,14 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from mediastore import blobs
-from mediastore.errors import BlobMissing, InvalidRequest, LeaseLost, RefGone, WrongHost
+from mediastore.errors import (
+    BlobMissing,
+    InvalidRequest,
+    LeaseLost,
+    MediaStoreError,
+    RefGone,
+    WrongHost,
+)
 from mediastore.index import lives, reads, roots as hosts
 from mediastore.index.steps import END_BATCH, Batch
 from mediastore.lifetimes import Handoff, LeaseInfo, Taken
@@ -86,19 +93,24 @@ def opened(taken: Taken) -> Flow[FileIO]:
     return file
 
 
-def renew(ctx: Context, leases: Sequence[Taken]) -> Flow[list[int | None]]:
-    """Renew any number of leases in one write; of each its new deadline in ms, or None: it is lost.
+Renewed = int | MediaStoreError | None
 
-    Raises:
-        MediaStoreError: the index did not answer for one of them; what was renewed is renewed.
-    """
+
+def renew(ctx: Context, leases: Sequence[Taken]) -> Flow[list[Renewed]]:
+    """Renew any number of leases in one write; of each its new deadline in ms; None: it is lost; or an error of its own."""
     batches = [leases[i : i + END_BATCH] for i in range(0, len(leases), END_BATCH)]
     answers = yield from Batch(tuple(lives.renew(each, ctx.new_id()) for each in batches))
-    deadlines: list[int | None] = []
-    for answer in answers:
-        if not isinstance(answer, list):
-            raise answer
-        deadlines += answer
+    deadlines: list[Renewed] = []
+    for batch, answer in zip(batches, answers, strict=True):
+        if isinstance(answer, list):
+            deadlines += answer
+        elif len(batch) == 1:
+            deadlines.append(answer)
+        else:
+            # One key that is not as it should be must not cost the others their leases.
+            single = tuple(lives.renew([each], ctx.new_id()) for each in batch)
+            for said in (yield from Batch(single)):
+                deadlines += said if isinstance(said, list) else [said]
     return deadlines
 
 

@@ -19,6 +19,8 @@ enter_kinds()
 local life = life_of(redis.call("HGET", P .. "lifetimes", scope))
 -- A release since then has ended it already.
 if not life or first_cut(marks_above(scope), life.seq) then life = { fixed = 0, idle = 0 } end
+-- Lengthened, it is told to nobody again: they say more often than they need that they are in use.
+local told = life.idle
 life.active = now
 if ttl then life.fixed = math.max(life.fixed, now + ttl) end
 if idle then life.idle = math.max(life.idle, idle) end
@@ -31,7 +33,7 @@ if life.fixed == 0 and life.idle == 0 then
   return finish({ due = "", others = 0 })
 end
 local others = redis.call("ZCARD", P .. "scope:" .. scope) > (redis.call("ZSCORE", P .. "scope:" .. scope, DEADLINE) and 1 or 0)
-others = idle and (others or redis.call("EXISTS", P .. "children:" .. scope) == 1)
+others = idle and told == 0 and (others or redis.call("EXISTS", P .. "children:" .. scope) == 1)
 life.seq = next_seq()
 enter(DEADLINE, line, life.seq)
 keep_life(scope, life)
