@@ -336,11 +336,11 @@ def test_a_forked_child_renews_nothing_of_its_parent_and_may_have_leases_of_its_
     server = Server()
 
     def child():
-        own = term("childs", 0.9)
+        own = term("young", 0.9)
         before = len(server.calls_of("parents"))
         assert not renewer.running
         renewer.add(own)
-        until(lambda: len(server.calls_of("childs")) >= 2)
+        until(lambda: len(server.calls_of("young")) >= 2)
         return len(server.calls_of("parents")) == before and own.mine and not lease.mine
 
     with renewing(server, lease) as renewer:
@@ -350,7 +350,7 @@ def test_a_forked_child_renews_nothing_of_its_parent_and_may_have_leases_of_its_
 
         assert not lease.lost
         assert lease.mine
-        assert server.calls_of("childs") == []
+        assert server.calls_of("young") == []
 
 
 @pytest.mark.filterwarnings("ignore:This process.*is multi-threaded:DeprecationWarning")
