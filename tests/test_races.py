@@ -100,6 +100,8 @@ def wait_until_gone(store: MediaStore, ref: str) -> None:
         raise AssertionError("it never expired")
 
 
+# Four sweepers at one trash are in the suite; here refs expire as well.
+@pytest.mark.torture
 def test_four_sweepers_at_once_expire_each_ref_and_delete_each_file_once(
     crew, parent, settings, make_file, media, client
 ):

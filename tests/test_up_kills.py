@@ -84,7 +84,7 @@ def bots(up: UpFleet):
     "victims",
     [
         # The death of a supervisor or a server alone is in test_up.py as well, without bots.
-        pytest.param(("worker", "beat", "all"), id="some"),
+        pytest.param(("worker", "all"), id="some"),
         pytest.param((*PROCESSES, "supervisor", "all"), id="each", marks=pytest.mark.torture),
     ],
 )
