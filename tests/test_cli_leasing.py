@@ -190,7 +190,7 @@ def test_a_lost_lease_ends_the_command_and_is_told(cat, bot):
     _, talk = process.communicate(timeout=30)
     assert process.returncode == 1
     assert talk.count("lease was lost") <= 1  # by the log, if the command was not quicker
-    assert "\nthe file may be gone: ending the command\n" in talk
+    assert "the file may be gone: ending the command\n" in talk
     assert f"error: the lease of {ref} is lost: " in talk
 
 
