@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import partial
 from typing import Any
 
 from hypothesis import strategies as st
@@ -47,8 +48,9 @@ class Refs(Machine):
         meta = self.world.meta_of(bytes_, policy)
         path = self.world.path(bytes_)
         ref = self.ask(lambda: None, p, "store", path, scope=scope, ttl=duration(ttl), meta=meta)
-        self.learn(ref, scope or home, bytes_, (meta.filename, in_ms(policy)), ttl)
+        life = self.learn(ref, scope or home, bytes_, (meta.filename, in_ms(policy)), ttl)
         self.find_blob(p, ref, bytes_)
+        return life
 
     def find_blob(self, p, ref, bytes_):
         """What is lent is forgotten with its last ref, and new when it comes again."""
@@ -84,9 +86,10 @@ class Refs(Machine):
     @rule(p=process, r=some, scope=st.none() | scope, ttl=ttl)
     def restore(self, p, r, scope, ttl):
         life = pick(self.oracle.dead(), r)
-        if life.bytes.lent:
-            return
+        if not life.bytes.lent:
+            self.restore_it(p, life, scope, ttl)
 
+    def restore_it(self, p, life, scope, ttl):
         def should():
             if life.bytes.gone:
                 raise Refused("RefGone", life.end.reason)
@@ -95,6 +98,18 @@ class Refs(Machine):
         if ref is not None:
             meta = (life.filename, life.policy_ms)
             self.learn(ref, scope or life.scope, life.bytes, meta, ttl)
+
+    @rule(p=process, scope=scope, other=scope)
+    def bring_back_what_was_replaced(self, p, scope, other):
+        """Two versions of one path: each ref leads to its own, whichever comes or goes."""
+        older = self.store_at(p, NAMES[0], scope, 400, None)
+        self.world.write(NAMES[0])
+        self.store_at(p, NAMES[0], other, 400, None)
+        if older.live:
+            self.ask(partial(self.oracle.delete, older), p, "delete_media", Ref(older.ref))
+            self.agrees()
+        self.restore_it(p, older, scope, None)
+        self.store_at(p, NAMES[0], other, 400, None)
 
     @precondition(lambda self: self.oracle.live())
     @rule(p=process, r=some)

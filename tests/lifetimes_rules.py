@@ -13,7 +13,7 @@ from mediastore.errors import BlobMissing, RefGone
 
 from .lifetimes_machine import Held, in_ms, pick, process, some
 from .lifetimes_oracle import Deadline, Hold, Life, Refused, below
-from .lifetimes_refs import Refs, duration, has_refs, scope, ttl
+from .lifetimes_refs import Refs, duration, has_refs, scope, ttl, waits
 from .lifetimes_world import NAMES, ms
 
 if TYPE_CHECKING:
@@ -84,6 +84,9 @@ class Lifetimes(Refs):
     def end_lease(self, n):
         """Of three times one is of a lease that was ended before."""
         held = pick((n % 3 and [x for x in self.leases if not x.hold.ended]) or self.leases, n)
+        self.end_it(held)
+
+    def end_it(self, held):
         self.judge(lambda: self.oracle.end_lease(held.hold), lambda: self.of_lease(held, "end"))
         self.world.check_gone(lambda bytes_: held.hold in bytes_.holds)
 
@@ -104,6 +107,21 @@ class Lifetimes(Refs):
     def opening(self, life: Life) -> Callable[[], Hold]:
         return lambda: self.oracle.lease(life, OPEN_MS)
 
+    @precondition(lambda self: self.oracle.live())
+    @rule(p=process, q=process, r=some, ttl=st.sampled_from([5, 30, 120]), ends=waits)
+    def lease_through_a_release(self, p, q, r, ttl, ends):
+        """Once the lease has ended, by hand or by itself, a sweep may take what grace does not keep."""
+        life = pick(self.oracle.live(), r)
+        self.take_it(p, life, ttl)
+        self.release(q, life.scope, wait=True)
+        self.agrees()
+        held = self.leases[-1]
+        if ends:
+            self.end_it(held)
+        else:
+            self.wait((held.hold.until_ms - self.oracle.now) / 1000)
+        self.sweep(q)
+
     @has_refs
     @rule(p=process, r=some, ttl=lease_ttl)
     def handoff(self, p, r, ttl):
@@ -118,8 +136,9 @@ class Lifetimes(Refs):
     @precondition(lambda self: self.tokens)
     @rule(p=process, n=some, ttl=lease_ttl)
     def accept(self, p, n, ttl):
-        """Also twice: tokens are never forgotten here."""
-        self.accept_it(p, *pick(self.tokens, n), ttl)
+        """Often twice: tokens are never forgotten here."""
+        for _ in range(1 + n % 2):
+            self.accept_it(p, *pick(self.tokens, n), ttl)
 
     @precondition(lambda self: self.tokens)
     @rule(p=process, n=some, late_s=st.sampled_from([0, 1, 20]))
