@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 from redis import exceptions as redis_errors
 
-from .errors import InvalidSettings, MediaStoreError
+from .errors import InvalidSettings, MediaStoreError, as_value
 from .settings import Settings, mask
 from .speech import Speech, Step, Words, translate, unknown_scripts
 
@@ -88,7 +88,7 @@ class Link:
             try:
                 replies.append(connection.read_response())
             except redis_errors.ResponseError as error:
-                replies.append(error)
+                replies.append(as_value(error))
         return replies
 
     def close(self) -> None:
@@ -156,7 +156,7 @@ class AsyncLink:
             try:
                 replies.append(await connection.read_response())
             except redis_errors.ResponseError as error:
-                replies.append(error)
+                replies.append(as_value(error))
         return replies
 
     async def close(self) -> None:

@@ -21,12 +21,13 @@ Messages are built from fields, so that every error survives pickling (Celery pi
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, Literal, TypeVar
 
 if TYPE_CHECKING:
     from datetime import datetime
 
 Reason = Literal["released", "expired", "deleted"]
+E = TypeVar("E", bound=BaseException)
 
 
 class MediaStoreError(Exception):
@@ -344,3 +345,13 @@ class IndexVersion(Corrupt):
     def __str__(self) -> str:
         """Name both formats."""
         return f"the index has format {self.found}, this version speaks {self.supported}"
+
+
+def as_value(error: E) -> E:
+    """Return an error that is kept as an answer, without its traceback.
+
+    The traceback would keep the frames of the call, and all that they name, until the garbage collector comes:
+    a lease that everybody has forgotten would go on being renewed.
+    """
+    error.__context__ = error.__cause__ = None
+    return error.with_traceback(None)

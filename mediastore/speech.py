@@ -18,6 +18,7 @@ from .errors import (
     MediaStoreError,
     StaleCommand,
     StoreFull,
+    as_value,
 )
 from .index.roots import was_forgotten
 from .index.steps import (
@@ -173,7 +174,7 @@ class Speech:
         try:
             return self.understand(command, marks, [reply])
         except MediaStoreError as error:
-            return error
+            return as_value(error)
 
 
 def commands_of(step: Step) -> tuple[Command[Any], ...]:

@@ -65,6 +65,12 @@ def warm(store, path):
 # --- store_many
 
 
+def bare(answers):
+    """Whether no error among them keeps the frames of the call, and with them all that the caller has."""
+    errors = [each for each in answers if isinstance(each, Exception)]
+    return not any(each.__traceback__ or each.__context__ for each in errors)
+
+
 def test_files_are_stored_in_order_under_one_scope(store, files):
     paths = files(5)
 
@@ -108,6 +114,7 @@ def test_an_error_takes_its_items_place_and_the_others_are_stored(
     ]
     # A ttl and a policy together contradict each other, of this item alone.
     assert isinstance(answers[4], InvalidRequest)
+    assert bare(answers)
     assert store.resolve(answers[1]) == one
     assert [media.ref for media in store.refs("s")] == [answers[1]]
     store.release_all("s")
@@ -201,6 +208,7 @@ def test_refs_are_resolved_in_order_with_why_some_are_dead(store, other, files, 
         ("deleted", refs[1]),
         "expired",
     ]
+    assert bare(answers)
 
 
 def test_many_are_dead_by_a_mark_as_one_is(store, other, files):
@@ -267,6 +275,7 @@ def test_a_malformed_scope_takes_its_place_and_the_others_are_released(store, fi
     done = store.release_many(["a//b", "s", None, "t" * 600])
 
     assert [type(done[n]) for n in (0, 2, 3)] == [InvalidScope] * 3
+    assert bare(done)
     assert (done[1].refs, done[1].deleted) == (2, 2)
     assert codes(store.resolve_many(refs)) == ["ref_gone"] * 2
     expect_empty()

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from mediastore import blobs
-from mediastore.errors import BlobMissing, Corrupt, MediaStoreError
+from mediastore.errors import BlobMissing, Corrupt, MediaStoreError, as_value
 from mediastore.index import changes, reads
 from mediastore.index.steps import Batch
 from mediastore.model import Cleanup, Duration, Media, MediaMeta, Ref, Released, check_scope
@@ -48,7 +48,7 @@ def _store_some(
             ttl_ms = lifetime_ms(ctx.settings, meta, ttl)
             held = yield from blobs.Hold(path, blob, meta.cleanup is Cleanup.FORGET)
         except MediaStoreError as error:
-            found[number] = error
+            found[number] = as_value(error)
             continue
         begun.append((number, ref, blob, held))
         commands.append(changes.store(ref, blob, scope, held, ttl_ms, meta))
@@ -68,7 +68,7 @@ def _store_some(
             else:
                 found[number] = yield from store(ctx, path, scope, meta, ttl)
         except MediaStoreError as error:
-            found[number] = error
+            found[number] = as_value(error)
     return [each for each in found if each is not None]
 
 
@@ -88,13 +88,13 @@ def _resolve_some(ctx: Context, texts: Sequence[str]) -> Flow[list[Path | MediaS
         try:
             wanted[number] = Ref.parse(text)
         except MediaStoreError as error:
-            found[number] = error
+            found[number] = as_value(error)
     looked = (yield from reads.lookup(list(wanted.values()))) if wanted else []
     for (number, ref), media in zip(wanted.items(), looked, strict=True):
         try:
             found[number] = yield from _path_of(ref, media)
         except MediaStoreError as error:
-            found[number] = error
+            found[number] = as_value(error)
         else:
             if isinstance(media, Media) and media.idle_s is not None:
                 idling[media.scope] = min(media.idle_s, idling.get(media.scope, media.idle_s))
@@ -135,7 +135,7 @@ def _release_some(
         try:
             commands[number] = changes.release(check_scope(scope), ctx.new_id(), ctx.terms)
         except MediaStoreError as error:
-            found[number] = error
+            found[number] = as_value(error)
     cuts = (yield from Batch(tuple(commands.values()))) if commands else []
     for number, cut in zip(commands, cuts, strict=True):
         try:
@@ -143,5 +143,5 @@ def _release_some(
                 raise cut
             found[number] = yield from see_through(ctx, scopes[number], cut, wait=wait)
         except MediaStoreError as error:
-            found[number] = error
+            found[number] = as_value(error)
     return [found[number] for number in range(len(scopes))]
