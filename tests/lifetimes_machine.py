@@ -10,8 +10,6 @@ from typing import TYPE_CHECKING, Any, TypeVar
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
 
-from mediastore import Media
-
 from .lifetimes_oracle import Bytes, Hold, Life, Refused, below
 from .lifetimes_world import NAMES, PROCESSES, SLOW, World
 
@@ -121,17 +119,26 @@ class Machine(RuleBasedStateMachine):
         self.world.check_gone(lambda _: True)
 
     def learn_deadlines(self, p: int) -> None:
-        """A sweep carries out the scope deadlines that have passed; of one that may have, look whether it did."""
-        due = self.oracle.due_of
-        for name, deadline in sorted(
-            self.oracle.deadlines.items(), key=lambda each: due(each[0]) or ()
-        ):
-            passed = deadline.passed(self.oracle.now)
-            if passed is None and name in self.oracle.deadlines:
-                lives = [life for life in self.oracle.live() if below(life.scope, name)]
-                passed = bool(lives) and not isinstance(self.world.look_at(p, lives[0]), Media)
-            if passed and name in self.oracle.deadlines:
-                self.oracle.release(name, carried=False, reason="expired")
+        """A sweep carries out the scope deadlines that have passed; of one that may have, look whether it did.
+
+        Which of two came first, one above the other, shows only where they cannot have come together.
+        """
+        oracle, ended = self.oracle, list[tuple[str, int]]()
+        dues = {name: oracle.due_of(name) or (0, 0) for name in oracle.deadlines}
+        passed = [name for name in dues if self.has_passed(p, name)]
+        for name in sorted(passed, key=dues.__getitem__):
+            low, high = dues[name]
+            together = any(below(name, above) and low <= latest for above, latest in ended)
+            if name in oracle.deadlines or together:
+                oracle.release(name, carried=False, reason="expired")
+                ended.append((name, high))
+
+    def has_passed(self, p: int, name: str) -> bool:
+        passed = self.oracle.deadlines[name].passed(self.oracle.now)
+        if passed is None:
+            found = self.world.processes[p].scope_deadlines(name)
+            return name not in {each.scope for each in found}
+        return passed
 
     @rule(p=process)
     def drain(self, p):

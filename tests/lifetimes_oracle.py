@@ -359,6 +359,11 @@ class Oracle:
         """Whether the bytes stay without a ref, for a lease or for grace, as the journal knows it."""
         return bool(self._waits(bytes_))
 
+    def may_have_waited(self, bytes_: Bytes) -> bool:
+        """Whether grace may be over already: a release that did not wait may have let it begin."""
+        vague = any(life.end and life.end.vague for life in bytes_.lives)
+        return vague and not self.must_stay(bytes_)
+
     def stay(self, bytes_: Bytes) -> tuple[int, int, int]:
         """Of bytes that wait: the least and the most that the end of grace may be, and when the last lease ends."""
         ends = [life.end for life in bytes_.lives if life.end]

@@ -306,6 +306,8 @@ class World:
             assert bytes_.lent or (kept_for, until) == ("", None), said
         elif bytes_.referred():
             assert (kept_for, until) == ("refs", None), said
+        elif kept_for == "" and self.oracle.may_have_waited(bytes_):
+            assert until is None, said
         elif self.oracle.waits(bytes_):
             low, high, leased = self.oracle.stay(bytes_)
             assert max(low, leased) <= (ms(until) or 0) <= max(high, leased), (said, low, high)
