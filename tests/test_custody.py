@@ -35,6 +35,20 @@ def test_what_is_borrowed_is_neither_deleted_nor_held_nor_pending(lab):
     assert lab.leftovers() == []
 
 
+def test_a_release_that_finishes_what_is_borrowed_waits_for_nobody(lab):
+    path, process = lab.file("a.jpg", "theirs"), lab.process()
+    for meta in (None, FORGET):  # the first made a held link, which goes
+        process.store(path, scope="s", meta=meta)
+    process.release_all("s", wait=False)
+    before = lab.now_ms()
+
+    done = lab.process().release_all("s")
+
+    assert (done.pending, done.closed, lab.now_ms() - before) == (0, False, 0)
+    assert path.read_text() == "theirs"
+    assert lab.leftovers() == []
+
+
 @pytest.mark.parametrize("alias", ["a.jpg", "./a.jpg", "sub/../a.jpg", "door/a.jpg"])
 @pytest.mark.parametrize("metas", [(FORGET, None), (None, FORGET)])
 def test_borrowed_wins_on_a_shared_path_by_whatever_name(lab, metas, alias):

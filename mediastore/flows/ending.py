@@ -52,9 +52,14 @@ class _Tally:
             self.failed += batch.failed
 
     @property
+    def settled(self) -> int:
+        """Blobs that are done with, whether a file went or was left to its owner."""
+        return self.deleted + self.spared
+
+    @property
     def pending(self) -> int:
         """Blobs this call left without a ref and did not see to: borrowed ones end when their held link has gone."""
-        return max(0, self.doomed - self.deleted - self.spared - self.failed)
+        return max(0, self.doomed - self.settled - self.failed)
 
 
 def release_all(ctx: Context, scope: str, *, wait: bool) -> Flow[Released]:
@@ -128,14 +133,14 @@ def _see_off(
     wait = LOOK_AGAIN_S
     deadline = min(deadline, (yield from blobs.Elapsed()) + ctx.settings.seconds("timeout"))
     while True:
-        before = tally.deleted
+        before = tally.settled
         here = yield from blobs.Standing()  # a root that went away meanwhile is waited for by nobody
         usable = [root for root, stands in here.items() if stands]
         busy = yield from _going(scope, usable, deadline)
         if not busy or (yield from blobs.Elapsed()) > deadline:
             return
         tally.acknowledged(*(yield from delete_named(ctx, roots, busy)))
-        if tally.deleted == before:
+        if tally.settled == before:
             yield from blobs.Pause(wait)
             wait = min(wait * 2, LOOK_AGAIN_AT_MOST_S)
 
