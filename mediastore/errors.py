@@ -258,7 +258,7 @@ class LeaseLost(MediaStoreError):
 
     def __str__(self) -> str:
         """Name the ref, and how the lease was lost."""
-        return f"the lease of {self.ref} is lost: {self.detail}"
+        return f"the lease of {self.ref} does not hold any more: {self.detail}"
 
 
 class Unavailable(MediaStoreError):

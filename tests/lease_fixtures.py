@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import os
 import time
 from dataclasses import replace
@@ -42,6 +43,14 @@ def in_child(fact: Callable[[], Any]) -> bool:
 def settings(settings, request):
     """Give the settings of the other tests, with what a test asks for."""
     return replace(settings, **getattr(request, "param", {}))
+
+
+@pytest.fixture
+def without_collector():
+    """Free nothing but what nobody refers to any more."""
+    gc.disable()
+    yield
+    gc.enable()
 
 
 def at_server(store, seconds):

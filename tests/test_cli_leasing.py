@@ -191,7 +191,7 @@ def test_a_lost_lease_ends_the_command_and_is_told(cat, bot):
     assert process.returncode == 1
     assert talk.count("lease was lost") <= 1  # by the log, if the command was not quicker
     assert "the file may be gone: ending the command\n" in talk
-    assert f"error: the lease of {ref} is lost: " in talk
+    assert f"error: the lease of {ref} does not hold any more: " in talk
 
 
 def test_a_holder_that_is_killed_keeps_the_bytes_no_longer_than_its_ttl(cat, bot):

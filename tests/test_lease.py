@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import gc
 import time
 from datetime import timedelta
 
@@ -18,19 +17,11 @@ from mediastore.errors import (
 from mediastore.index.steps import prefix
 
 from .conftest import JPEG, Blocking
-from .lease_fixtures import at_server, deaf, settings
+from .lease_fixtures import at_server, deaf, settings, without_collector
 from .life import inner
 from .waiting import until
 
-__all__ = ["settings"]  # a fixture
-
-
-@pytest.fixture
-def without_collector():
-    """Free nothing but what nobody refers to any more."""
-    gc.disable()
-    yield
-    gc.enable()
+__all__ = ["settings", "without_collector"]  # fixtures
 
 
 def end_by_release(other, ref):
@@ -109,6 +100,15 @@ def test_a_lease_that_everybody_has_forgotten_is_not_renewed(store, cat, without
     store.lease(ref, ttl=0.9).__enter__()
 
     until(lambda: not store.leases(ref))
+
+
+def test_what_was_not_entered_says_how_it_is(store, cat):
+    ref = store.store(cat, scope="s")
+
+    for call in (store.lease, inner(store).lease):
+        with pytest.raises(AttributeError, match=r"then held\.path"):
+            _ = call(ref).path
+    assert store.leases(ref) == []
 
 
 def test_two_leases_hold_the_bytes_until_the_last_ends(store, other, cat):
@@ -338,7 +338,7 @@ def test_the_error_of_the_body_is_not_masked_by_a_lost_lease(store, cat):
     with pytest.raises(ZeroDivisionError) as told, store.take_lease(ref, ttl=0.1) as held:
         fail(held)
 
-    assert any("lease" in note and "lost" in note for note in told.value.__notes__)
+    assert any("does not hold any more" in note for note in told.value.__notes__)
 
 
 def test_the_error_of_the_body_ends_the_lease(store, cat):

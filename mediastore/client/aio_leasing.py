@@ -33,14 +33,8 @@ class AsyncLeasing(AsyncDriver):
 
     @cached_property
     def _keeper(self) -> Keeper[Awaitable[Deadlines], Coroutine[Any, Any, bool]]:
-        return Keeper(
-            renew=self._renew,
-            end=lambda taken: self._run(leasing.end(self._ctx, taken)),
-            ttl_ms=lambda ttl: leasing.lease_ms(self._ctx, ttl),
-            renewer=self._renewer,
-            clock=self._elapsed_s,
-            longest_s=self.settings.seconds("lease_max"),
-            patience_s=self.settings.seconds("timeout"),
+        return self._make_keeper(
+            self._renew, lambda taken: self._run(leasing.end(self._ctx, taken))
         )
 
     async def _renew(self, leases: list[Taken]) -> Deadlines:

@@ -6,16 +6,16 @@ import os
 import secrets
 from collections.abc import Iterable
 from inspect import iscoroutinefunction
-from typing import TYPE_CHECKING, Any, ClassVar, NoReturn, Self
+from typing import TYPE_CHECKING, Any, ClassVar, NoReturn, Self, TypeVar
 
 from mediastore.blobs.local import LocalBlobs
 from mediastore.errors import (
     InvalidPath,
     InvalidRequest,
     InvalidScope,
-    MediaStoreError,
     StaleCommand,
 )
+from mediastore.flows import leasing
 from mediastore.flows.context import Context
 from mediastore.index.changes import open_index
 from mediastore.index.steps import Command
@@ -25,12 +25,19 @@ from mediastore.settings import Settings
 from mediastore.speech import Speech
 from mediastore.sweeper import Rhythm
 
+from .lease import Keeper
 from .scope import innermost
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Callable
 
+    from mediastore.lifetimes import Taken
     from mediastore.renewer import Term
+
+    from .lease import Deadlines
+
+R = TypeVar("R")
+E = TypeVar("E")
 
 AnyPath = str | bytes | os.PathLike[str] | os.PathLike[bytes]
 
@@ -56,6 +63,8 @@ class BaseStore:
     """What both clients are made of; constructing one does no I/O."""
 
     _awaits: ClassVar[bool] = False
+    #: What the clients' thread for leases calls.
+    _renew_due: Callable[[list[Term]], Deadlines]
     #: By what leases are timed here; tests have their own.
     _clock: Callable[[], float] = staticmethod(elapsed_s)
 
@@ -79,7 +88,8 @@ class BaseStore:
         self._blobs = LocalBlobs(self.settings.roots, self.settings.namespace)
         self._speech = Speech(self.settings.namespace)
         self._ctx = Context(self.settings, new_id, self._who)
-        self._renewer = Renewer(self._renew_due, self._elapsed_s)
+        # Looked up when it is called: a bare driver, which takes no lease, has none.
+        self._renewer = Renewer(lambda terms: self._renew_due(terms), self._elapsed_s)  # noqa: PLW0108
         self._rhythm = Rhythm(
             self.settings.seconds("sweep_interval"),
             self.settings.seconds("drain_interval"),
@@ -153,9 +163,18 @@ class BaseStore:
     def _elapsed_s(self) -> float:
         return self._clock()
 
-    def _renew_due(self, terms: list[Term]) -> Sequence[int | MediaStoreError | None]:
-        """Renew leases; called in a thread."""
-        raise NotImplementedError
+    def _make_keeper(
+        self, renew: Callable[[list[Taken]], R], end: Callable[[Taken], E]
+    ) -> Keeper[R, E]:
+        return Keeper(
+            renew=renew,
+            end=end,
+            ttl_ms=lambda ttl: leasing.lease_ms(self._ctx, ttl),
+            renewer=self._renewer,
+            clock=self._elapsed_s,
+            longest_s=self.settings.seconds("lease_max"),
+            patience_s=self.settings.seconds("timeout"),
+        )
 
     def _greeting(self, roots: dict[str, str]) -> Command[Any]:
         return open_index({root: f"{self._host}:{path}" for root, path in roots.items()})

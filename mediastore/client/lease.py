@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Awaitable, Callable, Coroutine, Sequence
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, Any, Generic, Self, TypeVar
+from typing import TYPE_CHECKING, Any, Generic, NoReturn, Self, TypeVar
 
 from mediastore.errors import LeaseLost, MediaStoreError, Unavailable
 from mediastore.model import from_ms
@@ -233,7 +233,19 @@ class AsyncLease(BaseLease[Awaitable[Deadlines], Coroutine[Any, Any, bool]]):
             error.add_note(str(lost))
 
 
-class Holding(Generic[M]):
+class _Unheld:
+    """What has not been entered; it says so to who takes it for what it makes."""
+
+    def __getattr__(self, name: str) -> NoReturn:
+        raise AttributeError(
+            f"nothing is held before the block begins: write `with ... as held:`, then held.{name}; "
+            "take_lease() returns a lease without a block",
+            name=name,
+            obj=self,
+        )
+
+
+class Holding(_Unheld, Generic[M]):
     """Makes something when it is entered, and leaves that at the exit. Of one that is forgotten, nothing happens."""
 
     def __init__(self, make: Callable[[], M]) -> None:
@@ -256,7 +268,7 @@ class Holding(Generic[M]):
         self._made.pop().__exit__(kind, error, trace)
 
 
-class AsyncHolding(Generic[A]):
+class AsyncHolding(_Unheld, Generic[A]):
     """As `Holding`, with `async with`."""
 
     def __init__(self, make: Callable[[], Awaitable[A]]) -> None:

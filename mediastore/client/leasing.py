@@ -33,14 +33,8 @@ class Leasing(Driver):
 
     @cached_property
     def _keeper(self) -> Keeper[Deadlines, bool]:
-        return Keeper(
-            renew=self._renew,
-            end=lambda taken: self._run(leasing.end(self._ctx, taken)),
-            ttl_ms=lambda ttl: leasing.lease_ms(self._ctx, ttl),
-            renewer=self._renewer,
-            clock=self._elapsed_s,
-            longest_s=self.settings.seconds("lease_max"),
-            patience_s=self.settings.seconds("timeout"),
+        return self._make_keeper(
+            self._renew, lambda taken: self._run(leasing.end(self._ctx, taken))
         )
 
     def _renew(self, leases: list[Taken]) -> Deadlines:
@@ -61,7 +55,8 @@ class Leasing(Driver):
 
         Raises:
             InvalidRequest: the ttl has no end, or is none.
-            InvalidRef, RefGone, RefUnknown, BlobMissing, WrongHost: as `resolve`; no lease was taken.
+            InvalidRef, RefGone, RefUnknown, WrongHost: as `resolve`; no lease was taken.
+            BlobMissing: the registered bytes are nowhere any more; no lease was taken.
             IndexUnavailable: Redis failed; a lease that was taken all the same lapses by itself.
         """
         sent_s = self._elapsed_s()
@@ -92,7 +87,7 @@ class Leasing(Driver):
         Its lease is renewed in the background until the file is closed.
 
         Raises:
-            BlobMissing: somebody removed or replaced the file.
+            BlobMissing: the registered bytes are nowhere any more; a path that somebody removed or replaced is no hindrance.
             MediaStoreError: as `take_lease`.
         """
         sent_s = self._elapsed_s()
