@@ -17,6 +17,7 @@ from mediastore.index.steps import Batch, prefix
 
 from .conftest import names_left
 from .lifetimes import one_lane
+from .processes import replace
 from .test_hostile import full, make_server, make_store  # noqa: F401 - fixtures
 from .test_marks import inner
 
@@ -223,3 +224,18 @@ def test_batches_of_several_threads_do_not_mix(other, files):
     for number, refs in enumerate(answers):
         assert other.resolve_many(refs) == paths[number::4]
         assert {media.ref for media in other.refs(f"s{number}")} == set(refs)
+
+
+@one_lane
+@pytest.mark.parametrize("scopes", [["first", "second"], ["second", "first"]])
+def test_scopes_that_hold_versions_of_one_path_wait_for_nobody(lab, scopes):
+    store = lab.process()
+    for scope in ("first", "second"):
+        replace(lab.root / "a.jpg", scope)
+        store.store(lab.root / "a.jpg", scope=scope)
+    before = lab.now_ms()
+
+    done = store.release_many(scopes)
+
+    assert [(each.deleted, each.pending, each.closed) for each in done] == [(1, 0, False)] * 2
+    assert (lab.now_ms() - before, lab.files(), lab.leftovers()) == (0, {}, [])

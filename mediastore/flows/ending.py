@@ -65,32 +65,54 @@ class _Tally:
 def release_all(ctx: Context, scope: str, *, wait: bool) -> Flow[Released]:
     """Cut first: every ref below is dead to everybody. Then drain and delete what this process can."""
     check_scope(scope)
-    cut = yield from changes.release(scope, ctx.new_id(), ctx.terms)
-    return (yield from see_through(ctx, scope, cut, wait=wait))
-
-
-def see_through(ctx: Context, scope: str, cut: changes.Ended, *, wait: bool) -> Flow[Released]:
-    """Drain and delete what a cut has ended, as far as this process can; without `wait`, only say what the cut did."""
-    tally = _Tally()
-    tally.ended(cut)
-    still_closed = bool(cut.closed)
+    release = Release(scope, (yield from changes.release(scope, ctx.new_id(), ctx.terms)))
     if wait:
+        yield from release.work_off(ctx)
+        yield from release.see_off(ctx)
+    return release.done
+
+
+class Release:
+    """One scope after its cut: what it ended is worked off, then what others delete of it is waited for."""
+
+    def __init__(self, scope: str, cut: changes.Ended) -> None:
+        """Begin with what the cut did."""
+        self._scope, self._cut = scope, cut
+        self._tally = _Tally()
+        self._tally.ended(cut)
+        self._still_closed = bool(cut.closed)
+        self._deadline = 0.0
+
+    @property
+    def done(self) -> Released:
+        """What this call has done so far."""
+        tally = self._tally
+        return Released(
+            tally.released,
+            tally.deleted,
+            tally.freed,
+            tally.kept,
+            tally.pending,
+            tally.failed,
+            self._still_closed,
+        )
+
+    def work_off(self, ctx: Context) -> Flow[None]:
+        """Drain and delete what the cut has ended, as far as this process can within the setting `release_budget`."""
         roots = yield from blobs.Roots()
-        deadline = (yield from blobs.Elapsed()) + ctx.settings.seconds("release_budget")
-        tally.acknowledged(*(yield from delete_named(ctx, roots, cut.doomed)))
-        if cut.closed:
-            still_closed = yield from _drain(ctx, scope, deadline, tally, roots)
-        if not still_closed and (cut.closed or cut.others or tally.pending):
-            yield from _see_off(ctx, scope, roots, deadline, tally)
-    return Released(
-        tally.released,
-        tally.deleted,
-        tally.freed,
-        tally.kept,
-        tally.pending,
-        tally.failed,
-        still_closed,
-    )
+        self._deadline = (yield from blobs.Elapsed()) + ctx.settings.seconds("release_budget")
+        self._tally.acknowledged(*(yield from delete_named(ctx, roots, self._cut.doomed)))
+        if self._cut.closed:
+            self._still_closed = yield from _drain(
+                ctx, self._scope, self._deadline, self._tally, roots
+            )
+
+    def see_off(self, ctx: Context) -> Flow[None]:
+        """Wait for what else of the scope is on its way out, after `work_off`."""
+        expected = self._cut.closed or self._cut.others or self._tally.pending
+        if expected and not self._still_closed:
+            roots = yield from blobs.Roots()
+            yield from _see_off(ctx, self._scope, roots, self._deadline, self._tally)
 
 
 def delete(ctx: Context, ref: str) -> Flow[Released]:

@@ -10,7 +10,7 @@ from mediastore.index import changes, reads
 from mediastore.index.steps import Batch
 from mediastore.model import Cleanup, Duration, Media, MediaMeta, Ref, Released, check_scope
 
-from .ending import see_through
+from .ending import Release
 from .storing import check, lifetime_ms, note_activity, refused, settled, store, why_dead
 
 if TYPE_CHECKING:
@@ -137,11 +137,20 @@ def _release_some(
         except MediaStoreError as error:
             found[number] = as_value(error)
     cuts = (yield from Batch(tuple(commands.values()))) if commands else []
+    releases: dict[int, Release] = {}
     for number, cut in zip(commands, cuts, strict=True):
-        try:
-            if isinstance(cut, MediaStoreError):
-                raise cut
-            found[number] = yield from see_through(ctx, scopes[number], cut, wait=wait)
-        except MediaStoreError as error:
-            found[number] = as_value(error)
-    return [found[number] for number in range(len(scopes))]
+        if isinstance(cut, MediaStoreError):
+            found[number] = cut
+        else:
+            releases[number] = Release(scopes[number], cut)
+    # What one scope waits for may be another's to delete: versions of one path go one after the other.
+    for step in (Release.work_off, Release.see_off) if wait else ():
+        for number, release in releases.items():
+            try:
+                if number not in found:
+                    yield from step(release, ctx)
+            except MediaStoreError as error:
+                found[number] = as_value(error)
+    return [
+        found[number] if number in found else releases[number].done for number in range(len(scopes))
+    ]

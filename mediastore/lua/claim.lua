@@ -52,7 +52,8 @@ end
 
 if old then batch, answer.prev = take_over(old) end
 for _, id in ipairs(batch) do views[id] = views[id] or view(id) end
-local path_of, retaken, turn = take_turns(paths, batch, views, not old and moved)
+-- A blob that was named is not put off: whoever names it looks again when the path's current one has gone.
+local path_of, retaken, turn = take_turns(paths, batch, views, not old and (#named > 0 and {} or moved))
 batch = turn
 
 if #lost > 0 then redis.call("ZREM", trash, unpack(lost)) end
