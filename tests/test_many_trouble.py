@@ -239,3 +239,19 @@ def test_scopes_that_hold_versions_of_one_path_wait_for_nobody(lab, scopes):
 
     assert [(each.deleted, each.pending, each.closed) for each in done] == [(1, 0, False)] * 2
     assert (lab.now_ms() - before, lab.files(), lab.leftovers()) == (0, {}, [])
+
+
+@one_lane
+def test_a_release_helps_what_has_the_path_before_it(lab):
+    """Another process has released the newer version and was killed before it could delete it."""
+    store = lab.process()
+    for scope in ("first", "second"):
+        replace(lab.root / "a.jpg", scope)
+        store.store(lab.root / "a.jpg", scope=scope)
+    store.release_all("second", wait=False)
+    before = lab.now_ms()
+
+    done = lab.process().release_all("first")
+
+    assert (done.deleted, done.pending, done.closed) == (2, 0, False)
+    assert (lab.now_ms() - before, lab.files(), lab.leftovers()) == (0, {}, [])

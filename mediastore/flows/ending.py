@@ -163,8 +163,21 @@ def _see_off(
             return
         tally.acknowledged(*(yield from delete_named(ctx, roots, busy)))
         if tally.settled == before:
+            # Versions of a path go one after the other, and the first may be nobody's work.
+            first = yield from _before(busy)
+            tally.acknowledged(*(yield from delete_named(ctx, roots, first)))
+        if tally.settled == before:
             yield from blobs.Pause(wait)
             wait = min(wait * 2, LOOK_AGAIN_AT_MOST_S)
+
+
+def _before(busy: list[tuple[str, str]]) -> Flow[list[tuple[str, str]]]:
+    """Find the blobs that have the paths of these now."""
+    paths = yield from reads.paths_of([blob for _, blob in busy])
+    places = [(root, path) for (root, _), path in zip(busy, paths, strict=True)]
+    holders = yield from reads.holders_of(places)
+    found = {(root, holder) for (root, _), holder in zip(places, holders, strict=True) if holder}
+    return sorted(found - set(busy))
 
 
 def _going(scope: str, roots: Iterable[str], deadline: float) -> Flow[list[tuple[str, str]]]:

@@ -260,6 +260,24 @@ def roots_of(blobs: Sequence[str]) -> Read[dict[str, str]]:
     return Read(build, parse, timed=True)
 
 
+def paths_of(blobs: Sequence[str]) -> Read[list[str]]:
+    """Read the path of each of these blobs; empty for one that is gone."""
+
+    def parse(_: Marks, replies: list[Any], __: int) -> list[str]:
+        return ["" if path is None else text(path) for path in replies]
+
+    return Read(lambda p, _: [("HGET", f"{p}blob:{b}", "path") for b in blobs], parse)
+
+
+def holders_of(places: Sequence[tuple[str, str]]) -> Read[list[str]]:
+    """Read which blob each place (root, path) has now; empty where it has none."""
+
+    def parse(_: Marks, replies: list[Any], __: int) -> list[str]:
+        return ["" if holder is None else text(holder) for holder in replies]
+
+    return Read(lambda p, _: [("HGET", f"{p}path:{root}", path) for root, path in places], parse)
+
+
 def root_of(blob: str) -> Read[str]:
     """Read the root of a blob; empty once it is gone."""
 
