@@ -19,6 +19,7 @@ from mediastore.embedded import EmbeddedServer, find_engine
 from mediastore.errors import IndexUnavailable, RefGone
 
 from .scope_fixtures import gate, gone, run, steps, where  # noqa: F401 - fixtures
+from .waiting import LIMIT_S
 
 HERE = Path(__file__).parent.parent
 
@@ -87,9 +88,14 @@ def test_a_block_that_is_cleared_away_after_its_loop_says_so(where, caplog):
     assert "scope 'chat:42' failed: no running event loop" in record.getMessage()
 
 
+#: Tests that run in the background of a shell have SIGINT ignored, and their children inherit that.
+#: Where it hangs, if it does, it says itself.
 PROGRAM = """
-import asyncio, sys
+import asyncio, faulthandler, signal, sys
 from mediastore import AsyncMediaStore
+
+signal.signal(signal.SIGINT, signal.default_int_handler)
+faulthandler.dump_traceback_later(15)
 
 async def main():
     async with AsyncMediaStore.from_url(sys.argv[1], namespace=sys.argv[2], roots=[sys.argv[3]]) as store:
@@ -112,7 +118,10 @@ def test_ctrl_c_makes_the_cut(where, cat):
             assert elsewhere.resolve(ref) == cat
 
             program.send_signal(signal.SIGINT)
-            _, said = program.communicate(timeout=20)
+            try:
+                _, said = program.communicate(timeout=LIMIT_S)
+            except subprocess.TimeoutExpired as late:
+                pytest.fail(f"it does not end: {late.stderr!r}")
 
             assert "KeyboardInterrupt" in said
             assert "never awaited" not in said
