@@ -10,7 +10,6 @@ import subprocess
 import sys
 import tempfile
 import threading
-import time
 from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -131,13 +130,15 @@ class UpFleet:
         return path
 
     def end(self) -> None:
-        while pids := self.processes():
-            for pid in pids:
+        def none_left() -> bool:
+            for pid in self.processes():
                 with contextlib.suppress(ProcessLookupError):
                     os.kill(pid, signal.SIGKILL)
             if self.process is not None:
                 self.process.poll()
-            time.sleep(0.01)
+            return not self.processes()
+
+        until(none_left, "the fleet to end")
         if self.process is not None:
             self.process.wait()
 

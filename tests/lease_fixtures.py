@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import gc
 import os
+import signal
 import time
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
@@ -13,6 +14,7 @@ import pytest
 from mediastore.errors import IndexUnavailable
 
 from .life import inner
+from .waiting import until
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -27,16 +29,21 @@ def in_child(fact: Callable[[], Any]) -> bool:
             verdict = 0 if fact() else 1
         finally:
             os._exit(verdict)
-    deadline = time.monotonic() + 10
-    while True:
-        pid, status = os.waitpid(child, os.WNOHANG)
+    status: list[int] = []
+
+    def ended() -> bool:
+        pid, said = os.waitpid(child, os.WNOHANG)
         if pid:
-            return os.waitstatus_to_exitcode(status) == 0
-        if time.monotonic() > deadline:
-            os.kill(child, 9)
+            status.append(said)
+        return bool(pid)
+
+    try:
+        until(ended, "the child to end", 10)
+    finally:
+        if not status:
+            os.kill(child, signal.SIGKILL)
             os.waitpid(child, 0)
-            pytest.fail("the child hangs")
-        time.sleep(0.01)
+    return os.waitstatus_to_exitcode(status[0]) == 0
 
 
 @pytest.fixture

@@ -8,7 +8,6 @@ import re
 import signal
 import subprocess
 import sys
-import time
 from pathlib import Path
 from typing import Any
 
@@ -21,6 +20,8 @@ from mediastore.demo.samples import samples
 from mediastore.demo.view import Plain, Scene
 from mediastore.embedded import NO_ENGINE, find_engine
 from mediastore.model import Stats
+
+from .waiting import until
 
 linux_only = pytest.mark.skipif(sys.platform != "linux", reason="/proc tells what is left")
 REPOSITORY = Path(__file__).parent.parent
@@ -73,15 +74,6 @@ def processes_in(directory):
         if str(directory) in words or place.startswith(str(directory)):
             found.append(words)
     return found
-
-
-def within(seconds, done):
-    deadline = time.monotonic() + seconds
-    while not done():
-        if time.monotonic() > deadline:
-            return False
-        time.sleep(0.05)
-    return True
 
 
 def number_before(words, said):
@@ -167,7 +159,7 @@ def test_a_killed_demo_takes_its_processes_along(run, tmp_path):
     process.kill()
     process.wait()
 
-    assert within(30, lambda: processes_in(tmp_path) == [])
+    until(lambda: processes_in(tmp_path) == [])
 
 
 # --- what stops it before it starts
@@ -363,7 +355,7 @@ def test_a_kill_reaches_what_a_child_started(tmp_path):
     log = tmp_path / "child.log"
     child = Child("child", [sys.executable, "-c", code], log=log, env=os.environ, reports=False)
     group = child.process.pid
-    assert within(20, lambda: b"sleep" in subprocess.check_output(["ps", "-eo", "pgid,args"]))
+    until(lambda: b"sleep" in subprocess.check_output(["ps", "-eo", "pgid,args"]))
 
     child.kill()
 
@@ -374,7 +366,7 @@ def test_a_kill_reaches_what_a_child_started(tmp_path):
             return True
         return False
 
-    assert within(10, gone)
+    until(gone)
     assert not child.alive
 
 

@@ -12,22 +12,11 @@ from mediastore.errors import RefGone
 from mediastore.index.steps import END_BATCH
 
 from .conftest import names_left
-from .lab import Lab
-from .lifetimes import HOUR, give, is_gone, numbers, one_lane, seconds_left, slowly, with_grace
+from .grace_fixtures import lab, settings  # noqa: F401 - fixtures
+from .lifetimes import HOUR, give, is_gone, numbers, one_lane, seconds_left, slowly
 
 FORGET = MediaMeta(cleanup=Cleanup.FORGET)
 META = MediaMeta(filename="cät [1].jpg", content_type="image/jpeg", message_idx=7)
-
-
-@pytest.fixture
-def settings(settings):
-    return replace(settings, grace="1h")
-
-
-@pytest.fixture
-def lab(clients, tmp_path):
-    """Give a laboratory whose processes keep bytes for an hour."""
-    return with_grace(Lab(clients, tmp_path / "lab"), "1h")
 
 
 # --- what grace keeps

@@ -16,7 +16,6 @@ from mediastore.errors import (
     InvalidRef,
     InvalidRequest,
     InvalidScope,
-    MediaStoreError,
     NotARegularFile,
     OutsideRoots,
     RefGone,
@@ -27,6 +26,7 @@ from mediastore.index.steps import END_BATCH
 
 from .conftest import names_left
 from .lifetimes import UNKNOWN, index_of, is_gone, one_lane
+from .many_fixtures import codes, files, warm  # noqa: F401 - a fixture
 
 FORGET = MediaMeta(cleanup=Cleanup.FORGET)
 
@@ -44,22 +44,6 @@ def writes(monkeypatch):
 
         monkeypatch.setattr(kind, "send_packed_command", spy)
     return sent
-
-
-@pytest.fixture
-def files(make_file):
-    """Give a maker of so many files."""
-    return lambda number: [make_file(f"{n}.jpg", b"x" * (n + 1)) for n in range(number)]
-
-
-def codes(answers):
-    return [each.code if isinstance(each, MediaStoreError) else "" for each in answers]
-
-
-def warm(store, path):
-    """Greet the index and load the scripts, so that a later call's own writes are what counts."""
-    store.store_many([path], scope="warm")
-    store.release_many(["warm"])
 
 
 # --- store_many

@@ -9,7 +9,6 @@ import pytest
 from mediastore.errors import (
     FileMissing,
     IndexUnavailable,
-    MediaStoreError,
     StaleCommand,
     StoreFull,
 )
@@ -17,25 +16,10 @@ from mediastore.index.steps import Batch, prefix
 
 from .conftest import names_left
 from .lifetimes import one_lane
+from .many_fixtures import codes, files, warm  # noqa: F401 - a fixture
 from .processes import replace
 from .test_hostile import full, make_server, make_store  # noqa: F401 - fixtures
 from .test_marks import inner
-
-
-@pytest.fixture
-def files(make_file):
-    """Give a maker of so many files."""
-    return lambda number: [make_file(f"{n}.jpg", b"x" * (n + 1)) for n in range(number)]
-
-
-def codes(answers):
-    return [each.code if isinstance(each, MediaStoreError) else "" for each in answers]
-
-
-def warm(store, path):
-    """Greet the index and load the scripts, so that a later call's own writes are what counts."""
-    store.store_many([path], scope="warm")
-    store.release_many(["warm"])
 
 
 @pytest.mark.parametrize("lane", ["real"], indirect=True)

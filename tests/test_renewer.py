@@ -110,17 +110,19 @@ def test_a_short_lease_added_to_long_ones_is_not_late():
 
 def test_a_renewed_lease_counts_from_the_moment_the_call_was_sent():
     """The answer may have been under way for long; the server counted from before."""
-    sent = threading.Event()
+    sent, later = threading.Event(), threading.Event()
 
     def slow(taken):
         sent.set()
-        time.sleep(0.4)
+        assert later.wait(5)
         return 1
 
     lease = term("a", 30, age_s=11)
     with renewing(Server(slow), lease):
         assert sent.wait(5)
         asked = elapsed_s()
+        until(lambda: elapsed_s() > asked)
+        later.set()
         until(lambda: lease.taken.until_ms == 1)
 
     assert asked + 29 < lease._until_s <= asked + 30

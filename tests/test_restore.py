@@ -11,23 +11,12 @@ from mediastore import NEVER, Cleanup, MediaMeta, MediaStore
 from mediastore.errors import BlobMissing, InvalidRequest, InvalidScope, RefGone, RefUnknown
 from mediastore.index.steps import END_BATCH
 
-from .lab import Lab
+from .grace_fixtures import lab, settings  # noqa: F401 - fixtures
 from .lifetimes import HOUR, UNKNOWN, index_of, is_gone, numbers, one_lane, seconds_left, with_grace
 from .processes import replace as put_instead
 
 FORGET = MediaMeta(cleanup=Cleanup.FORGET)
 META = MediaMeta(filename="cät [1].jpg", content_type="image/jpeg", message_idx=7)
-
-
-@pytest.fixture
-def settings(settings):
-    return replace(settings, grace="1h")
-
-
-@pytest.fixture
-def lab(clients, tmp_path):
-    """Give a laboratory whose processes keep bytes for an hour."""
-    return with_grace(Lab(clients, tmp_path / "lab"), "1h")
 
 
 # --- restore

@@ -7,16 +7,10 @@ import pytest
 from mediastore import NEVER, Cleanup, MediaMeta
 from mediastore.index.steps import prefix
 
-from .lab import Lab
+from .grace_fixtures import lab  # noqa: F401 - fixtures
 from .lifetimes import HOUR, numbers, with_grace
 
 FORGET = MediaMeta(cleanup=Cleanup.FORGET)
-
-
-@pytest.fixture
-def lab(clients, tmp_path):
-    """Give a laboratory whose processes keep bytes for an hour."""
-    return with_grace(Lab(clients, tmp_path / "lab"), "1h")
 
 
 def away_and_back(lab, store, path):

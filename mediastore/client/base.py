@@ -9,12 +9,7 @@ from inspect import iscoroutinefunction
 from typing import TYPE_CHECKING, Any, ClassVar, NoReturn, Self, TypeVar
 
 from mediastore.blobs.local import LocalBlobs
-from mediastore.errors import (
-    InvalidPath,
-    InvalidRequest,
-    InvalidScope,
-    StaleCommand,
-)
+from mediastore.errors import InvalidPath, InvalidRequest, InvalidScope, StaleCommand
 from mediastore.flows import leasing
 from mediastore.flows.context import Context
 from mediastore.index.changes import open_index
