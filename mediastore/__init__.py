@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from . import errors
     from .client import AsyncMediaStore, AsyncScope, MediaStore, Scope
     from .client.lease import AsyncLease, Lease
+    from .content import MediaContent
     from .hosts import Adopted, Forgotten, RootInfo
     from .lifetimes import LeaseInfo, ScopeDeadline, Tombstone, Waiting
     from .model import NEVER, Cleanup, Media, MediaMeta, Ref, Released, ReleasePlan, Stats, Swept
@@ -41,6 +42,7 @@ _HOME = {
     "Lease": "client.lease",
     "LeaseInfo": "lifetimes",
     "Media": "model",
+    "MediaContent": "content",
     "MediaMeta": "model",
     "Ref": "model",
     "ReleasePlan": "model",
@@ -66,6 +68,7 @@ __all__ = [
     "Lease",
     "LeaseInfo",
     "Media",
+    "MediaContent",
     "MediaMeta",
     "MediaStore",
     "Ref",

@@ -4,6 +4,7 @@
     ├── InvalidRequest (ValueError)      fix the call; nothing was changed
     │   ├── InvalidRef · InvalidScope · InvalidPolicy · InvalidSettings
     │   ├── InvalidPath · NotARegularFile · OutsideRoots · InvalidRoot
+    │   ├── TooLarge
     │   └── FileMissing (FileNotFoundError)
     ├── NotThere (KeyError)              skip; the thing asked for is not here
     │   ├── RefUnknown · RefGone · BlobMissing
@@ -126,6 +127,25 @@ class InvalidRoot(InvalidRequest):
     def __str__(self) -> str:
         """Name the directory and the reason."""
         return f"{self.root} cannot be a root: {self.detail}"
+
+
+class TooLarge(InvalidRequest):
+    """There are more bytes than the limit allows; nothing was kept."""
+
+    code = "too_large"
+    hint = "Hand over less, or raise the limit: max_file_size=... (MEDIASTORE_MAX_FILE_SIZE), less than 0 for none."
+    http_status = 413
+
+    def __init__(self, limit: int, size: int | None = None) -> None:
+        """Keep the limit in bytes, and the size where it is known."""
+        MediaStoreError.__init__(self, limit, size)
+        self.limit = limit
+        self.size = size
+
+    def __str__(self) -> str:
+        """Name both numbers."""
+        many = "more" if self.size is None else f"{self.size} bytes"
+        return f"{many} exceeds the limit of {self.limit} bytes"
 
 
 class FileMissing(InvalidRequest, FileNotFoundError):

@@ -68,7 +68,8 @@ class Placed:
     @property
     def lost_identity(self) -> str:
         """The identity of a blob whose file was not found: of the same kind, and no file's."""
-        return f"{self.identity.partition(':')[0]}:0"
+        kind = self.identity.partition(":")[0]
+        return f"{kind}:{'lost' if kind == 'owned' else 0}"
 
 
 @dataclass(frozen=True, slots=True)
@@ -95,3 +96,11 @@ class Found:
     root: str
     path: str
     fault: str
+
+
+@dataclass(frozen=True, slots=True)
+class Written:
+    """A finished file: its bytes, and their SHA-256 as 64 hexadecimal digits."""
+
+    size: int
+    sha: str

@@ -18,9 +18,14 @@ from typing import TYPE_CHECKING, Any, Final, Self
 from .errors import InvalidSettings
 from .state import Running, state_directory
 from .values import (
+    BOOLEANS,
+    DEFAULT_MAX_FILE_SIZE,
     NUMBERS,
+    SIZES,
+    checked_boolean,
     checked_namespaces,
     checked_roots,
+    checked_size,
     from_text,
     or_none,
     or_zero,
@@ -42,6 +47,7 @@ _URL = re.compile(r"(redis|rediss|unix)://\S+")
 _BROKER_URL = re.compile(r"[a-z][a-z0-9+.-]*://\S*")
 _SECRET_PARAMETER = re.compile(r"(?i)([?&;](?:\w*pass\w*|\w*secret\w*|\w*token\w*)=)[^&;#]*")
 _LOG_FORMATS: Final = ("text", "json")
+_ORGANIZATIONS: Final = ("session", "conversation", "run")
 #: Where a root has the name of its namespace.
 PLACEHOLDER: Final = "{namespace}"
 #: A claim outliving the replay window could be acknowledged after its records are forgotten (PROTOCOL: W = 60 s).
@@ -91,6 +97,16 @@ class Settings:
             `$XDG_STATE_HOME/mediastore/health`.
         host: What this host is called where roots and beats are listed; empty: its own name. In a container, name the node:
             a container's own name says nothing once it is gone.
+        max_file_size: The most bytes that `store_media` takes for one file, such as 1048576 or "20MiB"; 0 for the 50 MiB of
+            PromptKit, less than 0 for no limit. What is registered where it lies has none.
+        min_free: How many bytes `store_media` leaves free in a root; with less it is refused as StoreFull.
+        organization: What content belongs to that is handed over without a scope: `session`, `conversation` or `run`. It
+            names the scope (`session/<id>`) and, without `dedup`, the directory of the file.
+        dedup: Whether equal content is kept once in a root, found by its SHA-256. Each ref keeps metadata and a lifetime of
+            its own, and the bytes live as long as the longest.
+        durable: Whether content is on the disk, fsync and all, before its ref is handed out.
+        sidecars: Whether content has its metadata in a `.meta` file beside it, from which `mediastore rebuild` makes the
+            index again after Redis was lost.
     """
 
     redis_url: str = "redis://localhost:6379/0"
@@ -117,6 +133,12 @@ class Settings:
     log_format: str = "text"
     health_dir: str = ""
     host: str = ""
+    max_file_size: int | str = DEFAULT_MAX_FILE_SIZE
+    min_free: int | str = "64MiB"
+    organization: str = "session"
+    dedup: bool = False
+    durable: bool = True
+    sidecars: bool = True
 
     def __post_init__(self) -> None:
         """Turn every duration into seconds and refuse what cannot be used."""
@@ -137,6 +159,11 @@ class Settings:
         for name in ("namespace", "health_dir", "log_format", "host"):
             if not isinstance(getattr(self, name), str):
                 raise InvalidSettings(f"{name} is text, not {getattr(self, name)!r:.60}")
+        for name in BOOLEANS:
+            self._set(name, checked_boolean(name, getattr(self, name)))
+        for name in SIZES:
+            self._set(name, checked_size(name, getattr(self, name)))
+        self._set("max_file_size", self.max_file_size or DEFAULT_MAX_FILE_SIZE)
         self._set("namespaces", checked_namespaces(self.namespaces))
         for namespace in (self.namespace, *self.namespaces):
             if not _NAMESPACE.fullmatch(namespace):
@@ -163,6 +190,10 @@ class Settings:
             )
         if self.broker_url and not _BROKER_URL.fullmatch(self.broker_url):
             raise InvalidSettings("broker_url is empty or the URL of a broker, and holds no spaces")
+        if self.organization not in _ORGANIZATIONS:
+            raise InvalidSettings(
+                f"organization is session, conversation or run, not {self.organization!r:.60}"
+            )
         if self.log_format not in _LOG_FORMATS:
             raise InvalidSettings(f"log_format is text or json, not {self.log_format!r:.60}")
 
@@ -202,6 +233,12 @@ class Settings:
 
     def _set(self, name: str, value: object) -> None:
         object.__setattr__(self, name, value)
+
+    @property
+    def size_limit(self) -> int | None:
+        """The most bytes of one file that is handed over; None for no limit."""
+        most = int(self.max_file_size)
+        return most if most >= 0 else None
 
     def seconds(self, name: str) -> float:
         """Return a duration setting in seconds; 0.0 where it is never or off."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 from pathlib import Path
 from typing import Final
 
@@ -16,6 +17,18 @@ NUMBERS: Final = {
     "worker_concurrency": (1, 64),
     "worker_max_tasks": (0, 1_000_000_000),
 }
+#: What is on or off.
+BOOLEANS: Final = ("cleanup_enabled", "dedup", "durable", "sidecars")
+#: The numbers of bytes; those that may be less than nothing mean no limit by it.
+SIZES: Final = {"max_file_size": -1, "min_free": 0}
+DEFAULT_MAX_FILE_SIZE: Final = 50 << 20
+_MOST_BYTES: Final = 9_000_000_000_000_000
+_SIZE: Final = re.compile(r"(\d+(?:\.\d+)?)\s*(B|KB|MB|GB|TB|KiB|MiB|GiB|TiB)", re.IGNORECASE)
+_UNITS: Final = {
+    "b": 1,
+    **{f"{letter}b": 1000**n for n, letter in enumerate("kmgt", 1)},
+    **{f"{letter}ib": 1024**n for n, letter in enumerate("kmgt", 1)},
+}
 _TRUE: Final = frozenset({"1", "true", "yes", "on"})
 _FALSE: Final = frozenset({"0", "false", "no", "off"})
 
@@ -26,7 +39,7 @@ def from_text(name: str, text: str, variable: str) -> object:
         return tuple(part for part in text.split(os.pathsep) if part)
     if name == "namespaces":
         return tuple(part.strip() for part in text.split(",") if part.strip())
-    if name == "cleanup_enabled":
+    if name in BOOLEANS:
         if text.lower() not in _TRUE | _FALSE:
             raise InvalidSettings(f"{variable} is true or false, not {text!r:.60}")
         return text.lower() in _TRUE
@@ -35,6 +48,45 @@ def from_text(name: str, text: str, variable: str) -> object:
             raise InvalidSettings(f"{variable} is a whole number, not {text!r:.60}")
         return int(text)
     return text
+
+
+def checked_boolean(name: str, value: object) -> bool:
+    """Return what is on or off."""
+    if not isinstance(value, bool):
+        raise InvalidSettings(f"{name} is True or False, not {value!r:.60}")
+    return value
+
+
+def parse_size(name: str, value: object) -> int:
+    """Return a number of bytes: 1048576, "1MiB", "1.5 GB".
+
+    Raises:
+        InvalidRequest: it is none.
+    """
+    if isinstance(value, int) and not isinstance(value, bool):
+        return value
+    if isinstance(value, str):
+        match = _SIZE.fullmatch(value.strip())
+        if match:
+            return int(float(match[1]) * _UNITS[match[2].lower()])
+        try:
+            return int(value)
+        except ValueError:
+            pass
+    raise InvalidRequest(f'{name} is a number of bytes, such as 1048576 or "1MiB": {value!r:.60}')
+
+
+def checked_size(name: str, value: object) -> int:
+    """Return a number of bytes that a setting gives; -1 for one that has no limit."""
+    try:
+        size = parse_size(name, value)
+    except InvalidRequest as error:
+        raise InvalidSettings(str(error)) from None
+    if size < 0 and SIZES[name] == 0:
+        raise InvalidSettings(f"{name} is not less than 0: {value!r:.60}")
+    if size > _MOST_BYTES:
+        raise InvalidSettings(f"{name} is at most {_MOST_BYTES} bytes: {value!r:.60}")
+    return max(size, -1)
 
 
 def to_text(name: str, value: object) -> str:

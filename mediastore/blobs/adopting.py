@@ -20,8 +20,7 @@ from typing import TYPE_CHECKING, Final
 from mediastore.journal import Bound, Placed
 
 from . import posix
-from .deleting import held_name
-from .root import HELD, NEW, PARKED, QUARANTINE, make_homes
+from .root import HELD, NEW, PARKED, QUARANTINE, held_name, make_homes
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -59,6 +58,9 @@ def _bind(fd: int, blob: Placed, draft: str) -> Bound:
             seen = posix.look(name, at=parent)
             if not stat.S_ISREG(seen.st_mode):
                 return bound(blob.lost_identity, "missing")
+            if blob.identity.startswith("owned:"):
+                same = seen.st_size == blob.size
+                return bound(f"owned:{blob.size}") if same else bound(blob.lost_identity, "differ")
             kept = _second_names(fd, blob, parent, name, seen.st_ino)
             if not _is_registered(blob, kept, seen):
                 return bound(blob.lost_identity, "differ")

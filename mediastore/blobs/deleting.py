@@ -12,30 +12,22 @@ import contextlib
 import errno
 import logging
 import os
-import re
 from itertools import count
 from typing import Final
 
 from mediastore.journal import Claim, Doomed, Outcome
 
-from . import posix
-from .root import HELD, NEW, PARKED, QUARANTINE
+from . import owned, posix
+from .root import HELD, NEW, PARKED, QUARANTINE, held_name
 
 logger = logging.getLogger("mediastore")
 
-_EXTENSION = re.compile(r"\.[A-Za-z0-9]{1,12}")
 #: Trying again soon cannot help; somebody has to change a right or a mount.
 _HOPELESS: Final = frozenset({errno.EPERM, errno.EACCES, errno.EROFS})
 
 
 class Fenced(Exception):
     """Another sweeper took this claim over; the files are its business now."""
-
-
-def held_name(blob: str, path: str) -> str:
-    """Return the name of a blob's held link: its id and the file's extension, so that programs recognise it."""
-    extension = os.path.splitext(path)[1]
-    return f"{blob}{extension}" if _EXTENSION.fullmatch(extension) else blob
 
 
 def destroy(root: int, token: str, claim: Claim) -> tuple[Outcome, ...]:
@@ -115,6 +107,8 @@ def _move(root: int, own: str, source: str, target: str) -> bool:
 
 def _delete(root: int, own: str, blob: Doomed) -> int:
     """Delete one claimed blob; returns the bytes that became free."""
+    if blob.custody == "owned":
+        return owned.delete(root, blob)
     held, taken = f"{own}/{blob.blob}.held", f"{own}/{blob.blob}"
     linked = blob.identity.startswith("link:")
     if linked and not _take_held(root, own, blob, held):

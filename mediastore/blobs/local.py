@@ -4,50 +4,28 @@ from __future__ import annotations
 
 import contextlib
 import errno
+import hashlib
 import logging
 import os
-import stat
 import time
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
 from mediastore import blobs as steps
-from mediastore.errors import (
-    BlobsUnavailable,
-    FileMissing,
-    InvalidPath,
-    InvalidRoot,
-    MediaStoreError,
-    NotARegularFile,
-    OutsideRoots,
-    StoreFull,
-)
-from mediastore.journal import Bound, Held, Outcome
+from mediastore.errors import BlobsUnavailable, InvalidRoot, MediaStoreError, StoreFull
 from mediastore.settings import default_root
 
-from . import posix
+from . import owned, posix, registering, tidying
 from .adopting import adopting, held_blobs, rebind, unhold
-from .deleting import destroy, held_name
+from .deleting import destroy
 from .reading import lasting, opened, registered
-from .root import (
-    HELD,
-    HOME,
-    NEW,
-    PARKED,
-    QUARANTINE,
-    Root,
-    again,
-    drafts,
-    inspect,
-    remark,
-    share,
-    stands,
-    verify,
-)
+from .root import PARKED, QUARANTINE, Root, again, inspect, remark, share, stands, verify
 
 if TYPE_CHECKING:
     import io
     from collections.abc import Callable, Iterator
+
+    from mediastore.journal import Bound, Held, Outcome
 
 logger = logging.getLogger("mediastore")
 
@@ -86,6 +64,12 @@ class LocalBlobs:
             steps.HeldBlobs: self._held_blobs,
             steps.Unhold: self._unhold,
             steps.Remark: self._remark,
+            steps.Begin: self._begin,
+            steps.Digest: lambda step: hashlib.sha256(step.data).hexdigest(),
+            steps.Write: self._write,
+            steps.Finish: lambda step: owned.finish(step.draft, durable=step.durable),
+            steps.Publish: self._publish,
+            steps.Discard: self._discard,
         }
 
     def perform(self, step: steps.Step[Any]) -> Any:
@@ -151,101 +135,18 @@ class LocalBlobs:
 
     # --- registering
 
-    def _place(self, path: str) -> tuple[Root, str]:
-        """Return the root of a path and the path relative to it: aliases of one file come out the same."""
-        _check_text(path)
-        parent = os.path.realpath(
-            os.path.dirname(path) or "."
-        )  # before normalising: `link/..` is not `.`
-        name = os.path.basename(path)
-        if name in {"", ".", ".."}:
-            raise NotARegularFile(f"{path} is a directory, not a regular file")
-        real = os.path.join(parent, name)
-        for root in self.roots().values():
-            if real.startswith(root.path + "/"):
-                relative = real[len(root.path) + 1 :]
-                if relative.split("/")[0] == HOME:
-                    raise InvalidPath(f"{path} lies in {HOME}, the store's own bookkeeping")
-                return root, relative
-        raise OutsideRoots(
-            f"{path} is outside every root ({', '.join(r.path for r in self.roots().values())})"
-        )
-
     def _hold(self, step: steps.Hold) -> Held:
-        root, path = self._place(step.path)
+        root, path = registering.place(self.roots().values(), step.path)
         with self._opened(root.id) as (_, fd):
-            try:
-                with posix.walked(fd, path) as (parent, name):
-                    seen = _regular(step.path, posix.look(name, at=parent))
-                    linked = not step.borrow and self._link(step, fd, parent, name)
-            except FileNotFoundError:
-                raise FileMissing(step.path) from None
-            except OSError as error:
-                if error.errno == errno.EXDEV:
-                    raise OutsideRoots(
-                        f"{step.path} lies on another file system than its root"
-                    ) from None
-                if error.errno in {errno.ENOTDIR, errno.ELOOP}:
-                    raise FileMissing(step.path) from None
-                raise
-            if linked:
-                seen = self._linked(step, fd, linked)
-        stat_form = f"{seen.st_ino}:{seen.st_size}:{seen.st_mtime_ns}"
-        identity = (
-            f"link:{seen.st_ino}"
-            if linked
-            else f"inode:{seen.st_ino}"
-            if step.borrow
-            else f"stat:{stat_form}"
-        )
-        return Held(
-            root.id,
-            path,
-            seen.st_size,
-            identity,
-            stat_form,
-            "borrowed" if step.borrow else "adopted",
-        )
-
-    @staticmethod
-    def _link(step: steps.Hold, fd: int, parent: int, name: str) -> str:
-        """Take the second name; empty where the file system does not allow one."""
-        target = f"{NEW}/{held_name(step.blob, name)}"
-        try:
-            posix.link(name, parent, target, fd)
-        except FileNotFoundError:
-            raise
-        except OSError as error:
-            if error.errno not in posix.NO_LINKS:
-                raise
-            return ""
-        return target
-
-    @staticmethod
-    def _linked(step: steps.Hold, fd: int, target: str) -> os.stat_result:
-        """Look at what the second name holds: between our look and the link another file may have come there."""
-        try:
-            return _regular(step.path, posix.look(target, at=fd))
-        except NotARegularFile:
-            posix.unlink(target, at=fd)
-            raise
+            return registering.hold(root, fd, path, step)
 
     def _keep(self, step: steps.Keep) -> bool:
-        name = held_name(step.blob, step.held.path)
         with self._opened(step.held.root) as (_, fd):
-            if step.held.identity.startswith("link:"):
-                with contextlib.suppress(FileNotFoundError):
-                    posix.rename(f"{NEW}/{name}", fd, f"{HELD}/{name}", fd)
-            return _still_there(fd, step.held)
+            return registering.keep(fd, step.held, step.blob)
 
     def _drop(self, step: steps.Drop) -> bool:
         with self._opened(step.held.root) as (_, fd):
-            # Looked at while the second name still pins the inode: the number cannot have come back.
-            still_there = _still_there(fd, step.held)
-            if step.held.identity.startswith("link:"):
-                with contextlib.suppress(FileNotFoundError):
-                    posix.unlink(f"{NEW}/{held_name(step.blob, step.held.path)}", at=fd)
-        return still_there
+            return registering.drop(fd, step.held, step.blob)
 
     def _check(self, step: steps.Check) -> Path | None:
         with self._opened(step.root) as (root, fd):
@@ -262,6 +163,27 @@ class LocalBlobs:
     def _open(self, step: steps.Open) -> io.FileIO | None:
         with self._opened(step.root) as (root, fd):
             return opened(fd, step.path, step.path[len(root.path) + 1 :], step.identity)
+
+    # --- writing content
+
+    def _begin(self, step: steps.Begin) -> owned.Draft:
+        with self._opened(step.root) as (root, fd):
+            return owned.begin(root, fd, step)
+
+    def _write(self, step: steps.Write) -> int:
+        return owned.write(step.draft, step.piece)
+
+    def _publish(self, step: steps.Publish) -> bool:
+        with self._opened(step.draft.root) as (_, fd):
+            return owned.publish(fd, step.draft, step.path, step.sidecar, durable=step.durable)
+
+    def _discard(self, step: steps.Discard) -> None:
+        # What stays is the trash's business: the blob is in it.
+        with (
+            contextlib.suppress(OSError, BlobsUnavailable),
+            self._opened(step.draft.root) as (_, fd),
+        ):
+            owned.discard(fd, step.draft, step.path)
 
     # --- deleting
 
@@ -288,38 +210,13 @@ class LocalBlobs:
 
     # --- tidying up after crashes
 
-    def _old(self, fd: int, directory: str, age_s: float) -> list[str]:
-        """Name the entries older than `age_s`, by this host's clock on both sides."""
-        before = self._wall() - age_s
-        found = (
-            (name, posix.look_or_none(f"{directory}/{name}", at=fd))
-            for name in posix.names(directory, at=fd)
-        )
-        return [name for name, seen in found if seen is not None and seen.st_ctime < before]
-
     def _strays(self, step: steps.Strays) -> tuple[str, ...]:
         with self._opened(step.root) as (_, fd):
-            held = (name.split(".")[0] for name in self._old(fd, NEW, step.age_s))
-            return (*held, *self._old(fd, QUARANTINE, step.age_s))
+            return tidying.strays(fd, self._wall() - step.age_s)
 
     def _tidy(self, step: steps.Tidy) -> int:
-        removed = 0
         with self._opened(step.root) as (_, fd):
-            for name in self._old(fd, NEW, step.age_s):
-                with contextlib.suppress(FileNotFoundError):
-                    if name.split(".")[0] in step.known:
-                        posix.rename(f"{NEW}/{name}", fd, f"{HELD}/{name}", fd)
-                    else:
-                        posix.unlink(f"{NEW}/{name}", at=fd)
-                        removed += 1
-            for token in self._old(fd, QUARANTINE, step.age_s):
-                if token not in step.known:
-                    removed += _remove_empty(fd, f"{QUARANTINE}/{token}")
-            for draft in drafts(fd):
-                seen = posix.look_or_none(draft, at=fd)
-                if seen is not None and seen.st_ctime < self._wall() - step.age_s:
-                    posix.unlink(draft, at=fd)
-        return removed
+            return tidying.tidy(fd, self._wall() - step.age_s, step.known)
 
     # --- roots and hosts
 
@@ -354,39 +251,3 @@ class LocalBlobs:
             with root.opened() as fd:
                 found += [Path(root.path, PARKED, name) for name in posix.names(PARKED, at=fd)]
         return found
-
-
-def _remove_empty(fd: int, directory: str) -> int:
-    """Remove a directory of a forgotten claim if nothing but empty directories is in it: files are never guessed at."""
-    for name in posix.names(directory, at=fd):
-        with contextlib.suppress(OSError):
-            _remove_empty(fd, f"{directory}/{name}")
-    try:
-        posix.remove_directory(directory, at=fd)
-    except OSError:
-        return 0
-    return 1
-
-
-def _still_there(fd: int, held: Held) -> bool:
-    """Whether the file that was given a second name is at its path."""
-    try:
-        with posix.walked(fd, held.path) as (parent, name):
-            return posix.look(name, at=parent).st_ino == int(held.stat.partition(":")[0])
-    except OSError:
-        return False
-
-
-def _check_text(path: str) -> None:
-    if "\x00" in path:
-        raise InvalidPath(f"{path!r:.200} holds a NUL")
-    try:
-        path.encode()
-    except UnicodeEncodeError:
-        raise InvalidPath(f"{path!r:.200} is not UTF-8") from None
-
-
-def _regular(path: str, seen: os.stat_result) -> os.stat_result:
-    if not stat.S_ISREG(seen.st_mode):
-        raise NotARegularFile(f"{path} is a {posix.kind(seen.st_mode)}, not a regular file")
-    return seen

@@ -47,6 +47,33 @@ def open_file(name: str, *, at: int) -> int:
     return os.open(name, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC, dir_fd=at)
 
 
+def create_file(name: str, mode: int, *, at: int) -> int:
+    """Make a new, empty file and open it for writing; an existing name is refused."""
+    flags = os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
+    return os.open(name, flags, mode, dir_fd=at)
+
+
+def write(fd: int, piece: bytes | memoryview) -> None:
+    """Write all of it."""
+    rest = memoryview(piece)
+    while rest:
+        rest = rest[os.write(fd, rest) :]
+
+
+def sync(fd: int) -> None:
+    """Have a file's bytes on the disk."""
+    os.fsync(fd)
+
+
+def sync_directory(path: str, *, at: int) -> None:
+    """Have a directory's names on the disk."""
+    fd = os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC, dir_fd=at)
+    try:
+        os.fsync(fd)
+    finally:
+        os.close(fd)
+
+
 def link(source: str, source_at: int, target: str, target_at: int) -> None:
     """Give a file a second name; a symlink is linked, not followed, and an existing target is refused."""
     os.link(source, target, src_dir_fd=source_at, dst_dir_fd=target_at, follow_symlinks=False)

@@ -10,8 +10,7 @@ from contextlib import suppress
 from typing import Final
 
 from . import posix
-from .deleting import held_name
-from .root import HELD, NEW
+from .root import HELD, NEW, held_name
 
 #: What opening says of a name that is not there, or not a file any more.
 _NO_FILE: Final = frozenset(
@@ -23,6 +22,8 @@ def _is(seen: os.stat_result | None, identity: str) -> bool:
     if seen is None or not stat.S_ISREG(seen.st_mode):
         return False
     kind, _, rest = identity.partition(":")
+    if kind == "owned":
+        return rest == str(seen.st_size)  # the name is given to no other file
     if kind == "stat":
         return rest == f"{seen.st_ino}:{seen.st_size}:{seen.st_mtime_ns}"
     # While the held link stands, no other file can have this inode number.

@@ -10,6 +10,7 @@ import contextlib
 import json
 import os
 import pwd
+import re
 import secrets
 import stat
 from dataclasses import dataclass
@@ -30,8 +31,10 @@ NEW: Final = f"{HOME}/new"
 HELD: Final = f"{HOME}/held"
 QUARANTINE: Final = f"{HOME}/quarantine"
 PARKED: Final = f"{HOME}/parked"
+TMP: Final = f"{HOME}/tmp"  # noqa: S108 - ours, inside a root
 _MARKER: Final = f"{HOME}/root"
 _MARKER_MAX_BYTES = 4096
+_EXTENSION = re.compile(r"\.[A-Za-z0-9]{1,12}")
 #: Never a root themselves; what lies below the second group is refused too.
 _SYSTEM = frozenset(
     """/ /bin /boot /dev /etc /home /lib /lib32 /lib64 /libx32 /media /mnt /opt /proc /root /run
@@ -51,6 +54,12 @@ _SYSTEM_TREES = (
     "/usr/lib/",
     "/usr/sbin/",
 )
+
+
+def held_name(blob: str, path: str) -> str:
+    """Return what a blob is called in our directories: its id and the file's extension, so that programs recognise it."""
+    extension = os.path.splitext(path)[1]
+    return f"{blob}{extension}" if _EXTENSION.fullmatch(extension) else blob
 
 
 @dataclass(frozen=True, slots=True)
@@ -162,7 +171,7 @@ def refuse_nested(path: str, real: str) -> None:
 def make_homes(path: str, fd: int) -> None:
     """Make the directories of our bookkeeping that are not there."""
     own = os.fstat(fd)
-    for name in (HOME, NEW, HELD, QUARANTINE, PARKED):
+    for name in (HOME, NEW, HELD, QUARANTINE, PARKED, TMP):
         if posix.look_or_none(name, at=fd) is not None:
             continue
         try:

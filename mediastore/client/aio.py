@@ -10,6 +10,7 @@ from mediastore.hosts import Adopted, Forgotten, RootInfo
 from mediastore.model import Duration, Media, MediaMeta, Ref, Released, ReleasePlan, Stats, Swept
 from mediastore.sweeper import AsyncSweeper
 
+from .aio_content import AsyncContent
 from .aio_leasing import AsyncLeasing
 from .aio_many import AsyncMany
 from .aio_moving import AsyncMoving
@@ -18,7 +19,7 @@ from .scope import AsyncScope
 from .scoping import Scoping
 
 
-class AsyncMediaStore(Scoping[AsyncScope], AsyncMoving, AsyncLeasing, AsyncMany):
+class AsyncMediaStore(Scoping[AsyncScope], AsyncContent, AsyncMoving, AsyncLeasing, AsyncMany):
     """The store for asyncio: Redis natively, files in threads. The methods are those of `MediaStore`, awaited."""
 
     _scopes = AsyncScope

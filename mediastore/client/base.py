@@ -15,7 +15,7 @@ from mediastore.flows.context import Context
 from mediastore.index.changes import open_index
 from mediastore.index.steps import Command
 from mediastore.model import MediaMeta, ReleasePlan
-from mediastore.renewer import Renewer, elapsed_s
+from mediastore.renewer import Renewer, Term, elapsed_s
 from mediastore.settings import Settings
 from mediastore.speech import Speech
 from mediastore.sweeper import Rhythm
@@ -27,7 +27,6 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from mediastore.lifetimes import Taken
-    from mediastore.renewer import Term
 
     from .lease import Deadlines
 
@@ -170,6 +169,12 @@ class BaseStore:
             longest_s=self.settings.seconds("lease_max"),
             patience_s=self.settings.seconds("timeout"),
         )
+
+    def _guard(self, taken: Taken) -> Term:
+        """Renew a writer's lease in the background until it says that it is over."""
+        term = Term(taken, self._elapsed_s(), self.settings.seconds("lease_max"), self._elapsed_s)
+        self._renewer.add(term)
+        return term
 
     def _greeting(self, roots: dict[str, str]) -> Command[Any]:
         return open_index({root: f"{self._host}:{path}" for root, path in roots.items()})

@@ -11,6 +11,7 @@ from mediastore.model import Duration, Media, MediaMeta, Ref, Released, ReleaseP
 from mediastore.sweeper import Sweeper
 
 from .base import AnyPath, checked_meta, checked_plan, path_text
+from .content import Content
 from .leasing import Leasing
 from .many import Many
 from .moving import Moving
@@ -18,7 +19,7 @@ from .scope import Scope
 from .scoping import Scoping
 
 
-class MediaStore(Scoping[Scope], Moving, Leasing, Many):
+class MediaStore(Scoping[Scope], Content, Moving, Leasing, Many):
     """The store, blocking. Safe to share between threads; a forked child may go on using it."""
 
     _scopes = Scope

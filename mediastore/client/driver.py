@@ -7,6 +7,7 @@ import time
 from typing import Any, TypeVar
 
 from mediastore import blobs
+from mediastore.blobs.sources import agathered, gathered
 from mediastore.connection import AsyncLink, Link, connect, connect_async
 from mediastore.errors import StaleCommand
 from mediastore.flows.context import Flow
@@ -46,6 +47,12 @@ class Driver(BaseStore):
             return time.monotonic()
         if isinstance(step, blobs.Pause):
             return time.sleep(step.seconds)
+        if isinstance(step, blobs.Peek):
+            return step.source.head()
+        if isinstance(step, blobs.Draw):
+            return gathered(step.source, step.size)
+        if isinstance(step, blobs.Guard):
+            return self._guard(step.taken)
         return self._blobs.perform(step)
 
     def _ask(self, step: Step) -> Any:
@@ -106,6 +113,16 @@ class AsyncDriver(BaseStore):
             return time.monotonic()
         if isinstance(step, blobs.Pause):
             return await asyncio.sleep(step.seconds)
+        if isinstance(step, blobs.Guard):
+            return self._guard(step.taken)
+        if isinstance(step, blobs.Peek):
+            source = step.source
+            return await (source.ahead() if source.async_ else asyncio.to_thread(source.head))
+        if isinstance(step, blobs.Draw):
+            source = step.source
+            if source.async_:
+                return await agathered(source, step.size)
+            return await asyncio.to_thread(gathered, source, step.size)
         return await asyncio.to_thread(self._blobs.perform, step)
 
     async def _ask(self, step: Step) -> Any:

@@ -88,7 +88,7 @@ def settled(
     """
     if stored.verdict == "forgotten":
         yield from blobs.Drop(held, blob)
-        raise (yield from _forgotten(held.root))
+        raise (yield from was_forgotten(held.root))
     settle = blobs.Keep if stored.verdict == "new" else blobs.Drop
     still_there = yield from settle(held, blob)
     if stored.verdict == "busy":
@@ -103,7 +103,8 @@ def settled(
     return still_there
 
 
-def _forgotten(root: str) -> Flow[MediaStoreError]:
+def was_forgotten(root: str) -> Flow[MediaStoreError]:
+    """Return the error that says where and when a root was forgotten."""
     here = yield from blobs.Roots()
     seen = yield from hosts.place_of(root)
     return hosts.was_forgotten(here.get(root, root), root, f"{seen.forgotten_ms} {seen.place}")
@@ -128,7 +129,7 @@ def _outlast(ctx: Context, root: str, blob: str, path: str) -> Flow[None]:
     wait = LOOK_AGAIN_S
     while True:
         state = yield from reads.blob_state(root, blob)
-        if state is None:
+        if state is None or state.state == "live":
             return
         if state.due:
             yield from delete_batch(ctx, root, (blob,))

@@ -43,6 +43,17 @@ _ENDS_REFS = (
     "_bury",
 )
 _ENTERS = ("_facts", "_marks", "_live", "_deadline", "_enter")
+_OWNS = (
+    "_twin",
+    "_facts",
+    "_deadline",
+    "_enter",
+    "_rescue",
+    "_copy",
+    "_leases",
+    "_reserved",
+    "_own",
+)
 _LEASES = ("_facts", "_marks", "_live", "_deadline", "_rescue", "_leases")
 #: What stands between the prelude and a script.
 _SHARED = {
@@ -65,16 +76,19 @@ _SHARED = {
     "idle": ("_deadline",),
     "lapse": ("_marks", "_cuts", "_deadline", "_prune"),
     "note": ("_deadline",),
-    "claim": ("_path", "_turns", "_rescue"),
+    "reserve": _OWNS,
+    "commit": _OWNS,
+    "abandon": ("_rescue", "_reserved"),
+    "claim": ("_path", "_turns", "_rescue", "_reserved", "_seize"),
     "acknowledge": ("_batch",),
-    "forget": ("_batch", "_path", "_rescue"),
+    "forget": ("_batch", "_path", "_rescue", "_reserved"),
     "list": ("_marks",),
 }
 #: Scripts that free memory must run when there is none left; so must the greeting before them, and those that keep
 #: what is held: a fleet short of memory must not lose its leases for it.
 _FREES = {
     *("open", "release", "drain", "expire", "claim", "acknowledge", "refuse", "withdraw"),
-    *("forget", "adopt", "rebind", "delete", "renew", "end_lease", "lapse"),
+    *("forget", "adopt", "rebind", "delete", "renew", "end_lease", "lapse", "abandon"),
 }
 _READS = {"list", "roots", "stats"}
 

@@ -1,13 +1,22 @@
--- _copy: put after _enter, in the scripts that make one more ref of a blob.
+-- _copy: put after _enter, in the scripts that make a ref of a blob that is there.
 
 -- The place and the identity are the blob's: an adopted root gave it new ones, and its refs still say the old.
-local function copy_ref(id, facts, blob, b, line, ttl)
+-- `at`: when it was stored, if that was not now.
+local function make_ref(id, blob, b, line, ttl, meta, at)
   local seq = next_seq()
   redis.call("HSET", P .. "ref:" .. id, "scope", line[1], "seq", str(seq), "blob", blob, "root", b.root, "path", b.path,
-    "size", b.size, "identity", b.identity, "stored_at", str(now), unpack(metadata_of(facts)))
-  if ttl then set_expiry(id, ttl) end
+    "size", b.size, "identity", b.identity, "stored_at", str(at or now), unpack(meta))
+  if ttl then set_expiry(id, (at or now) + ttl - now) end
   enter_ref(id, line, seq)
   for name, by in pairs({ refs = 1, stored_refs = 1, stored_bytes = b.size }) do redis.call("HINCRBY", P .. "stats", name, by) end
+end
+
+local function copy_ref(id, facts, blob, b, line, ttl) make_ref(id, blob, b, line, ttl, metadata_of(facts)) end
+
+-- A blob that is live now, and was not before.
+local function counted_again(b)
+  for _, name in ipairs({ "blobs", "blobs:" .. b.root }) do redis.call("HINCRBY", P .. "stats", name, 1) end
+  for _, name in ipairs({ "size_bytes", "size_bytes:" .. b.root }) do redis.call("HINCRBY", P .. "stats", name, b.size) end
 end
 
 local function blob_of(id)

@@ -3,6 +3,7 @@
 -- The caller's held link pins its inode, so an equal number is the same file; "stat" pins nothing and must match whole.
 local function same(identity, stat)
   local kind, rest = string.match(identity, "^(%a+):(.*)$")
+  if kind == "owned" then return true end -- its name is given to no other file
   return rest == (kind == "stat" and stat or string.match(stat, "^%d+"))
 end
 

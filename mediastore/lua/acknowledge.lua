@@ -19,7 +19,7 @@ local answer, newly_stuck = { deleted = 0, kept = 0, freed = 0, failed = 0, left
 local known, wanted = {}, {}
 for i = 7, #ARGV, 3 do
   if i < 7 + 3 * done then int(ARGV[i + 1], 0, 9e15) end
-  local b = redis.call("HMGET", P .. "blob:" .. ARGV[i], "token", "path", "custody", "cut", "tries")
+  local b = redis.call("HMGET", P .. "blob:" .. ARGV[i], "token", "path", "custody", "cut", "tries", "draft")
   known[i] = b[1] == token and b
   if known[i] then wanted[#wanted + 1] = b[2] end
   if b[4] then expect("set", "left:" .. b[4]) end
@@ -29,7 +29,7 @@ for i, blob in ipairs(#wanted > 0 and redis.call("HMGET", paths, unpack(wanted))
 
 local function gone(id, b, freed)
   local kind = b[3] == "borrowed" and "kept" or "deleted"
-  answer[kind], answer.freed = answer[kind] + 1, answer.freed + freed
+  if not b[6] then answer[kind], answer.freed = answer[kind] + 1, answer.freed + freed end -- a draft counts for nothing
   if current[b[2]] == id then later("HDEL", paths, b[2]) end
   if b[4] then later("SREM", P .. "left:" .. b[4], id) end
   later("UNLINK", P .. "blob:" .. id)

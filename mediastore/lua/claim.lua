@@ -8,7 +8,7 @@
 -- ARGV[8..]       ids  only these blobs; none given: whatever is due, soonest first
 --
 -- Returns {prev = {token, ...}, blobs = {{id, path or "", identity, custody, size, path as registered}, ...}}.
--- What is leased waits for the last deadline, whatever its entry says.
+-- What is leased, or being written, waits for the last deadline, whatever its entry says.
 -- A lapsed claim is taken over whole and alone: `prev` are the tokens it went through, oldest first.
 -- Of a root that was forgotten, nothing. Twice with one op: the same batch. Cost: O(limit * log trash).
 
@@ -16,7 +16,7 @@ local root, token = ARGV[4], ARGV[5]
 local limit, hold = int(ARGV[6], 1, 64), int(ARGV[7], 1, 60000)
 local trash = expect("zset", "trash:" .. root)
 local paths, record = expect("hash", "path:" .. root), expect("hash", "claim:" .. token)
-for _, name in ipairs({ "stats", "older:" .. root }) do expect("hash", name) end
+for _, name in ipairs({ "stats", "older:" .. root, "dedup:" .. root }) do expect("hash", name) end
 local answer = { prev = {}, blobs = {} }
 
 if redis.call("HEXISTS", expect("hash", "lost"), root) == 1 then return finish(answer) end
@@ -28,8 +28,8 @@ local batch, old, views, moved, lost = {}, nil, {}, {}, {}
 local scores = redis.call("ZMSCORE", trash, unpack(due))
 
 local function view(id)
-  local b = redis.call("HMGET", P .. "blob:" .. id, "state", "token", "root", "path", "identity", "custody", "size", "due", "leased")
-  views[id] = { state = b[1], token = b[2], root = b[3], path = b[4], b[5], b[6], b[7], due = b[8], leased = tonumber(b[9] or "0") }
+  local b = redis.call("HMGET", P .. "blob:" .. id, "state", "token", "root", "path", "identity", "custody", "size", "due", "leased", "sha")
+  views[id] = { state = b[1], token = b[2], root = b[3], path = b[4], b[5], b[6], b[7], due = b[8], leased = tonumber(b[9] or "0"), sha = b[10] }
   if b[9] then expect_leases(id) end
   return views[id]
 end
@@ -38,7 +38,7 @@ for i, id in ipairs(due) do
   local b = view(id)
   if not b.state then
     lost[#lost + 1] = id
-  elseif b.root == root and b.state == "doomed" then
+  elseif b.root == root and (b.state == "doomed" or b.state == "reserved") then
     if b.leased > now then
       moved[#moved + 1], moved[#moved + 2] = str(math.max(b.leased, tonumber(b.due or "0"))), id
     elseif scores[i] and tonumber(scores[i]) <= now then
@@ -68,10 +68,8 @@ for i, id in ipairs(batch) do
   claim[#claim + 1], claim[#claim + 2] = "blob:" .. id, ""
   until_then[#until_then + 1], until_then[#until_then + 2] = str(now + hold), id
   local v = views[id]
-  if v.state == "doomed" and v.path and v[1] then forget_older(root, v.path, id, v[1]) end
   answer.blobs[i] = { id, path_of[id], v[1], v[2], v[3], v.path }
-  wait_no_more(v.state == "doomed" and v.due, v[3])
-  if v.leased > 0 then redis.call("UNLINK", P .. "lease:" .. id, P .. "holders:" .. id) end
+  seize(root, id, v)
 end
 redis.call("HSET", unpack(claim))
 redis.call("ZADD", trash, unpack(until_then))

@@ -20,7 +20,7 @@ if not answer.words and (begun == 1 or not place) then return finish({ known = 0
 local ids = redis.call("ZRANGE", trash, 0, limit - 1)
 local known, wanted, claims, current = {}, {}, {}, {}
 for i, id in ipairs(ids) do
-  local b = redis.call("HMGET", P .. "blob:" .. id, "path", "token", "cut", "custody", "size", "due", "leased", "identity")
+  local b = redis.call("HMGET", P .. "blob:" .. id, "path", "token", "cut", "custody", "size", "due", "leased", "identity", "draft", "state")
   known[i] = b
   if b[1] then wanted[#wanted + 1] = b[1] end
   if b[2] then claims[expect("hash", "claim:" .. b[2])] = true end
@@ -32,6 +32,7 @@ for i, id in ipairs(#wanted > 0 and redis.call("HMGET", paths, unpack(wanted)) o
 if not answer.words then
   answer.words = str(now) .. " " .. place
   redis.call("HSET", lost, root, answer.words)
+  redis.call("UNLINK", P .. "dedup:" .. root)
 end
 for i, id in ipairs(ids) do
   local b = known[i]
@@ -39,11 +40,12 @@ for i, id in ipairs(ids) do
   if b[1] and b[8] and current[b[1]] ~= id then forget_older(root, b[1], id, b[8]) end
   if b[2] then later("HDEL", P .. "claim:" .. b[2], "blob:" .. id) end
   if b[3] then later("SREM", P .. "left:" .. b[3], id) end
-  -- A borrowed one waited for its second name to go; its file was never ours to lose.
-  if b[1] and b[4] ~= "borrowed" then
+  -- A borrowed one waited for its second name to go; its file was never ours to lose. A draft was never whole.
+  if b[1] and b[4] ~= "borrowed" and not b[9] then
     answer.blobs, answer.bytes = answer.blobs + 1, answer.bytes + tonumber(b[5])
   end
   wait_no_more(not b[2] and b[6], b[5])
+  if b[10] == "reserved" then reserved(-1, -tonumber(b[5])) end
   if b[7] then later("UNLINK", P .. "lease:" .. id, P .. "holders:" .. id) end
   later("UNLINK", P .. "blob:" .. id)
   later("ZREM", trash, id)

@@ -34,8 +34,7 @@ if b.cut then expect("set", "left:" .. b.cut) end
 
 if b.state == "doomed" then
   rescue(facts.blob, b.root, b)
-  for _, name in ipairs({ "blobs", "blobs:" .. b.root }) do redis.call("HINCRBY", P .. "stats", name, 1) end
-  for _, name in ipairs({ "size_bytes", "size_bytes:" .. b.root }) do redis.call("HINCRBY", P .. "stats", name, b.size) end
+  counted_again(b)
   local current = redis.call("HGET", paths, b.path)
   if not current then
     redis.call("HSET", paths, b.path, facts.blob)

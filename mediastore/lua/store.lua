@@ -13,7 +13,7 @@
 -- ARGV[13] ttl      ms    "" = never
 -- ARGV[14..]        text  metadata: name, value, name, value, ...
 --
--- Returns {verdict = "new" | "joined" | "busy" | "forgotten", blob}. "busy": that blob of the path is being deleted;
+-- Returns {verdict = "new" | "joined" | "busy" | "forgotten", blob}. "busy": that blob of the path is being deleted, or written;
 -- wait for its end and store again with new ids. "forgotten": the root was. A refused ref id is burnt.
 -- Twice with one ref id: the first answer, nothing written. Cost: O(depth of the scope).
 
@@ -29,7 +29,7 @@ for name, kind in pairs({ lost = "hash", stats = "hash", ["path:" .. root] = "ha
 
 local current = redis.call("HGET", P .. "path:" .. root, path)
 local old = seen(current)
-local busy = old.state == "deleting" or old.state == "stuck" or (old.state == "doomed" and old.ever == "1")
+local busy = old.state == "deleting" or old.state == "reserved" or old.state == "stuck" or (old.state == "doomed" and old.ever == "1")
 local refused = redis.call("HEXISTS", P .. "lost", root) == 1 and "forgotten" or busy and "busy"
 if refused then
   burn(id, current or blob)
@@ -39,6 +39,8 @@ end
 -- also a ref of a file that was replaced since, which `borrowed` counts.
 local lent = old.state == "live" and old.custody == "borrowed"
 if lent or redis.call("HEXISTS", P .. "borrowed:" .. root, path) == 1 then custody = "borrowed" end
+-- A file that the store has made itself stays its own.
+if old.custody == "owned" then custody = "owned" end
 
 local found, its = current, old
 if not (old.state and same(old.identity, stat)) then

@@ -1,0 +1,220 @@
+"""Files that the store writes itself: under a temporary name first, then under one that is never used again.
+
+A sweeper that has taken the blob removes the temporary name before the final one, and here a file gets its final
+name only from its temporary one. So whoever comes too late finds nothing to rename, and leaves nothing behind.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import errno
+import hashlib
+import io
+import os
+import stat
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Final
+
+from mediastore.errors import BlobsUnavailable, StoreFull
+from mediastore.journal import Written
+
+from . import posix
+from .root import TMP, held_name
+
+if TYPE_CHECKING:
+    from hashlib import _Hash
+
+    from mediastore.blobs import Begin
+    from mediastore.journal import Doomed
+
+    from .root import Root
+
+#: Nobody but the owner's user, unless the root is shared with a group.
+_FILE_MODE: Final = 0o600
+_DIRECTORY_MODE: Final = 0o750
+#: How often the room that is left is looked at while a file is written.
+_LOOK_BYTES: Final = 16 << 20
+#: How often a directory may be pruned under us before we give up.
+_MOST_TRIES: Final = 100
+_GONE: Final = frozenset({errno.ENOENT, errno.ENOTDIR, errno.ELOOP, errno.EXDEV})
+_SIDECAR: Final = ".meta"
+
+
+@dataclass(slots=True)
+class Draft:
+    """A file that is being written, and what is known of it so far. It closes itself when nobody has it any more."""
+
+    root: str
+    blob: str
+    name: str
+    path: Path
+    floor: int
+    file: io.FileIO
+    sidecar: io.FileIO | None
+    sha: _Hash = field(default_factory=hashlib.sha256)
+    size: int = 0
+    looked: int = 0
+
+
+def begin(root: Root, fd: int, step: Begin) -> Draft:
+    """Make the temporary files."""
+    _room(fd, step.need, step.floor)
+    name = f"{TMP}/{held_name(step.blob, step.extension and f'x{step.extension}')}"
+    file = _created(fd, name)
+    sidecar = _created(fd, _beside(step.blob)) if step.sidecar else None
+    return Draft(step.root, step.blob, name, Path(root.path, name), step.floor, file, sidecar)
+
+
+def _created(fd: int, name: str) -> io.FileIO:
+    try:
+        file = posix.create_file(name, _FILE_MODE, at=fd)
+    except FileNotFoundError:
+        raise BlobsUnavailable(f"{TMP} is gone from a root; start the process again") from None
+    _share(name, fd, file)
+    return io.FileIO(file, "r+b")
+
+
+def _beside(blob: str) -> str:
+    return f"{TMP}/{blob}{_SIDECAR}"
+
+
+def _share(name: str, root: int, file: int) -> None:
+    """Let the group of a root that it may write to read and delete what we make."""
+    own, made = os.fstat(root), os.fstat(file)
+    if not own.st_mode & stat.S_IWGRP:
+        return
+    mode = 0o2770 if stat.S_ISDIR(made.st_mode) else 0o660
+    with contextlib.suppress(PermissionError):
+        os.chown(name, -1, own.st_gid, dir_fd=root, follow_symlinks=False)
+        os.chmod(name, mode, dir_fd=root)
+
+
+def _room(fd: int, need: int, floor: int) -> None:
+    room = os.fstatvfs(fd)
+    free = room.f_bavail * room.f_frsize
+    if free - need < floor:
+        raise StoreFull(
+            f"a root has {free} bytes free; {need} more would leave less than the {floor} that the setting min_free keeps"
+        )
+
+
+def write(draft: Draft, piece: bytes) -> int:
+    """Append, count and hash."""
+    if draft.size - draft.looked >= _LOOK_BYTES:
+        draft.looked = draft.size
+        _room(draft.file.fileno(), len(piece), draft.floor)
+    posix.write(draft.file.fileno(), piece)
+    draft.sha.update(piece)
+    draft.size += len(piece)
+    return draft.size
+
+
+def finish(draft: Draft, *, durable: bool) -> Written:
+    """Close the file; on the disk first, if it is to be durable."""
+    if durable:
+        posix.sync(draft.file.fileno())
+    draft.file.close()
+    return Written(draft.size, draft.sha.hexdigest())
+
+
+def publish(fd: int, draft: Draft, path: str, sidecar: bytes, *, durable: bool) -> bool:
+    """Give the file its name, then its sidecar; False where the temporary name is gone."""
+    if not _renamed(fd, draft.name, path, durable=durable):
+        return False
+    if draft.sidecar is None:
+        return True
+    with draft.sidecar as file:
+        posix.write(file.fileno(), sidecar)
+        if durable:
+            posix.sync(file.fileno())
+    return _renamed(fd, _beside(draft.blob), path + _SIDECAR, durable=durable)
+
+
+def _renamed(fd: int, name: str, path: str, *, durable: bool) -> bool:
+    """Move a temporary name to its place, and make the directories there as often as others prune them."""
+    for _ in range(_MOST_TRIES):
+        _make_directories(fd, os.path.dirname(path), durable=durable)
+        try:
+            with posix.walked(fd, path) as (parent, last):
+                posix.rename(name, fd, last, parent)
+                if durable:
+                    posix.sync_directory(".", at=parent)
+            return True
+        except FileNotFoundError:
+            if posix.look_or_none(name, at=fd) is None:
+                return False
+    raise BlobsUnavailable(f"{os.path.dirname(path)} of a root is removed again and again")
+
+
+def _make_directories(fd: int, path: str, *, durable: bool) -> None:
+    parts = path.split("/")
+    for depth in range(1, len(parts) + 1):
+        directory = "/".join(parts[:depth])
+        try:
+            with posix.walked(fd, directory) as (parent, name):
+                if posix.look_or_none(name, at=parent) is not None:
+                    continue
+                posix.make_directory(name, _DIRECTORY_MODE, at=parent)
+                if durable:
+                    posix.sync_directory(".", at=parent)
+                made = posix.open_directory(name, at=parent)
+        except (FileExistsError, FileNotFoundError):
+            continue  # somebody else made it, or pruned the one above: the rename finds out
+        try:
+            _share(directory, fd, made)
+        finally:
+            os.close(made)
+
+
+def discard(fd: int, draft: Draft, path: str) -> None:
+    """Remove the temporary names, and the final ones where it came that far."""
+    draft.file.close()
+    if draft.sidecar is not None:
+        draft.sidecar.close()
+    _remove(fd, draft.name, draft.blob, path)
+
+
+def delete(fd: int, blob: Doomed) -> int:
+    """Delete a claimed blob: the temporary names first, then the final ones. Returns the bytes that became free.
+
+    The names are given to no other file, so an unlink is exact, however late it comes.
+    """
+    return _remove(fd, f"{TMP}/{held_name(blob.blob, blob.name)}", blob.blob, blob.name)
+
+
+def _remove(fd: int, temporary: str, blob: str, path: str) -> int:
+    freed = _unlink(temporary, at=fd)
+    _unlink(_beside(blob), at=fd)
+    if not path:
+        return freed
+    try:
+        with posix.walked(fd, path) as (parent, name):
+            freed += _unlink(name, at=parent)
+            _unlink(name + _SIDECAR, at=parent)
+    except OSError as error:
+        if error.errno not in _GONE:
+            raise
+    prune(fd, os.path.dirname(path))
+    return freed
+
+
+def prune(fd: int, directory: str) -> None:
+    """Remove a directory and those above it, as far as they are empty."""
+    while directory:
+        try:
+            with posix.walked(fd, directory) as (parent, name):
+                posix.remove_directory(name, at=parent)
+        except OSError:
+            return
+        directory = os.path.dirname(directory)
+
+
+def _unlink(name: str, *, at: int) -> int:
+    """Remove a file's name; returns the bytes that became free."""
+    seen = posix.look_or_none(name, at=at)
+    if seen is None:
+        return 0
+    with contextlib.suppress(FileNotFoundError):
+        posix.unlink(name, at=at)
+    return seen.st_size if seen.st_nlink == 1 else 0

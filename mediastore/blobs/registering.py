@@ -1,0 +1,148 @@
+"""Registering a file where it lies: finding its root, and taking a second name for it that pins it."""
+
+from __future__ import annotations
+
+import contextlib
+import errno
+import os
+import stat
+from typing import TYPE_CHECKING
+
+from mediastore.errors import FileMissing, InvalidPath, NotARegularFile, OutsideRoots
+from mediastore.journal import Held
+
+from . import posix
+from .root import HELD, HOME, NEW, held_name
+
+if TYPE_CHECKING:
+    from collections.abc import Collection
+
+    from mediastore.blobs import Hold
+
+    from .root import Root
+
+
+def place(roots: Collection[Root], path: str) -> tuple[Root, str]:
+    """Return the root of a path and the path relative to it: aliases of one file come out the same.
+
+    Raises:
+        InvalidPath, NotARegularFile, OutsideRoots: it cannot be registered.
+    """
+    check_text(path)
+    parent = os.path.realpath(
+        os.path.dirname(path) or "."
+    )  # before normalising: `link/..` is not `.`
+    name = os.path.basename(path)
+    if name in {"", ".", ".."}:
+        raise NotARegularFile(f"{path} is a directory, not a regular file")
+    real = os.path.join(parent, name)
+    for root in roots:
+        if real.startswith(root.path + "/"):
+            relative = real[len(root.path) + 1 :]
+            if relative.split("/")[0] == HOME:
+                raise InvalidPath(f"{path} lies in {HOME}, the store's own bookkeeping")
+            return root, relative
+    raise OutsideRoots(f"{path} is outside every root ({', '.join(r.path for r in roots)})")
+
+
+def hold(root: Root, fd: int, path: str, step: Hold) -> Held:
+    """Take the second name for the file at `path`, relative to the root.
+
+    Raises:
+        FileMissing, NotARegularFile, OutsideRoots: nothing was done.
+    """
+    try:
+        with posix.walked(fd, path) as (parent, name):
+            seen = _regular(step.path, posix.look(name, at=parent))
+            linked = not step.borrow and _link(step, fd, parent, name)
+    except FileNotFoundError:
+        raise FileMissing(step.path) from None
+    except OSError as error:
+        if error.errno == errno.EXDEV:
+            raise OutsideRoots(f"{step.path} lies on another file system than its root") from None
+        if error.errno in {errno.ENOTDIR, errno.ELOOP}:
+            raise FileMissing(step.path) from None
+        raise
+    if linked:
+        seen = _linked(step, fd, linked)
+    stat_form = f"{seen.st_ino}:{seen.st_size}:{seen.st_mtime_ns}"
+    identity = (
+        f"link:{seen.st_ino}"
+        if linked
+        else f"inode:{seen.st_ino}"
+        if step.borrow
+        else f"stat:{stat_form}"
+    )
+    custody = "borrowed" if step.borrow else "adopted"
+    return Held(root.id, path, seen.st_size, identity, stat_form, custody)
+
+
+def _link(step: Hold, fd: int, parent: int, name: str) -> str:
+    """Take the second name; empty where the file system does not allow one."""
+    target = f"{NEW}/{held_name(step.blob, name)}"
+    try:
+        posix.link(name, parent, target, fd)
+    except FileNotFoundError:
+        raise
+    except OSError as error:
+        if error.errno not in posix.NO_LINKS:
+            raise
+        return ""
+    return target
+
+
+def _linked(step: Hold, fd: int, target: str) -> os.stat_result:
+    """Look at what the second name holds: between our look and the link another file may have come there."""
+    try:
+        return _regular(step.path, posix.look(target, at=fd))
+    except NotARegularFile:
+        posix.unlink(target, at=fd)
+        raise
+
+
+def keep(fd: int, held: Held, blob: str) -> bool:
+    """Give the second name its lasting place; returns whether the file is still at its path."""
+    name = held_name(blob, held.path)
+    if held.identity.startswith("link:"):
+        with contextlib.suppress(FileNotFoundError):
+            posix.rename(f"{NEW}/{name}", fd, f"{HELD}/{name}", fd)
+    return _still_there(fd, held)
+
+
+def drop(fd: int, held: Held, blob: str) -> bool:
+    """Let the second name go; returns whether the file is still at its path."""
+    # Looked at while the second name still pins the inode: the number cannot have come back.
+    still_there = _still_there(fd, held)
+    if held.identity.startswith("link:"):
+        with contextlib.suppress(FileNotFoundError):
+            posix.unlink(f"{NEW}/{held_name(blob, held.path)}", at=fd)
+    return still_there
+
+
+def _still_there(fd: int, held: Held) -> bool:
+    """Whether the file that was given a second name is at its path."""
+    try:
+        with posix.walked(fd, held.path) as (parent, name):
+            return posix.look(name, at=parent).st_ino == int(held.stat.partition(":")[0])
+    except OSError:
+        return False
+
+
+def check_text(path: str) -> None:
+    """Refuse a path that cannot be a file name.
+
+    Raises:
+        InvalidPath: it holds a NUL, or is not UTF-8.
+    """
+    if "\x00" in path:
+        raise InvalidPath(f"{path!r:.200} holds a NUL")
+    try:
+        path.encode()
+    except UnicodeEncodeError:
+        raise InvalidPath(f"{path!r:.200} is not UTF-8") from None
+
+
+def _regular(path: str, seen: os.stat_result) -> os.stat_result:
+    if not stat.S_ISREG(seen.st_mode):
+        raise NotARegularFile(f"{path} is a {posix.kind(seen.st_mode)}, not a regular file")
+    return seen

@@ -1,0 +1,109 @@
+"""The commands by which content is written: a reservation, its end in a ref, or its end in nothing."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from mediastore.model import encode_scope
+
+from .steps import Command, from_json
+
+if TYPE_CHECKING:
+    from typing import Any
+
+    from mediastore.model import MediaMeta
+
+
+@dataclass(frozen=True, slots=True)
+class Wish:
+    """The ref that content is to get.
+
+    `detected` says what the bytes look like, where that is not what was said of them.
+    `alone` names a blob with the same content that must not be joined, because its file is gone.
+    """
+
+    ref: str
+    blob: str
+    scope: str
+    ttl_ms: int | None
+    meta: MediaMeta
+    detected: str = ""
+    alone: str = ""
+
+    @property
+    def lifetime(self) -> int | str:
+        """Its lifetime as the scripts read it."""
+        return "" if self.ttl_ms is None else self.ttl_ms
+
+    @property
+    def facts(self) -> list[str]:
+        """Its metadata as the scripts read it."""
+        said = self.meta.to_dict() | ({"detected": self.detected} if self.detected else {})
+        return [str(part) for item in said.items() for part in item]
+
+
+@dataclass(frozen=True, slots=True)
+class Place:
+    """Where content is to lie, how much there is as far as is known, and its SHA-256 where blobs are shared."""
+
+    root: str
+    path: str
+    size: int
+    sha: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Hold:
+    """The lease by which a writer keeps its reservation."""
+
+    token: str
+    ttl_ms: int
+    longest_ms: int
+    who: str
+
+
+@dataclass(frozen=True, slots=True)
+class Reserved:
+    """The verdict: "reserved", "joined" (a blob that has the content), "forgotten" (the root), "lost" (to a sweeper)."""
+
+    verdict: str
+    blob: str
+    path: str
+    until_ms: int
+
+
+def reserve(wish: Wish, place: Place, hold: Hold, *, again: bool = False) -> Command[Reserved]:
+    """Enter a blob that is about to be written; `again`: say its path, size and hash anew, if it is reserved still."""
+    said = (wish.alone, int(again), hold.token, hold.ttl_ms, hold.longest_ms, hold.who)
+    args = (
+        *(wish.ref, wish.blob, encode_scope(wish.scope), place.root, place.path, place.size),
+        *(place.sha, *said, wish.lifetime, *wish.facts),
+    )
+
+    def parse(reply: Any) -> Reserved:
+        a = from_json(reply)
+        return Reserved(a["verdict"], a["blob"], a["path"], int(a["until"]))
+
+    return Command("reserve", args, parse)
+
+
+@dataclass(frozen=True, slots=True)
+class Committed:
+    """The verdict: "new", "joined", "lost" (the reservation had ended), "forgotten" (the root)."""
+
+    verdict: str
+    blob: str
+    path: str
+
+
+def commit(wish: Wish, token: str, size: int, sha: str, stored_ms: int) -> Command[Committed]:
+    """Make the ref of content that has its name now, as of a moment since its reservation."""
+    head = (wish.ref, wish.blob, encode_scope(wish.scope), token, size, sha, wish.alone, stored_ms)
+    args = (*head, wish.lifetime, *wish.facts)
+    return Command("commit", args, lambda r: Committed(**from_json(r)))
+
+
+def abandon(blob: str) -> Command[bool]:
+    """Give a reserved blob up."""
+    return Command("abandon", (blob,), lambda r: bool(from_json(r)["given"]))

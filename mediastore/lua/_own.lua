@@ -1,0 +1,25 @@
+-- _own: put after _copy and _reserved, in the scripts that make a ref of content which the store has written itself.
+
+local function own_kinds(root, blob)
+  for name, kind in pairs({ lost = "hash", stats = "hash", ["path:" .. root] = "hash", ["dedup:" .. root] = "hash", ["trash:" .. root] = "zset" }) do expect(kind, name) end
+  expect_leases(blob)
+end
+
+-- The blob of a root that has this content, if it may be joined: no sweeper has ever claimed it.
+local function same_content(root, sha, size, alone)
+  local id = sha ~= "" and redis.call("HGET", P .. "dedup:" .. root, sha)
+  local b = id and id ~= alone and blob_of(id)
+  local whole = b and (b.state == "live" or (b.state == "doomed" and b.ever == "0"))
+  if not whole or tonumber(b.size) ~= size then return nil end
+  if b.cut then expect("set", "left:" .. b.cut) end
+  return id, b
+end
+
+local function join(id, blob, b, line, ttl, meta)
+  if b.state == "doomed" then
+    rescue(blob, b.root, b)
+    counted_again(b)
+  end
+  redis.call("HSET", P .. "blob:" .. blob, "state", "live", "refs", b.refs + 1)
+  make_ref(id, blob, b, line, ttl, meta)
+end

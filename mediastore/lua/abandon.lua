@@ -1,0 +1,15 @@
+-- abandon: give a reserved blob up, because its content did not come; it is in the trash and due.
+--
+-- KEYS[1] prefix  "mediastore:{bots}:"
+-- ARGV[4] blob    id  the reserved blob
+--
+-- Returns {given = 0 or 1}: 0 where it is reserved no more. Twice: the second time 0. Cost: O(1).
+
+local blob = ARGV[4]
+local b = redis.call("HMGET", P .. "blob:" .. blob, "state", "root", "size")
+if b[1] ~= "reserved" then return finish({ given = 0 }) end
+expect("hash", "stats")
+expect("zset", "trash:" .. b[2])
+expect_leases(blob)
+give_up(b[2], blob, b[3])
+return finish({ given = 1 })

@@ -1,0 +1,57 @@
+-- reserve: enter a blob that is about to be written, or make a ref of the blob that has its content already.
+--
+-- KEYS[1] prefix    "mediastore:{bots}:"
+-- ARGV[4] ref       id    the ref that is to be made
+-- ARGV[5] blob      id    the blob; its empty temporary file stands already
+-- ARGV[6] scope     text  percent-encoded
+-- ARGV[7] root      id    the root that will hold the file
+-- ARGV[8] path      text  relative to the root, never used before
+-- ARGV[9] size      int   bytes that are to come, as far as known
+-- ARGV[10] sha      text  SHA-256 of the content; "" while it is not known, or blobs are not to be shared
+-- ARGV[11] alone    id    a blob that is not to be joined, because its file is gone; "" for none
+-- ARGV[12] again    int   1: only if the writer's reservation holds still; its path, size and sha are said anew
+-- ARGV[13] token    id    the writer's lease, which keeps the reservation
+-- ARGV[14] hold     ms    until it ends, unless it is renewed
+-- ARGV[15] longest  ms    until it ends however often it is renewed
+-- ARGV[16] who      text  the writer, as people will read it
+-- ARGV[17] ttl      ms    lifetime of the ref; "" = never
+-- ARGV[18..]        text  metadata: name, value, name, value, ...
+--
+-- Returns {verdict = "reserved" | "joined" | "forgotten" | "lost", blob, path, until}.
+-- "lost": it was not renewed in time, and a sweeper has the blob. Twice with one ref id: nothing more is written.
+-- Cost: O(depth of the scope).
+
+local id, blob, scope, root, path, size = ARGV[4], ARGV[5], ARGV[6], ARGV[7], ARGV[8], int(ARGV[9], 0, 9e15)
+local sha, again, token, hold_ms = ARGV[10], int(ARGV[12], 0, 1), ARGV[13], int(ARGV[14], 1, 9e15)
+local longest, ttl = int(ARGV[15], 1, 9e15), ARGV[17] ~= "" and int(ARGV[17], 1, 9e15)
+local twin = earlier(id, blob)
+if twin then return finish({ verdict = "joined", blob = twin.blob, path = redis.call("HGET", P .. "blob:" .. twin.blob, "path") or "", ["until"] = "0" }) end
+
+local line = lineage_to_change(scope)
+enter_kinds()
+own_kinds(root, blob)
+local b = redis.call("HMGET", P .. "blob:" .. blob, "state", "path", "size")
+local function answer(verdict, of, at, deadline) return finish({ verdict = verdict, blob = of, path = at, ["until"] = str(tonumber(deadline or 0)) }) end
+if redis.call("HEXISTS", P .. "lost", root) == 1 then return answer("forgotten", blob, path) end
+if (b[1] or again == 1) and not (b[1] == "reserved" and holds(blob, token)) then return answer("lost", blob, path) end
+if b[1] and again == 0 then return answer("reserved", blob, path, redis.call("ZSCORE", P .. "lease:" .. blob, token)) end
+
+local twin_blob, twin_b = same_content(root, sha, size, ARGV[11])
+if twin_blob then
+  join(id, twin_blob, twin_b, line, ttl, { unpack(ARGV, 18) })
+  if b[1] then give_up(root, blob, b[3]) end
+  return answer("joined", twin_blob, twin_b.path)
+end
+if b[1] then
+  if b[2] ~= path then redis.call("HDEL", P .. "path:" .. root, b[2]) end
+  redis.call("HINCRBY", P .. "stats", "reserved_bytes", size - tonumber(b[3]))
+else
+  reserved(1, size)
+  redis.call("HSET", P .. "blob:" .. blob, "state", "reserved", "refs", 0, "ever", 0, "root", root, "custody", "owned", "draft", 1)
+end
+redis.call("HSET", P .. "path:" .. root, path, blob)
+redis.call("HSET", P .. "blob:" .. blob, "path", path, "size", str(size), "identity", "owned:" .. str(size))
+local deadline = hold(blob, token, hold_ms, longest, ARGV[16])
+redis.call("HSET", P .. "blob:" .. blob, "leased", str(deadline))
+redis.call("ZADD", P .. "trash:" .. root, str(deadline), blob)
+return answer("reserved", blob, path, deadline)
