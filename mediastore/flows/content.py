@@ -21,7 +21,7 @@ from mediastore.errors import (
 )
 from mediastore.index import changes, content as index
 from mediastore.lifetimes import Taken
-from mediastore.model import Duration, MediaMeta, Ref, check_scope
+from mediastore.model import Cleanup, Duration, MediaMeta, Ref, check_scope
 from mediastore.sidecars import Sidecar
 
 from .deleting import delete_batch
@@ -39,6 +39,7 @@ logger = logging.getLogger("mediastore")
 
 #: How much is taken from a source and written at once.
 PIECE: Final = 1 << 20
+_NAME_MAX_BYTES: Final = 1024
 #: How often a blob whose file is gone is met before we give up.
 _MOST_TRIES: Final = 5
 
@@ -61,19 +62,18 @@ class Order:
 
 
 def order(
-    settings: Settings,
-    content: MediaContent,
-    head: bytes,
-    scope: str | None,
-    meta: MediaMeta,
-    ttl: Duration | None,
+    settings: Settings, head: bytes, scope: str | None, meta: MediaMeta, ttl: Duration | None
 ) -> Order:
     """Decide what is made of content that begins with `head`.
 
     Raises:
-        InvalidRequest: what was said contradicts itself, or the id is missing from which the scope would come.
+        InvalidRequest: the id is missing from which the scope would come, or it is said to be not ours to delete.
     """
-    meta = _completed(content, meta)
+    if meta.cleanup is not Cleanup.DELETE:
+        raise InvalidRequest(
+            "a file that the store writes is its own to delete: Cleanup.FORGET is for files that are "
+            "registered where they lie"
+        )
     sniffed = media_types.sniff(head)
     said = meta.content_type or sniffed or media_types.by_extension(meta.filename)
     meta = replace(meta, content_type=said or "application/octet-stream")
@@ -84,8 +84,12 @@ def order(
     return Order(home, meta, ttl_ms, extension, settings.size_limit, detected)
 
 
-def _completed(content: MediaContent, meta: MediaMeta) -> MediaMeta:
-    """Return the metadata with what the content says of itself."""
+def completed(content: MediaContent, meta: MediaMeta) -> MediaMeta:
+    """Return the metadata with what the content says of itself.
+
+    Raises:
+        InvalidRequest: the two contradict each other.
+    """
     for ours, theirs, name in (
         (meta.content_type, content.mime_type, "content type"),
         (meta.policy, content.policy, "policy"),
@@ -94,13 +98,19 @@ def _completed(content: MediaContent, meta: MediaMeta) -> MediaMeta:
             raise InvalidRequest(
                 f"the content says {name} {theirs!r:.80}, its metadata {ours!r:.80}"
             )
-    name = meta.filename or (Path(content.file_path).name if content.file_path else "")
     return replace(
         meta,
         content_type=meta.content_type or content.mime_type,
         policy=meta.policy or content.policy,
-        filename=name,
+        filename=meta.filename or _name_of(content),
     )
+
+
+def _name_of(content: MediaContent) -> str:
+    """Return the name of the file it comes from, if it can be kept as text."""
+    name = Path(content.file_path).name if content.file_path else ""
+    fits = len(name.encode(errors="surrogateescape")) <= _NAME_MAX_BYTES
+    return name if name.isprintable() and fits else ""
 
 
 def scope_meant(settings: Settings, scope: str | None, meta: MediaMeta) -> str:
@@ -171,10 +181,11 @@ def store(
     ttl: Duration | None,
 ) -> Flow[Ref]:
     """Look at the first bytes, decide what is to be made of them, write them all."""
+    meta = completed(content, meta)
     source = source_of(content)
     try:
         head = yield from blobs.Peek(source)
-        wanted = order(ctx.settings, content, head, scope, meta, ttl)
+        wanted = order(ctx.settings, head, scope, meta, ttl)
         known = ctx.settings.dedup and content.kind == "bytes"
         sha = (yield from blobs.Digest(content.data)) if known else ""
         return (yield from store_media(ctx, source, wanted, sha))
@@ -305,27 +316,23 @@ def keep(job: Job) -> Flow[None]:
     job.guard = yield from blobs.Guard(taken)
 
 
-def conclude(ctx: Context, job: Job) -> Flow[Ref]:
-    """Publish what was written, and make its ref."""
+def conclude(ctx: Context, job: Job, *, anew: bool = False) -> Flow[Ref]:
+    """Publish what was written, and make its ref; `anew`: first say again where it lies, and ask whether it is reserved still."""
     written = yield from blobs.Finish(job.draft, ctx.settings.durable)
-    if ctx.settings.dedup and not job.place.sha:
+    if anew or (ctx.settings.dedup and not job.place.sha):
         found = yield from _place_again(ctx, job, written)
         if found is not None:
             return found
-    now_s = yield from blobs.Elapsed()
-    sidecar = job.sidecar(written, now_s)
+    sidecar = job.sidecar(written, (yield from blobs.Elapsed()))
     text = sidecar.to_text().encode()
-    path = job.place.path
-    if not (yield from blobs.Publish(job.draft, path, text, ctx.settings.durable)):
+    if not (yield from blobs.Publish(job.draft, job.place.path, text, ctx.settings.durable)):
         raise _lapsed()
     try:
         done = yield from index.commit(
             job.wish, job.hold.token, written.size, job.place.sha, sidecar.stored_ms
         )
-    except StoreFull:
-        raise
-    except MediaStoreError:
-        job.unknown = True
+    except MediaStoreError as error:
+        job.unknown = not isinstance(error, StoreFull)
         raise
     if done.verdict == "lost":
         raise _lapsed()
@@ -341,8 +348,9 @@ def conclude(ctx: Context, job: Job) -> Flow[Ref]:
 def _place_again(ctx: Context, job: Job, written: Written) -> Flow[Ref | None]:
     """Say where content lies whose hash is known only now; its ref where a blob has it already."""
     for _ in range(_MOST_TRIES):
-        path = _path(ctx, job.order, job.wish, written.sha)
-        job.place = index.Place(job.place.root, path, written.size, written.sha)
+        sha = written.sha if ctx.settings.dedup else ""
+        path = _path(ctx, job.order, job.wish, sha)
+        job.place = index.Place(job.place.root, path, written.size, sha)
         said = yield from index.reserve(job.wish, job.place, job.hold, again=True)
         if said.verdict == "reserved":
             return None
