@@ -1,0 +1,375 @@
+"""Sources of content: whatever it was handed over as, bytes come out in pieces no larger than asked for.
+
+The exceptions of a caller's own iterator or file object go to the caller as they are.
+"""
+
+from __future__ import annotations
+
+import errno
+import io
+import os
+import stat
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Final, Self
+
+from mediastore.content import MediaContent, data_url
+from mediastore.errors import (
+    BlobsUnavailable,
+    FileMissing,
+    InvalidPath,
+    InvalidRequest,
+    NotARegularFile,
+)
+
+from . import posix
+from .decoding import base64_size, from_base64, from_percent
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator, Callable, Iterator
+
+
+Buffer = bytes | bytearray | memoryview
+
+#: What is asked of an async file object at once.
+_PIECE: Final = 1024 * 1024
+_FLAGS: Final = os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK | os.O_NOCTTY
+_NO_FILE: Final = frozenset({errno.ENOENT, errno.ENOTDIR, errno.ELOOP})
+
+
+class Source:
+    """Bytes to be stored, read once from the front to the end.
+
+    Made without I/O; the first `size`, `head` or `read` opens what must be opened.
+
+    Attributes:
+        async_: Its bytes are awaited: `ahead` and `aread` stand for `head` and `read`.
+    """
+
+    async_ = False
+
+    def __init__(self) -> None:
+        """Start at the front."""
+        self._peeked = b""
+        self._rest: Buffer = b""
+        self._ended = False
+        self._closed = False
+
+    @property
+    def size(self) -> int | None:
+        """How many bytes are said to come, for early refusals only; None where nobody knows."""
+        return None
+
+    def open(self) -> None:
+        """Open what must be opened; reading does it as well."""
+
+    def head(self, size: int = 8192) -> bytes:
+        """Return the next `size` bytes, fewer only if the source ends before; `read` gives them again."""
+        while len(self._peeked) < size:
+            piece = self._next(size - len(self._peeked))
+            if not piece:
+                break
+            self._peeked += piece
+        return self._peeked[:size]
+
+    def read(self, size: int) -> bytes:
+        """Return the next bytes, at least one and at most `size`; b"" at the end, and from then on."""
+        return self._from_head(size) or self._next(size)
+
+    async def ahead(self, size: int = 8192) -> bytes:
+        """As `head`, awaited where `async_` is set."""
+        return self.head(size)
+
+    async def aread(self, size: int) -> bytes:
+        """As `read`, awaited where `async_` is set."""
+        return self.read(size)
+
+    def close(self) -> None:
+        """Let go of everything; what the caller opened stays open. Twice is harmless; reading on is a ValueError."""
+        self._peeked = self._rest = b""
+        self._closed = True
+
+    def __enter__(self) -> Self:
+        """Open it."""
+        self.open()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        """Close it."""
+        self.close()
+
+    def _from_head(self, size: int) -> bytes:
+        if size < 1:
+            raise ValueError("a read asks for one byte or more")
+        piece, self._peeked = self._peeked[:size], self._peeked[size:]
+        return piece
+
+    def _next(self, size: int) -> bytes:
+        """Return bytes from behind the head."""
+        self._check_open()
+        if not self._rest and not self._ended:
+            self._take(self._more(size))
+        return self._part(size)
+
+    def _check_open(self) -> None:
+        # An end that is none would store half a file.
+        if self._closed:
+            raise ValueError("the source is closed")
+
+    def _take(self, piece: Buffer) -> None:
+        self._ended = not piece
+        self._rest = piece
+
+    def _part(self, size: int) -> bytes:
+        """Return a part of what is at hand; the rest is not copied."""
+        whole = self._rest
+        if len(whole) <= size:
+            self._rest = b""
+            return bytes(whole)
+        view = memoryview(whole)
+        self._rest = view[size:]
+        return bytes(view[:size])
+
+    def _more(self, size: int, /) -> Buffer:
+        """Fetch a piece of any length, `size` if that can be chosen; an empty one is the end."""
+        raise NotImplementedError
+
+
+class _Bytes(Source):
+    def __init__(self, data: Buffer) -> None:
+        super().__init__()
+        view = memoryview(data)
+        self._size = view.nbytes
+        # A view of no bytes cannot be cast.
+        self._take(view.cast("B") if view.nbytes else b"")
+
+    @property
+    def size(self) -> int | None:
+        return self._size
+
+    def _more(self, _size: int, /) -> Buffer:
+        return b""
+
+
+class _Pieces(Source):
+    """Of an iterator: the caller's, or one that decodes text."""
+
+    def __init__(
+        self, pieces: Callable[[], Iterator[Any]], size: Callable[[], int | None] = lambda: None
+    ) -> None:
+        super().__init__()
+        self._start = pieces
+        self._pieces: Iterator[Any] | None = None
+        self._count = size
+
+    @property
+    def size(self) -> int | None:
+        return self._count()
+
+    def close(self) -> None:
+        super().close()
+        self._pieces = None
+
+    def _more(self, _size: int, /) -> Buffer:
+        if self._pieces is None:
+            self._pieces = self._start()
+        for piece in self._pieces:
+            if flat := _flat(piece, "the iterator gave"):
+                return flat
+        return b""
+
+
+class _File(Source):
+    """Of the caller's file object; it is never closed."""
+
+    def __init__(self, file: Any) -> None:
+        super().__init__()
+        self._file = file
+        self._sized = False
+        self._size: int | None = None
+
+    @property
+    def size(self) -> int | None:
+        self.open()
+        return self._size
+
+    def open(self) -> None:
+        # Before the first read, which moves the position.
+        if not self._sized:
+            self._size, self._sized = self._left(), True
+
+    def _left(self) -> int | None:
+        file = self._file
+        try:
+            if isinstance(file, io.BytesIO):
+                return max(0, file.getbuffer().nbytes - file.tell())
+            # Others may have the descriptor of what they unpack, whose size says nothing.
+            if isinstance(getattr(file, "raw", file), io.FileIO):
+                seen = os.fstat(file.fileno())
+                return max(0, seen.st_size - file.tell()) if stat.S_ISREG(seen.st_mode) else None
+        except (OSError, ValueError):
+            pass
+        return None
+
+    def close(self) -> None:
+        super().close()
+        self._file = None
+
+    def _more(self, size: int, /) -> Buffer:
+        self.open()
+        return _flat(self._file.read(size), "read() of the file object gave")
+
+
+class _Path(Source):
+    """Of a file that this opens and closes; symlinks are followed, a FIFO does not make us wait."""
+
+    def __init__(self, path: Path) -> None:
+        super().__init__()
+        self._path = path
+        self._file: io.FileIO | None = None
+        self._size = 0
+
+    @property
+    def size(self) -> int | None:
+        self.open()
+        return self._size
+
+    def open(self) -> None:
+        self._opened()
+
+    def _opened(self) -> io.FileIO:
+        if self._file is not None:
+            return self._file
+        self._check_open()
+        try:
+            # Looked at before as well: opening a device can do things.
+            self._regular(os.stat(self._path))
+            file = io.FileIO(os.open(self._path, _FLAGS))
+            try:
+                self._size = self._regular(os.fstat(file.fileno())).st_size
+            except BaseException:
+                file.close()
+                raise
+        except OSError as error:
+            raise self._refusal(error) from None
+        except UnicodeEncodeError:
+            raise InvalidPath(f"{str(self._path)!r:.200} is no path on this system") from None
+        self._file = file
+        return file
+
+    def close(self) -> None:
+        super().close()
+        if self._file is not None:
+            self._file.close()
+
+    def _regular(self, seen: os.stat_result) -> os.stat_result:
+        if not stat.S_ISREG(seen.st_mode):
+            raise NotARegularFile(
+                f"{self._path} is a {posix.kind(seen.st_mode)}, not a regular file"
+            )
+        return seen
+
+    def _refusal(self, error: OSError) -> Exception:
+        if error.errno in _NO_FILE:
+            return FileMissing(str(self._path))
+        words = (
+            f"{os.strerror(error.errno or 0)} ({errno.errorcode.get(error.errno or 0, 'unknown')})"
+        )
+        if error.errno == errno.ENAMETOOLONG:
+            return InvalidPath(f"{str(self._path)!r:.200} cannot be a path: {words}")
+        return BlobsUnavailable(f"{self._path} cannot be read: {words}")
+
+    def _more(self, size: int, /) -> Buffer:
+        try:
+            return self._opened().read(size) or b""
+        except OSError as error:
+            raise self._refusal(error) from None
+
+
+class _Async(Source):
+    """Of an async iterator, or of a file object whose `read` is async."""
+
+    async_ = True
+
+    def __init__(self, data: Any) -> None:
+        super().__init__()
+        self._data = data
+        self._pieces: AsyncIterator[Any] | None = None
+
+    async def ahead(self, size: int = 8192) -> bytes:
+        while len(self._peeked) < size:
+            piece = await self._anext(size - len(self._peeked))
+            if not piece:
+                break
+            self._peeked += piece
+        return self._peeked[:size]
+
+    async def aread(self, size: int) -> bytes:
+        return self._from_head(size) or await self._anext(size)
+
+    def close(self) -> None:
+        super().close()
+        self._data = self._pieces = None
+
+    async def _anext(self, size: int) -> bytes:
+        self._check_open()
+        if not self._rest and not self._ended:
+            self._take(await self._amore())
+        return self._part(size)
+
+    async def _amore(self) -> Buffer:
+        if self._pieces is None:
+            reads = hasattr(self._data, "read")
+            self._pieces = _reads(self._data) if reads else aiter(self._data)
+        async for piece in self._pieces:
+            if flat := _flat(piece, "the async source gave"):
+                return flat
+        return b""
+
+    def _more(self, _size: int, /) -> Buffer:
+        raise InvalidRequest("this content is awaited: store it with AsyncMediaStore")
+
+
+async def _reads(file: Any) -> AsyncIterator[Any]:
+    while piece := await file.read(_PIECE):
+        yield piece
+    # Not the end, but an answer that cannot be one.
+    if not isinstance(piece, Buffer):
+        yield piece
+
+
+def _flat(piece: object, said: str) -> Buffer:
+    """Return a piece as bytes that can be counted."""
+    if isinstance(piece, bytes | bytearray):
+        return piece
+    if isinstance(piece, str):
+        raise InvalidRequest(f'{said} text, not bytes; a file is opened with "rb"')
+    if isinstance(piece, memoryview) and piece.c_contiguous:
+        return piece.cast("B") if piece.nbytes else b""
+    raise InvalidRequest(f"{said} {type(piece).__name__}, not bytes")
+
+
+def source_of(content: MediaContent) -> Source:
+    """Return the source of content; nothing is opened or read yet.
+
+    Raises:
+        InvalidRequest: its URL is none that holds the data.
+    """
+    kind, data = content.kind, content.data
+    text = content.text
+    if kind == "url":
+        raise InvalidRequest("URLs are not fetched; download it, and give its bytes as data")
+    if kind == "data-url":
+        said = data_url(text)
+        if said.base64:
+            percent = text.find("%", said.start) >= 0
+            return _Pieces(
+                lambda: from_base64(text, said.start, percent=percent),
+                lambda: base64_size(text, said.start),
+            )
+        return _Pieces(lambda: from_percent(text, said.start))
+    if kind == "base64":
+        return _Pieces(lambda: from_base64(text), lambda: base64_size(text))
+    if content.file_path is not None:
+        return _Path(Path(content.file_path))
+    made: dict[str, Callable[[Any], Source]] = {"bytes": _Bytes, "file": _File, "async": _Async}
+    return made.get(kind, lambda pieces: _Pieces(lambda: iter(pieces)))(data)

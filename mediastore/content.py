@@ -1,0 +1,206 @@
+"""Content that is handed over to the store, or that it hands back: bytes from one source, and what they are said to be."""
+
+from __future__ import annotations
+
+import inspect
+import io
+import re
+from collections.abc import AsyncIterator, Iterable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import IO, Any, Final, Literal
+
+from .errors import InvalidPath, InvalidRequest
+
+Kind = Literal["bytes", "base64", "data-url", "file", "iterator", "async", "path", "url"]
+Data = bytes | bytearray | memoryview | str | IO[bytes] | Iterable[bytes] | AsyncIterator[bytes]
+
+#: RFC 6838 §4.2: a type and a subtype of restricted characters; parameters are kept as they are.
+_MIME: Final = re.compile(
+    r"([a-z0-9][a-z0-9!#$&^_.+-]{0,126}/[a-z0-9][a-z0-9!#$&^_.+-]{0,126})\s*(;[\x20-\x7e]*)?",
+    re.IGNORECASE,
+)
+_MIME_MAX_BYTES: Final = 1024
+_DATA_URL: Final = re.compile(r"[ \t\r\n]*data:([^,]{0,2000}),", re.IGNORECASE)
+_IS_DATA_URL: Final = re.compile(r"[ \t\r\n]*data:", re.IGNORECASE)
+_BASE64_FLAG: Final = re.compile(r";[ ]*base64[ ]*\Z", re.IGNORECASE)
+_WAYS: Final = "give exactly one of data, file_path and url"
+
+
+@dataclass(frozen=True, slots=True)
+class DataUrl:
+    """What a data URL says before its payload.
+
+    Attributes:
+        mime_type: As spelt there; empty if it names none.
+        base64: The payload is base64; otherwise it is percent-encoded.
+        start: Where the payload begins.
+    """
+
+    mime_type: str
+    base64: bool
+    start: int
+
+
+def data_url(text: str) -> DataUrl:
+    """Read the head of a data URL (RFC 2397); the payload is not looked at.
+
+    Raises:
+        InvalidRequest: it has no comma, or its head is longer than 2000 characters.
+    """
+    found = _DATA_URL.match(text)
+    if not found:
+        raise InvalidRequest(
+            "a data URL reads data:[<type>][;base64],<payload>; this one has no comma in time"
+        )
+    head = found[1]
+    plain = _BASE64_FLAG.sub("", head).strip()
+    # RFC 2397: parameters without a type belong to text/plain.
+    mime_type = f"text/plain{plain}" if plain.startswith(";") else plain
+    return DataUrl(mime_type, plain != head.strip(), found.end())
+
+
+@dataclass(frozen=True, slots=True, repr=False)
+class MediaContent:
+    """The bytes of one media file and what is known of them.
+
+    Give exactly one of `data`, `file_path` and `url`. PromptKit's MediaContent allows `data` with `file_path`, as a hint
+    where the data came from; here it is refused, because one of the two would be ignored.
+
+    Attributes:
+        data: Bytes or another buffer; base64 text, standard or URL-safe, padded or not; the text of a data URL;
+            a file object opened with "rb", read from its position on and never closed; an iterator of bytes.
+            AsyncMediaStore also takes an async iterator, or an object whose `read` is async.
+            Empty bytes are an empty file, empty text is no source.
+        file_path: A file to copy, anywhere; symlinks are followed. Kept as a Path.
+        url: A data URL is decoded. Others are not fetched: store_media refuses them.
+        mime_type: The content type; in lower case, with its parameters. Empty (default): that of the data URL,
+            else what the bytes look like.
+        policy: The retention policy; empty (default) is the store's own.
+        size_bytes: Filled in by retrieve_media; not said when storing.
+
+    Raises:
+        InvalidRequest: no source or several, a source of a wrong type, a file object in text mode,
+            or a `mime_type` that is not `type/subtype`.
+        InvalidPath: `file_path` holds a NUL.
+    """
+
+    data: Data | None = None
+    file_path: str | Path | None = None
+    url: str = ""
+    mime_type: str = ""
+    policy: str = ""
+    size_bytes: int | None = None
+
+    def __post_init__(self) -> None:
+        """Refuse what could never be stored."""
+        for name in ("url", "mime_type", "policy"):
+            value = getattr(self, name)
+            if not isinstance(value, str):
+                raise InvalidRequest(f"{name} is text, not {type(value).__name__}")
+        path = _path(self.file_path)
+        object.__setattr__(self, "file_path", path)
+        sources = (self.data is not None and self.data != "", path is not None, self.url != "")
+        if sum(sources) != 1:
+            found = "several sources" if any(sources) else "no source"
+            raise InvalidRequest(f"this content has {found}: {_WAYS}")
+        if self.size_bytes is not None and (
+            not isinstance(self.size_bytes, int) or self.size_bytes < 0
+        ):
+            raise InvalidRequest(
+                f"size_bytes is a whole number from 0, not {self.size_bytes!r:.60}"
+            )
+        said = self.mime_type
+        if self.kind == "data-url":
+            said = said.strip() or data_url(self.text).mime_type
+        object.__setattr__(self, "mime_type", _mime(said))
+
+    @property
+    def kind(self) -> Kind:
+        """What the source is."""
+        if self.file_path is not None:
+            return "path"
+        if self.data is None:
+            return "data-url" if _IS_DATA_URL.match(self.url) else "url"
+        return _kind(self.data)
+
+    @property
+    def text(self) -> str:
+        """The base64 text or the URL; empty where the source is neither."""
+        return self.data if isinstance(self.data, str) else self.url
+
+    def __repr__(self) -> str:
+        """Show everything but the data: of a source only its kind and length, because URLs may hold secrets."""
+        said = {"data": _shape(self.kind, self.data), "url": _shape(self.kind, self.url)}
+        for name in ("file_path", "mime_type", "policy", "size_bytes"):
+            value = getattr(self, name)
+            said[name] = "" if value is None or value == "" else repr(value)
+        told = ", ".join(f"{name}={value}" for name, value in said.items() if value)
+        return f"MediaContent({told})"
+
+
+def _kind(data: object) -> Kind:
+    """Name the kind of `data`, cheapest test first; nothing is read."""
+    if isinstance(data, str):
+        return "data-url" if _IS_DATA_URL.match(data) else "base64"
+    if isinstance(data, io.TextIOBase):
+        raise InvalidRequest('the file object is in text mode; open it with "rb"')
+    read = getattr(data, "read", None)
+    if callable(read) and not isinstance(data, bytes | bytearray | memoryview):
+        return "async" if inspect.iscoroutinefunction(read) else "file"
+    if _is_buffer(data):
+        return "bytes"
+    if hasattr(data, "__aiter__"):
+        return "async"
+    if hasattr(data, "__iter__") and not isinstance(data, type):
+        return "iterator"
+    raise InvalidRequest(
+        "data is bytes, base64 text, a binary file object or an iterator of bytes, "
+        f"not {type(data).__name__}{'; for a path, say file_path' if hasattr(data, '__fspath__') else ''}"
+    )
+
+
+def _is_buffer(data: Any) -> bool:
+    try:
+        with memoryview(data) as view:
+            contiguous = view.c_contiguous
+    except TypeError:
+        return False
+    except ValueError as error:
+        raise InvalidRequest(f"data cannot be read: {error}") from None
+    if not contiguous:
+        raise InvalidRequest("data is a buffer with gaps; give bytes(data)")
+    return True
+
+
+def _path(value: object) -> Path | None:
+    if value is None or value == "":
+        return None
+    spelt = value.__fspath__() if hasattr(value, "__fspath__") else value
+    if not isinstance(spelt, str):
+        raise InvalidRequest(f"file_path is text or a Path, not {type(value).__name__}")
+    if "\x00" in spelt:
+        raise InvalidPath(f"{spelt!r:.200} holds a NUL")
+    return Path(spelt)
+
+
+def _mime(said: str) -> str:
+    said = said.strip()
+    found = _MIME.fullmatch(said)
+    if not said:
+        return ""
+    if not found or len(said) > _MIME_MAX_BYTES:
+        raise InvalidRequest(f"mime_type reads type/subtype, such as image/png, not {said!r:.100}")
+    return found[1].lower() + (found[2] or "").rstrip(" ;")
+
+
+def _shape(kind: Kind, value: Any) -> str:
+    """Describe a source without showing it."""
+    if value is None or value == "":
+        return ""
+    if isinstance(value, str):
+        named = {"base64": "base64 text", "data-url": "data URL"}.get(kind, "URL")
+        return f"<{named} of {len(value)} characters>"
+    if kind == "bytes":
+        return f"<{memoryview(value).nbytes} bytes>"
+    return f"<{type(value).__name__}>"
