@@ -207,7 +207,7 @@ def test_bytes_and_text_are_told_apart(head, found):
         b'<?xml version="1.0"?><x:html xmlns:x="http://www.w3.org/1999/xhtml">',
         HTML.decode().encode("utf-16"),
         HTML.decode().encode("utf-8-sig"),
-        b"<html>caf\xe9",
+        b"<html>\xe9t\xe9",
     ],
 )
 def test_html_is_found_in_every_dress(head):
