@@ -5,15 +5,42 @@ from __future__ import annotations
 import inspect
 import io
 import re
-from collections.abc import AsyncIterator, Iterable
+from collections.abc import AsyncIterable, Iterable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import IO, Any, Final, Literal
+from typing import Any, Final, Literal, Protocol
 
 from .errors import InvalidPath, InvalidRequest
 
 Kind = Literal["bytes", "base64", "data-url", "file", "iterator", "async", "path", "url"]
-Data = bytes | bytearray | memoryview | str | IO[bytes] | Iterable[bytes] | AsyncIterator[bytes]
+
+
+class Reads(Protocol):
+    """A binary file object, as far as it is used."""
+
+    def read(self, size: int, /) -> bytes:
+        """Return at most so many bytes; none at the end."""
+        ...
+
+
+class ReadsAsync(Protocol):
+    """A binary file object whose `read` is async, such as an upload of a web framework."""
+
+    async def read(self, size: int, /) -> bytes:
+        """Return at most so many bytes; none at the end."""
+        ...
+
+
+Data = (
+    bytes
+    | bytearray
+    | memoryview
+    | str
+    | Reads
+    | ReadsAsync
+    | Iterable[bytes]
+    | AsyncIterable[bytes]
+)
 
 #: RFC 6838 §4.2: a type and a subtype of restricted characters; parameters are kept as they are.
 _MIME: Final = re.compile(
