@@ -16,7 +16,12 @@ from urllib.parse import quote
 
 from .errors import InvalidRequest
 
-DIRECTORIES: Final = {"session": "sessions", "conversation": "conversations", "run": "runs"}
+DIRECTORIES: Final = {
+    "session": "sessions",
+    "conversation": "conversations",
+    "run": "runs",
+    "scope": "scopes",
+}
 
 _PLAIN: Final = frozenset("abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789-_.@+=,")
 #: Longest spelling of an id that is kept whole; with the suffix of a cut one a segment stays under 200 bytes.
@@ -62,8 +67,8 @@ def organized(
     """Return the path of a file by organization, relative to its root.
 
     Args:
-        mode: "session", "conversation" or "run".
-        text: The id of the session, conversation or run.
+        mode: "session", "conversation" or "run"; "scope" for what belongs to none of them.
+        text: The id of the session, conversation or run, or the scope.
         message_idx: From 0; None is 0.
         part_idx: From 0; None is 0.
         ref_id: The part of the ref after `media://`.

@@ -1,223 +1,127 @@
-"""Content handed over: exactly one source, typed refusals, and nothing of the data in what is printed."""
+"""Handing content over: what PromptKit's store promised, on the same index and journal as everything else."""
 
 from __future__ import annotations
 
-import array
 import base64
 import io
-from pathlib import Path
-from typing import Any
+from dataclasses import replace
 
 import pytest
 
-from mediastore.content import MediaContent, data_url
-from mediastore.errors import InvalidPath, InvalidRequest
+from mediastore import MediaContent, MediaMeta, MediaStore
+from mediastore.errors import InvalidRequest, TooLarge
+
+PNG = bytes.fromhex("89504e470d0a1a0a0000000d49484452") + b"\x00" * 64
+IN_SESSION = MediaMeta(session_id="abc", message_idx=3, part_idx=1)
 
 
-#: Not in the type of `data`: one is refused, the other cannot be named before Python 3.12.
-TEXT_FILE: Any = io.StringIO("a")
-NUMBERS: Any = array.array("i", [1, 2])
+def files(media):
+    """Return the files that are not our bookkeeping, relative to the root."""
+    return sorted(
+        str(path.relative_to(media))
+        for path in media.rglob("*")
+        if path.is_file() and ".mediastore" not in path.parts
+    )
 
 
-class Reader:
-    """A file object whose read is async, as web frameworks hand over uploads."""
-
-    async def read(self, size=-1):
-        return b""
-
-
-async def pieces():
-    yield b"a"
-
-
-@pytest.mark.parametrize(
-    ("source", "kind"),
-    [
-        ({"data": b"abc"}, "bytes"),
-        ({"data": b""}, "bytes"),
-        ({"data": bytearray()}, "bytes"),
-        ({"data": memoryview(b"abc")}, "bytes"),
-        ({"data": NUMBERS}, "bytes"),
-        ({"data": "YWJj"}, "base64"),
-        ({"data": "data:,abc"}, "data-url"),
-        ({"data": "DATA:image/png;base64,YWJj"}, "data-url"),
-        ({"data": io.BytesIO(b"abc")}, "file"),
-        ({"data": iter([b"abc"])}, "iterator"),
-        ({"data": [b"abc"]}, "iterator"),
-        ({"data": pieces()}, "async"),
-        ({"data": Reader()}, "async"),
-        ({"file_path": "/srv/cat.jpg"}, "path"),
-        ({"file_path": Path("cat.jpg")}, "path"),
-        ({"url": "data:,abc"}, "data-url"),
-        ({"url": "https://example.org/cat.jpg"}, "url"),
-    ],
-    ids=lambda v: v if isinstance(v, str) else None,
-)
-def test_one_source_of_each_kind_is_content(source, kind):
-    assert MediaContent(**source).kind == kind
+def contents_of(data, path):
+    """Return the same bytes in every form in which they can be handed over."""
+    path.write_bytes(data)
+    return {
+        "bytes": MediaContent(data=data),
+        "buffer": MediaContent(data=memoryview(data)),
+        "base64": MediaContent(data=base64.b64encode(data).decode()),
+        "file object": MediaContent(data=io.BytesIO(data)),
+        "iterator": MediaContent(data=iter([data[:7], b"", data[7:]])),
+        "path": MediaContent(file_path=path),
+        "data URL": MediaContent(data=f"data:image/png;base64,{base64.b64encode(data).decode()}"),
+    }
 
 
-@pytest.mark.parametrize(
-    "nothing", [{}, {"data": ""}, {"data": None}, {"file_path": ""}, {"url": ""}]
-)
-def test_content_without_a_source_is_refused_and_says_what_to_give(nothing):
-    with pytest.raises(
-        InvalidRequest, match="no source: give exactly one of data, file_path and url"
-    ):
-        MediaContent(**nothing)
+@pytest.mark.parametrize("form", [
+    "bytes", "buffer", "base64", "file object", "iterator", "path", "data URL",
+])  # fmt: skip
+def test_content_of_every_form_is_resolved_by_another_process(store, other, tmp_path, form):
+    content = contents_of(PNG, tmp_path / "cat")[form]
+
+    ref = store.store_media(content, meta=IN_SESSION)
+
+    path, meta = other.resolve_with_meta(ref)
+    assert path.read_bytes() == PNG
+    assert meta.content_type == "image/png"
+    assert other.get(ref).custody == "owned"
 
 
-@pytest.mark.parametrize(
-    "several",
-    [
-        {"data": b"", "file_path": "/a"},
-        {"data": b"a", "url": "data:,a"},
-        {"file_path": "/a", "url": "https://example.org"},
-        {"data": "YQ", "file_path": "/a", "url": "data:,a"},
-    ],
-)
-def test_content_with_several_sources_is_refused(several):
-    with pytest.raises(InvalidRequest, match="several sources"):
-        MediaContent(**several)
+def test_content_of_a_session_lies_in_its_directory_and_scope(store, media):
+    ref = store.store_media(MediaContent(data=PNG), meta=IN_SESSION)
+
+    assert store.get(ref).scope == "session/abc"
+    name = f"sessions/abc/3_1_{ref.id}.png"
+    assert files(media) == [name, f"{name}.meta"]
 
 
-@pytest.mark.parametrize(
-    ("wrong", "says"),
-    [
-        ({"data": 5}, "not int"),
-        ({"data": Path("/a")}, "say file_path"),
-        ({"data": object()}, "not object"),
-        ({"data": list}, "not type"),
-        ({"data": memoryview(b"abcdef")[::2]}, "gaps"),
-        ({"file_path": b"/a"}, "file_path is text or a Path"),
-        ({"file_path": 3}, "file_path is text or a Path"),
-        ({"url": b"data:,a"}, "url is text"),
-        ({"data": b"a", "policy": None}, "policy is text"),
-        ({"data": b"a", "mime_type": None}, "mime_type is text"),
-        ({"data": b"a", "size_bytes": -1}, "size_bytes"),
-        ({"data": b"a", "size_bytes": "3"}, "size_bytes"),
-        ({"data": "data:no comma"}, "no comma"),
-        ({"data": "data:" + "x" * 3000 + ","}, "no comma in time"),
-        ({"data": "data:junk,abc"}, "type/subtype"),
-    ],
-)
-def test_a_source_or_a_word_of_a_wrong_type_is_refused(wrong, says):
-    with pytest.raises(InvalidRequest, match=says):
-        MediaContent(**wrong)
+def test_a_released_session_leaves_nothing(store, media, expect_empty):
+    for _ in range(3):
+        store.store_media(MediaContent(data=PNG), meta=IN_SESSION)
+
+    done = store.release_all("session/abc")
+
+    assert (done.refs, done.deleted, done.freed_bytes) == (3, 3, 3 * len(PNG))
+    assert [path.name for path in media.iterdir()] == [".mediastore"]
+    expect_empty()
 
 
-def test_a_released_buffer_is_refused():
-    view = memoryview(b"abc")
-    view.release()
+@pytest.mark.parametrize("over", [0, 1])
+def test_the_limit_is_exact_whatever_the_form(store, settings, clients, media, over, expect_empty):
+    with MediaStore(clients(), replace(settings, max_file_size=100 - over)) as limited:
+        for content in (
+            MediaContent(data=b"x" * 100),
+            MediaContent(data=iter([b"x" * 60, b"x" * 40])),
+        ):
+            if over:
+                with pytest.raises(TooLarge):
+                    limited.store_media(content, scope="s")
+            else:
+                limited.store_media(content, scope="s")
+        limited.release_all("s")
 
-    with pytest.raises(InvalidRequest, match="cannot be read"):
-        MediaContent(data=view)
-
-
-def test_a_file_object_in_text_mode_is_refused_and_says_how_to_open_it(tmp_path):
-    (tmp_path / "a.txt").write_text("a")
-
-    with (tmp_path / "a.txt").open() as file, pytest.raises(InvalidRequest, match='"rb"'):
-        MediaContent(data=file)
-    with pytest.raises(InvalidRequest, match='"rb"'):
-        MediaContent(data=TEXT_FILE)
-
-
-def test_a_path_with_a_nul_is_refused():
-    with pytest.raises(InvalidPath):
-        MediaContent(file_path="/a\x00b")
+    assert files(media) == []
+    expect_empty()
 
 
-@pytest.mark.parametrize(
-    ("said", "kept"),
-    [
-        ("", ""),
-        ("  ", ""),
-        ("image/PNG", "image/png"),
-        (" Text/Plain ; Charset=UTF-8 ", "text/plain; Charset=UTF-8"),
-        ("application/vnd.api+json", "application/vnd.api+json"),
-        ("audio/L16;rate=24000", "audio/l16;rate=24000"),
-    ],
-)
-def test_the_type_is_kept_in_lower_case_with_its_parameters(said, kept):
-    assert MediaContent(data=b"a", mime_type=said).mime_type == kept
+def test_equal_content_is_kept_once_where_that_is_wanted(clients, settings, media, expect_empty):
+    with MediaStore(clients(), replace(settings, dedup=True)) as store:
+        first = store.store_media(MediaContent(data=PNG), scope="a", meta=MediaMeta(filename="1"))
+        second = store.store_media(
+            MediaContent(data=iter([PNG])), scope="b", meta=MediaMeta(filename="2")
+        )
+
+        assert store.resolve(first) == store.resolve(second)
+        assert [store.get(ref).meta.filename for ref in (first, second)] == ["1", "2"]
+        assert (store.stats().refs, store.stats().blobs) == (2, 1)
+        assert store.release_all("a").kept == 1
+        assert store.resolve(second).read_bytes() == PNG
+        assert store.release_all("b").deleted == 1
+
+    assert files(media) == []
+    expect_empty()
 
 
-@pytest.mark.parametrize(
-    "junk",
-    [
-        "image",
-        "image/",
-        "/png",
-        "image/png/x",
-        "image png",
-        "*/*",
-        "image/png\r\nX: y",
-        "a/b;\x00",
-        "a/é",
-        "a/b c",
-        "a" * 200 + "/b",
-        "a/b;" + "c" * 2000,
-    ],
-)
-def test_a_type_that_is_none_is_refused(junk):
-    with pytest.raises(InvalidRequest, match="type/subtype"):
-        MediaContent(data=b"a", mime_type=junk)
+def test_without_a_scope_and_an_id_nothing_is_stored(store, media, expect_empty):
+    with pytest.raises(InvalidRequest, match="session_id"):
+        store.store_media(MediaContent(data=PNG))
+
+    assert files(media) == []
+    expect_empty()
 
 
-@pytest.mark.parametrize(
-    ("url", "kept"),
-    [
-        ("data:image/PNG;base64,YQ==", "image/png"),
-        ("data:text/plain;charset=utf-8,a", "text/plain;charset=utf-8"),
-        ("data:;charset=utf-8,a", "text/plain;charset=utf-8"),
-        ("data:,a", ""),
-        ("data:;base64,YQ", ""),
-        ("data:text/plain;charset=utf-8;BASE64,YQ", "text/plain;charset=utf-8"),
-    ],
-)
-def test_the_type_of_a_data_url_counts_where_none_is_given(url, kept):
-    assert MediaContent(data=url).mime_type == kept
-    assert MediaContent(url=url).mime_type == kept
-    assert MediaContent(url=url, mime_type="audio/ogg").mime_type == "audio/ogg"
+def test_what_the_source_raises_comes_through_and_leaves_nothing(store, media, expect_empty):
+    def broken():
+        yield b"some"
+        raise RuntimeError("the network is gone")
 
+    with pytest.raises(RuntimeError, match="the network is gone"):
+        store.store_media(MediaContent(data=broken()), scope="s")
 
-def test_the_head_of_a_data_url_says_how_its_payload_is_spelt():
-    assert data_url("data:a/b;base64,YQ").base64
-    assert not data_url("data:a/b;x=base64,YQ").base64
-    assert data_url("data:a/b,YQ").start == len("data:a/b,")
-
-
-def test_content_shows_of_its_data_only_kind_and_length():
-    secret = b"secret-bytes"
-    text = base64.b64encode(secret).decode()
-    shown = [
-        repr(MediaContent(data=secret, mime_type="image/png", policy="retain-1days")),
-        repr(MediaContent(data=text)),
-        repr(MediaContent(data=f"data:;base64,{text}")),
-        repr(MediaContent(url="https://api.example.org/bot123:token/file.jpg", size_bytes=3)),
-        repr(MediaContent(data=io.BytesIO(secret))),
-        repr(MediaContent(data=iter([secret]))),
-        repr(MediaContent(data=NUMBERS)),
-    ]
-
-    assert shown == [
-        "MediaContent(data=<12 bytes>, mime_type='image/png', policy='retain-1days')",
-        "MediaContent(data=<base64 text of 16 characters>)",
-        "MediaContent(data=<data URL of 29 characters>)",
-        "MediaContent(url=<URL of 45 characters>, size_bytes=3)",
-        "MediaContent(data=<BytesIO>)",
-        "MediaContent(data=<list_iterator>)",
-        "MediaContent(data=<8 bytes>)",
-    ]
-    assert repr(MediaContent(file_path="/a/b")) == f"MediaContent(file_path={Path('/a/b')!r})"
-
-
-def test_content_is_frozen_and_equal_by_its_fields():
-    one = MediaContent(data=b"a", mime_type="image/PNG")
-
-    assert one == MediaContent(data=b"a", mime_type="image/png")
-    assert hash(one) == hash(MediaContent(data=b"a", mime_type="image/png"))
-    assert one != MediaContent(data=b"b", mime_type="image/png")
-    with pytest.raises(AttributeError):
-        one.data = b"b"  # type: ignore[misc]
+    assert files(media) == []
+    expect_empty()

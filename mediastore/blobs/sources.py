@@ -373,3 +373,27 @@ def source_of(content: MediaContent) -> Source:
         return _Path(Path(content.file_path))
     made: dict[str, Callable[[Any], Source]] = {"bytes": _Bytes, "file": _File, "async": _Async}
     return made.get(kind, lambda pieces: _Pieces(lambda: iter(pieces)))(data)
+
+
+def gathered(source: Source, size: int) -> bytes:
+    """Read `size` bytes, fewer only at the end: of a source that comes in crumbs, a piece worth writing."""
+    piece = source.read(size)
+    if not piece or len(piece) == size:
+        return piece
+    pieces, count = [piece], len(piece)
+    while count < size and (piece := source.read(size - count)):
+        pieces.append(piece)
+        count += len(piece)
+    return b"".join(pieces)
+
+
+async def agathered(source: Source, size: int) -> bytes:
+    """As `gathered`, of a source that is awaited."""
+    piece = await source.aread(size)
+    if not piece or len(piece) == size:
+        return piece
+    pieces, count = [piece], len(piece)
+    while count < size and (piece := await source.aread(size - count)):
+        pieces.append(piece)
+        count += len(piece)
+    return b"".join(pieces)
