@@ -211,6 +211,11 @@ def _path(value: object) -> Path | None:
     return Path(spelt)
 
 
+def is_mime(text: str) -> bool:
+    """Whether it reads `type/subtype`, with parameters or without."""
+    return bool(_MIME.fullmatch(text)) and len(text) <= _MIME_MAX_BYTES
+
+
 def _mime(said: str) -> str:
     said = said.strip()
     found = _MIME.fullmatch(said)

@@ -297,6 +297,77 @@ class Write(Step[int]):
 
 
 @dataclass(frozen=True, slots=True)
+class Reopen(Step[bytes]):
+    """Take what somebody else has written under a temporary name, or put there; returns its first bytes.
+
+    Its size is known then, unless it is to be counted and `hashed` piece by piece.
+
+    Raises:
+        FileMissing, NotARegularFile: there is no file under the name any more.
+    """
+
+    draft: Draft
+    hashed: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Absorb(Step[bool]):
+    """Count and hash the next `size` bytes of a reopened file; False at the end."""
+
+    draft: Draft
+    size: int
+
+
+@dataclass(frozen=True, slots=True)
+class Locate(Step[tuple[str, str]]):
+    """Return the root of a file and its path there; both empty where it lies in none of this process's roots.
+
+    Raises:
+        FileMissing, NotARegularFile, InvalidPath: it is no file that can be taken.
+    """
+
+    path: str
+
+
+@dataclass(frozen=True, slots=True)
+class Take(Step[bool]):
+    """Let a temporary name stand for a file that lies elsewhere; False where it cannot, and has to be copied.
+
+    The file keeps its own name until `Leave`.
+    """
+
+    draft: Draft
+    path: str
+
+
+@dataclass(frozen=True, slots=True)
+class Leave(Step[bool]):
+    """Remove the name that a file had before it was taken or copied; False where another file has that name now."""
+
+    path: str
+    seen: tuple[int, int]
+
+
+@dataclass(frozen=True, slots=True)
+class Identify(Step[tuple[int, int]]):
+    """Return device and inode number of a file, for as long as somebody has it open or it has a name."""
+
+    path: str
+
+
+@dataclass(frozen=True, slots=True)
+class Encode(Step[str]):
+    """Read an open file to its end as base64 text, and close it.
+
+    Raises:
+        TooLarge: it has more than `limit` bytes.
+    """
+
+    file: FileIO
+    limit: int
+
+
+@dataclass(frozen=True, slots=True)
 class Finish(Step[Written]):
     """Have a temporary file on the disk, and close it."""
 

@@ -15,10 +15,10 @@ from mediastore import blobs as steps
 from mediastore.errors import BlobsUnavailable, InvalidRoot, MediaStoreError, StoreFull
 from mediastore.settings import default_root
 
-from . import owned, posix, registering, tidying
+from . import owned, posix, registering, taking, tidying
 from .adopting import adopting, held_blobs, rebind, unhold
 from .deleting import destroy
-from .reading import lasting, opened, registered
+from .reading import encoded, lasting, opened, registered
 from .root import PARKED, QUARANTINE, Root, again, inspect, remark, share, stands, verify
 
 if TYPE_CHECKING:
@@ -30,6 +30,15 @@ if TYPE_CHECKING:
 logger = logging.getLogger("mediastore")
 
 _FULL: Final = frozenset({errno.ENOSPC, errno.EDQUOT})
+
+
+def failure(error: OSError) -> MediaStoreError:
+    """Return the typed error for what a file system said."""
+    code = error.errno or 0
+    words = f"{os.strerror(code)} ({errno.errorcode.get(code, 'unknown')})"
+    if code in _FULL:
+        return StoreFull(f"no space left in a root: {words}")
+    return BlobsUnavailable(f"a root does not answer as it should: {words}")
 
 
 class LocalBlobs:
@@ -65,6 +74,13 @@ class LocalBlobs:
             steps.Unhold: self._unhold,
             steps.Remark: self._remark,
             steps.Begin: self._begin,
+            steps.Reopen: self._reopen,
+            steps.Absorb: lambda step: owned.absorb(step.draft, step.size),
+            steps.Locate: lambda step: taking.locate(self.roots().values(), step.path),
+            steps.Take: self._take,
+            steps.Identify: lambda step: taking.identify(step.path),
+            steps.Leave: lambda step: taking.leave(step.path, step.seen),
+            steps.Encode: lambda step: encoded(step.file, step.limit),
             steps.Digest: lambda step: hashlib.sha256(step.data).hexdigest(),
             steps.Write: self._write,
             steps.Finish: lambda step: owned.finish(step.draft, durable=step.durable),
@@ -83,10 +99,7 @@ class LocalBlobs:
         except MediaStoreError:
             raise
         except OSError as error:
-            words = f"{os.strerror(error.errno or 0)} ({errno.errorcode.get(error.errno or 0, 'unknown')})"
-            if error.errno in _FULL:
-                raise StoreFull(f"no space left in a root: {words}") from None
-            raise BlobsUnavailable(f"a root does not answer as it should: {words}") from None
+            raise failure(error) from None
 
     def roots(self) -> dict[str, Root]:
         """Return the verified roots by id.
@@ -172,6 +185,14 @@ class LocalBlobs:
 
     def _write(self, step: steps.Write) -> int:
         return owned.write(step.draft, step.piece)
+
+    def _reopen(self, step: steps.Reopen) -> bytes:
+        with self._opened(step.draft.root) as (_, fd):
+            return owned.reopen(fd, step.draft, hashed=step.hashed)
+
+    def _take(self, step: steps.Take) -> bool:
+        with self._opened(step.draft.root) as (_, fd):
+            return taking.take(fd, step.draft, step.path)
 
     def _publish(self, step: steps.Publish) -> bool:
         with self._opened(step.draft.root) as (_, fd):

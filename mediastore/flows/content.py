@@ -1,22 +1,29 @@
-"""Content that is handed over whole."""
+"""Content that is handed over, and given back: from a source, from a file that is taken, from a writer."""
 
 from __future__ import annotations
 
+import logging
 from typing import TYPE_CHECKING, Any, Final
 
 from mediastore import blobs
 from mediastore.blobs.sources import source_of
+from mediastore.content import MediaContent, is_mime
+from mediastore.errors import BlobMissing, InvalidRequest, MediaStoreError, TooLarge
+from mediastore.index import reads
 from mediastore.model import Ref
 
 from .orders import completed, must_fit, order
+from .storing import resolved
 from .writing import conclude, give_up, keep, reserve
 
 if TYPE_CHECKING:
-    from mediastore.content import MediaContent
     from mediastore.model import Duration, MediaMeta
 
     from .context import Context, Flow
     from .orders import Order
+    from .writing import Job
+
+logger = logging.getLogger("mediastore")
 
 #: How much is taken from a source and written at once.
 PIECE: Final = 1 << 20
@@ -28,9 +35,15 @@ def store(
     scope: str | None,
     meta: MediaMeta,
     ttl: Duration | None,
+    *,
+    move: bool = False,
 ) -> Flow[Ref]:
     """Look at the first bytes, decide what is to be made of them, write them all."""
     meta = completed(content, meta)
+    if move:
+        if content.file_path is None:
+            raise InvalidRequest("only a file can be moved: MediaContent(file_path=...)")
+        return (yield from take_over(ctx, str(content.file_path), scope, meta, ttl))
     source = source_of(content)
     try:
         head = yield from blobs.Peek(source)
@@ -52,12 +65,129 @@ def store_media(ctx: Context, source: Any, wanted: Order, sha: str = "") -> Flow
     try:
         if expected is None or expected > PIECE:
             yield from keep(job)
-        while piece := (yield from blobs.Draw(source, PIECE)):
-            must_fit(wanted, job.draft.size + len(piece))
-            yield from blobs.Write(job.draft, piece)
+        yield from _copied(job, source)
         return (yield from conclude(ctx, job))
     except Exception:  # the caller's own source may raise anything
         yield from give_up(ctx, job)
         raise
     finally:
         job.let_go()
+
+
+def take_over(
+    ctx: Context, path: str, scope: str | None, meta: MediaMeta, ttl: Duration | None
+) -> Flow[Ref]:
+    """Make a file content of the store's own; its former name goes when its ref is there."""
+    meta = completed(MediaContent(file_path=path), meta)
+    yield from _must_be_free(path)
+    seen = yield from blobs.Identify(path)
+    source = source_of(MediaContent(file_path=path))
+    try:
+        wanted = order(ctx.settings, (yield from blobs.Peek(source)), scope, meta, ttl)
+        must_fit(wanted, source.size or 0, told=True)
+        ref = yield from _taken(ctx, source, path, wanted)
+    finally:
+        source.close()
+    try:
+        if not (yield from blobs.Leave(path, seen)):
+            logger.warning("%s was replaced while it was moved; what is there now stays", path)
+    except MediaStoreError as error:
+        logger.warning("%s was stored, and could not be removed: %s", path, error)
+    return ref
+
+
+def _must_be_free(path: str) -> Flow[None]:
+    """Refuse a file that live refs are registered for: without its name they would lose it."""
+    root, relative = yield from blobs.Locate(path)
+    if not root:
+        return
+    [holder] = yield from reads.holders_of([(root, relative)])
+    state = (yield from reads.blob_state(root, holder)) if holder else None
+    if state is not None and state.state == "live":
+        raise InvalidRequest(
+            f"{path} has refs that would lose it; release them first, or hand over a copy"
+        )
+
+
+def _taken(ctx: Context, source: Any, path: str, wanted: Order) -> Flow[Ref]:
+    """Store a file without a copy where that is possible."""
+    job = yield from _reserved(ctx, wanted)
+    try:
+        if (yield from blobs.Take(job.draft, path)):
+            yield from absorb(ctx, job)
+        else:
+            yield from _copied(job, source)
+        return (yield from conclude(ctx, job, anew=True))
+    except Exception:
+        yield from give_up(ctx, job)
+        raise
+    finally:
+        job.let_go()
+
+
+def _reserved(ctx: Context, wanted: Order) -> Flow[Job]:
+    """Reserve a blob whose content somebody else writes, and keep it reserved."""
+    job = yield from reserve(ctx, wanted, 0)
+    if isinstance(job, Ref):  # pragma: no cover - only content with a known hash is joined
+        raise TypeError(job)
+    yield from keep(job)
+    return job
+
+
+def _copied(job: Job, source: Any) -> Flow[None]:
+    while piece := (yield from blobs.Draw(source, PIECE)):
+        must_fit(job.order, job.draft.size + len(piece))
+        yield from blobs.Write(job.draft, piece)
+
+
+def absorb(ctx: Context, job: Job) -> Flow[bytes]:
+    """Count and hash what somebody else has put under the temporary name; returns its first bytes."""
+    hashed = ctx.settings.dedup
+    head = yield from blobs.Reopen(job.draft, hashed)
+    must_fit(job.order, job.draft.size, told=True)
+    while hashed and (yield from blobs.Absorb(job.draft, PIECE)):
+        must_fit(job.order, job.draft.size)
+    return head
+
+
+def begin(ctx: Context, scope: str | None, meta: MediaMeta, ttl: Duration | None) -> Flow[Job]:
+    """Reserve a blob for a writer; what it becomes is decided again when its content is there."""
+    return (yield from _reserved(ctx, order(ctx.settings, b"", scope, meta, ttl)))
+
+
+def end(
+    ctx: Context, job: Job, scope: str | None, meta: MediaMeta, ttl: Duration | None
+) -> Flow[Ref]:
+    """Make the ref of what a writer has left under the temporary name."""
+    try:
+        head = yield from absorb(ctx, job)
+        job.reorder(order(ctx.settings, head, scope, meta, ttl))
+        return (yield from conclude(ctx, job, anew=True))
+    except Exception:
+        yield from give_up(ctx, job)
+        raise
+    finally:
+        job.let_go()
+
+
+def retrieve(ctx: Context, ref: str) -> Flow[MediaContent]:
+    """Find a ref's file, and say what it is; its bytes are not read."""
+    path, media = yield from resolved(ctx, ref)
+    meta = media.meta
+    kind = meta.content_type if is_mime(meta.content_type) else ""
+    return MediaContent(
+        file_path=path, mime_type=kind, policy=meta.policy, size_bytes=media.size_bytes
+    )
+
+
+def encoded(ctx: Context, ref: str, limit: int) -> Flow[tuple[str, str]]:
+    """Read a ref's file as base64 text; returns that and its content type."""
+    path, media = yield from resolved(ctx, ref)
+    must_be_small = limit if limit >= 0 else media.size_bytes
+    if media.size_bytes > must_be_small:
+        raise TooLarge(limit, media.size_bytes)
+    file = yield from blobs.Open(media.root, str(path), media.identity)
+    if file is None:
+        raise BlobMissing(media.ref, str(path))
+    text = yield from blobs.Encode(file, must_be_small)
+    return text, media.meta.content_type or "application/octet-stream"

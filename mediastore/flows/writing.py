@@ -64,10 +64,25 @@ class Job:
             detected=self.order.detected,
         )
 
+    def reorder(self, order: Order) -> None:
+        """Take a new order for content that is known better now. Its extension stays: a sweeper finds its names by it."""
+        order = replace(order, extension=self.order.extension)
+        self.order = order
+        self.wish = replace(
+            self.wish,
+            scope=order.scope,
+            ttl_ms=order.ttl_ms,
+            meta=order.meta,
+            detected=order.detected,
+        )
+
     def let_go(self) -> None:
         """Renew its lease no more. It does no I/O: a flow that is closed may call it."""
         if self.guard is not None:
             self.guard.over = True
+
+    def __del__(self) -> None:
+        self.let_go()
 
 
 def reserve(ctx: Context, wanted: Order, need: int, sha: str = "") -> Flow[Job | Ref]:
