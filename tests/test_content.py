@@ -13,7 +13,6 @@ import pytest
 from mediastore.content import MediaContent, data_url
 from mediastore.errors import InvalidPath, InvalidRequest
 
-
 #: Not in the type of `data`: one is refused, the other cannot be named before Python 3.12.
 TEXT_FILE: Any = io.StringIO("a")
 NUMBERS: Any = array.array("i", [1, 2])
