@@ -10,6 +10,7 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, Final
 
 from mediastore import blobs
+from mediastore.blobs import drafting
 from mediastore.errors import BlobsUnavailable, MediaStoreError, StoreFull
 from mediastore.index import changes, content as index
 from mediastore.lifetimes import Taken
@@ -101,12 +102,12 @@ def reserve(ctx: Context, wanted: Order, need: int, sha: str = "") -> Flow[Job |
         try:
             said = yield from _reserved(wish, place, hold)
         except MediaStoreError:
-            yield from blobs.Discard(draft)
+            yield from drafting.Discard(draft)
             raise
         if said.verdict == "reserved":
             now_ms = said.until_ms - hold.ttl_ms
             return Job(wanted, wish, place, hold, draft, now_ms, at_s)
-        yield from blobs.Discard(draft)
+        yield from drafting.Discard(draft)
         if said.verdict == "forgotten":
             raise (yield from was_forgotten(draft.root))
         if (yield from _joined(ctx, wish, draft.root, said.path, place.size)):
@@ -121,7 +122,7 @@ def _begin(ctx: Context, wanted: Order, blob: str, need: int) -> Flow[Draft]:
     for root in (yield from blobs.Roots()):
         try:
             return (
-                yield from blobs.Begin(
+                yield from drafting.Begin(
                     root,
                     blob,
                     wanted.extension,
@@ -168,19 +169,19 @@ def keep(job: Job) -> Flow[None]:
         ttl_ms=job.hold.ttl_ms,
         until_ms=job.reserved_ms + job.hold.ttl_ms,
     )
-    job.guard = yield from blobs.Guard(taken)
+    job.guard = yield from drafting.Guard(taken)
 
 
 def conclude(ctx: Context, job: Job, *, anew: bool = False) -> Flow[Ref]:
     """Publish what was written, and make its ref; `anew`: first say again where it lies, and ask whether it is reserved still."""
-    written = yield from blobs.Finish(job.draft, ctx.settings.durable)
+    written = yield from drafting.Finish(job.draft, ctx.settings.durable)
     if anew or (ctx.settings.dedup and not job.place.sha):
         found = yield from _place_again(ctx, job, written)
         if found is not None:
             return found
     sidecar = job.sidecar(written, (yield from blobs.Elapsed()))
     text = sidecar.to_text().encode()
-    if not (yield from blobs.Publish(job.draft, job.place.path, text, ctx.settings.durable)):
+    if not (yield from drafting.Publish(job.draft, job.place.path, text, ctx.settings.durable)):
         raise _lapsed()
     try:
         done = yield from index.commit(
@@ -226,7 +227,7 @@ def give_up(ctx: Context, job: Job) -> Flow[None]:
     if job.unknown:
         return
     try:
-        yield from blobs.Discard(job.draft, job.place.path)
+        yield from drafting.Discard(job.draft, job.place.path)
         yield from index.abandon(job.wish.blob)
         yield from delete_batch(ctx, job.place.root, (job.wish.blob,))
     except MediaStoreError as error:
