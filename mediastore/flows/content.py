@@ -222,7 +222,7 @@ def reserve(ctx: Context, wanted: Order, need: int, sha: str = "") -> Flow[Job |
         place = index.Place(draft.root, _path(ctx, wanted, wish, sha), need, sha)
         at_s = yield from blobs.Elapsed()
         try:
-            said = yield from _reserved(wish, place, hold)
+            said = yield from _reserved(ctx, wish, place, hold)
         except MediaStoreError:
             yield from blobs.Discard(draft)
             raise
@@ -258,9 +258,11 @@ def _begin(ctx: Context, wanted: Order, blob: str, need: int) -> Flow[Draft]:
     raise failed or BlobsUnavailable("this process has no root")
 
 
-def _reserved(wish: index.Wish, place: index.Place, hold: index.Hold) -> Flow[index.Reserved]:
+def _reserved(
+    ctx: Context, wish: index.Wish, place: index.Place, hold: index.Hold
+) -> Flow[index.Reserved]:
     try:
-        return (yield from index.reserve(wish, place, hold))
+        return (yield from index.reserve(wish, place, hold, ctx.new_id()))
     except StoreFull:
         # A delayed twin of the command must not make the ref later.
         stored = yield from changes.refuse(wish.ref, wish.blob)
@@ -343,7 +345,7 @@ def _place_again(ctx: Context, job: Job, written: Written) -> Flow[Ref | None]:
     for _ in range(_MOST_TRIES):
         path = _path(ctx, job.order, job.wish, written.sha)
         job.place = index.Place(job.place.root, path, written.size, written.sha)
-        said = yield from index.reserve(job.wish, job.place, job.hold, again=True)
+        said = yield from index.reserve(job.wish, job.place, job.hold, ctx.new_id(), again=True)
         if said.verdict == "reserved":
             return None
         if said.verdict == "lost":
