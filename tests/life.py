@@ -10,7 +10,7 @@ import pytest
 import redis
 import redis.asyncio
 
-from mediastore import AsyncMediaStore, Cleanup, MediaMeta, MediaStore, Settings
+from mediastore import AsyncMediaStore, Cleanup, MediaContent, MediaMeta, MediaStore, Settings
 from mediastore.errors import MediaStoreError
 from mediastore.model import ReleasePlan
 
@@ -50,6 +50,7 @@ CALLS = {
     "handoff": lambda store, _: store.handoff(REF),
     "accept": lambda store, _: store.accept(HANDED),
     "leases": lambda store, _: store.leases(REF),
+    "store_media": lambda store, _: store.store_media(MediaContent(data=b"e"), scope="s"),
     "store_many": lambda store, path: store.store_many([path], scope="s"),
     "resolve_many": lambda store, _: store.resolve_many([REF]),
     "release_many": lambda store, _: store.release_many(["s"]),
@@ -78,6 +79,7 @@ def life(store, media):
     ]
     said = [refs, *(store.resolve(ref) for ref in refs), store.resolve_with_meta(refs[0])]
     said += [store.get(refs[0]), store.get(refs[2]), store.stats(), store.scopes(), store.refs("s")]
+    said += hands(store, "s")
     said += [*holds(store, refs[1]), *moves(store, refs[4]), *crowds(store, media)]
     plan = store.plan_release("s")
     said += [plan, store.execute(plan), store.release_all("u", wait=False), store.drain()]
@@ -90,6 +92,16 @@ def life(store, media):
             store.resolve(ref)
         said.append(caught.value)
     return said
+
+
+def hands(store, scope):
+    """Call the methods that take content and give it back."""
+    meta = MediaMeta(session_id="é", filename="e.txt")
+    refs = [
+        store.store_media(MediaContent(data=b"e"), meta=meta, ttl=60),
+        store.store_media(MediaContent(data=iter([b"e" * 9, b"f"])), scope=scope),
+    ]
+    return [*refs, *(store.resolve_with_meta(ref) for ref in refs), store.get(refs[1])]
 
 
 def holds(store, ref):

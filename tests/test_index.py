@@ -16,7 +16,7 @@ from mediastore.errors import Corrupt
 from mediastore.index.steps import Command, prefix, source
 from mediastore.model import decode_scope, encode_scope
 
-from .life import crowds, holds, life, listen, moves
+from .life import crowds, hands, holds, life, listen, moves
 
 LUA = sorted((Path(mediastore.__file__).parent / "lua").glob("*.lua"))
 SCRIPTS = [path for path in LUA if not path.name.startswith("_")]
@@ -146,7 +146,12 @@ def test_a_script_sets_no_global(name):
 ID, BLOB, HELD = "r" * 22, "b" * 22, ("root", "a.jpg", 1, "link:1", "1:1:1", "adopted")
 #: Arguments that would change something, and for each number the values it must not have.
 LIVE, DEAD = "l" * 22, "d" * 22
+DRAFT, SHA = "w" * 22, "5" * 64
+RESERVED = ("s", "root", "new.jpg", 1, SHA, "", 0, "token1", 1000, 1000, "me")
 GOOD = {
+    "reserve": (ID, BLOB, *RESERVED, ""),
+    "commit": (ID, DRAFT, "s", "token0", 1, SHA, "", 1, ""),
+    "abandon": (DRAFT,),
     "delete": (LIVE, "1000 10 0 me"),
     "extend": (LIVE, "touch", 1000),
     "transfer": (LIVE, "t"),
@@ -179,7 +184,16 @@ LIMIT, SIZE, SPAN = (
 )
 TERMS = ("", "x", "0 10 0 me", "1000 -1 0 me", "1000 10 0.5 me", "1000 10 0")
 TTL = (0, -1, "x", "", "0.5", "1e16")
+FLAG = (-1, 2, "x", "", "0.5")
 BOUNDS = {
+    ("reserve", 9): SIZE,
+    ("reserve", 12): FLAG,
+    ("reserve", 14): TTL,
+    ("reserve", 15): TTL,
+    ("reserve", 17): SPAN,
+    ("commit", 8): SIZE,
+    ("commit", 11): SIZE,
+    ("commit", 12): SPAN,
     ("delete", 5): TERMS,
     ("extend", 6): SPAN,
     ("share", 7): SPAN,
@@ -210,8 +224,8 @@ BOUNDS = {
     ("acknowledge", 6): (-1, 65, "x"),
     ("acknowledge", 8): SIZE,
     ("forget", 5): LIMIT,
-    ("adopt", 6): (-1, 2, "x", "", "0.5"),
-    ("forget", 6): (-1, 2, "x", "", "0.5"),
+    ("adopt", 6): FLAG,
+    ("forget", 6): FLAG,
     ("list", 5): SIZE,
     ("list", 6): LIMIT,
 }
@@ -239,6 +253,8 @@ def busy(other, client, settings, make_file):
     whole = {"state": "live", "root": "root", "identity": "link:1"}
     client.hset(f"{start}blob:whole", mapping=whole)
     client.hset(f"{start}roots", "root", "host:/old")
+    draft = {"state": "reserved", "refs": 0, "ever": 0, "root": "root", "path": "w", "draft": 1}
+    client.hset(f"{start}blob:{DRAFT}", mapping={**draft, "size": 1, "custody": "owned"})
     live_for_ever(client, start)
     return other
 
@@ -359,7 +375,7 @@ def test_every_kind_of_client_gives_the_same_answers(
 def test_a_life_calls_every_public_method():
     constructors = {name for name in dir(MediaStore) if name.startswith("from_")}
     public = {name for name in dir(MediaStore) if not name.startswith("_")}
-    sources = "".join(map(inspect.getsource, (life, holds, moves, crowds)))
+    sources = "".join(map(inspect.getsource, (life, hands, holds, moves, crowds)))
 
     assert public - constructors - {"start", "stop", "close"} == {
         name for name in public if f"store.{name}(" in sources

@@ -100,7 +100,7 @@ def reserve(ctx: Context, wanted: Order, need: int, sha: str = "") -> Flow[Job |
         place = index.Place(draft.root, path_of(ctx.settings, wanted, wish, sha), need, sha)
         at_s = yield from blobs.Elapsed()
         try:
-            said = yield from _reserved(wish, place, hold)
+            said = yield from _reserved(ctx, wish, place, hold)
         except MediaStoreError:
             yield from drafting.Discard(draft)
             raise
@@ -136,9 +136,11 @@ def _begin(ctx: Context, wanted: Order, blob: str, need: int) -> Flow[Draft]:
     raise failed or BlobsUnavailable("this process has no root")
 
 
-def _reserved(wish: index.Wish, place: index.Place, hold: index.Hold) -> Flow[index.Reserved]:
+def _reserved(
+    ctx: Context, wish: index.Wish, place: index.Place, hold: index.Hold
+) -> Flow[index.Reserved]:
     try:
-        return (yield from index.reserve(wish, place, hold))
+        return (yield from index.reserve(wish, place, hold, ctx.new_id()))
     except StoreFull:
         # A delayed twin of the command must not make the ref later.
         stored = yield from changes.refuse(wish.ref, wish.blob)
@@ -207,7 +209,7 @@ def _place_again(ctx: Context, job: Job, written: Written) -> Flow[Ref | None]:
         sha = written.sha if ctx.settings.dedup else ""
         path = path_of(ctx.settings, job.order, job.wish, sha)
         job.place = index.Place(job.place.root, path, written.size, sha)
-        said = yield from index.reserve(job.wish, job.place, job.hold, again=True)
+        said = yield from index.reserve(job.wish, job.place, job.hold, ctx.new_id(), again=True)
         if said.verdict == "reserved":
             return None
         if said.verdict == "lost":

@@ -73,7 +73,9 @@ class Reserved:
     until_ms: int
 
 
-def reserve(wish: Wish, place: Place, hold: Hold, *, again: bool = False) -> Command[Reserved]:
+def reserve(
+    wish: Wish, place: Place, hold: Hold, op: str, *, again: bool = False
+) -> Command[Reserved]:
     """Enter a blob that is about to be written; `again`: say its path, size and hash anew, if it is reserved still."""
     said = (wish.alone, int(again), hold.token, hold.ttl_ms, hold.longest_ms, hold.who)
     args = (
@@ -85,7 +87,7 @@ def reserve(wish: Wish, place: Place, hold: Hold, *, again: bool = False) -> Com
         a = from_json(reply)
         return Reserved(a["verdict"], a["blob"], a["path"], int(a["until"]))
 
-    return Command("reserve", args, parse)
+    return Command("reserve", args, parse, op)
 
 
 @dataclass(frozen=True, slots=True)
@@ -104,6 +106,6 @@ def commit(wish: Wish, token: str, size: int, sha: str, stored_ms: int) -> Comma
     return Command("commit", args, lambda r: Committed(**from_json(r)))
 
 
-def abandon(blob: str) -> Command[bool]:
-    """Give a reserved blob up."""
-    return Command("abandon", (blob,), lambda r: bool(from_json(r)["given"]))
+def abandon(blob: str) -> Command[None]:
+    """Give a blob up, if it is reserved still."""
+    return Command("abandon", (blob,), lambda _: None)

@@ -18,8 +18,8 @@
 -- ARGV[18..]        text  metadata: name, value, name, value, ...
 --
 -- Returns {verdict = "reserved" | "joined" | "forgotten" | "lost", blob, path, until}.
--- "lost": it was not renewed in time, and a sweeper has the blob. Twice with one ref id: nothing more is written.
--- Cost: O(depth of the scope).
+-- "lost": it was not renewed in time, or a sweeper has the blob. Twice with one op: the same answer; with a ref id that
+-- was made or burnt meanwhile: nothing more is written. Cost: O(depth of the scope).
 
 local id, blob, scope, root, path, size = ARGV[4], ARGV[5], ARGV[6], ARGV[7], ARGV[8], int(ARGV[9], 0, 9e15)
 local sha, again, token, hold_ms = ARGV[10], int(ARGV[12], 0, 1), ARGV[13], int(ARGV[14], 1, 9e15)
@@ -33,8 +33,7 @@ own_kinds(root, blob)
 local b = redis.call("HMGET", P .. "blob:" .. blob, "state", "path", "size")
 local function answer(verdict, of, at, deadline) return finish({ verdict = verdict, blob = of, path = at, ["until"] = str(tonumber(deadline or 0)) }) end
 if redis.call("HEXISTS", P .. "lost", root) == 1 then return answer("forgotten", blob, path) end
-if (b[1] or again == 1) and not (b[1] == "reserved" and holds(blob, token)) then return answer("lost", blob, path) end
-if b[1] and again == 0 then return answer("reserved", blob, path, redis.call("ZSCORE", P .. "lease:" .. blob, token)) end
+if again == 1 and not (b[1] == "reserved" and holds(blob, token)) then return answer("lost", blob, path) end
 
 local twin_blob, twin_b = same_content(root, sha, size, ARGV[11])
 if twin_blob then
