@@ -54,6 +54,11 @@ CALLS = {
     "store_many": lambda store, path: store.store_many([path], scope="s"),
     "resolve_many": lambda store, _: store.resolve_many([REF]),
     "release_many": lambda store, _: store.release_many(["s"]),
+    "set_policy": lambda store, _: store.set_policy("short", 60),
+    "policies": lambda store, _: store.policies(),
+    "remove_policy": lambda store, _: store.remove_policy("short"),
+    "apply_policy": lambda store, _: store.apply_policy(REF, "short"),
+    "enforce_policy": lambda store, _: store.enforce_policy(),
     "roots": lambda store, _: store.roots(),
     "forget_root": lambda store, _: store.forget_root(ROOT, even_here=True),
     "adopt_root": lambda store, path: (inner(store)._blobs.roots(), store.adopt_root(path.parent)),
@@ -81,6 +86,7 @@ def life(store, media):
     said += [store.get(refs[0]), store.get(refs[2]), store.stats(), store.scopes(), store.refs("s")]
     said += hands(store, "s")
     said += [*holds(store, refs[1]), *moves(store, refs[4]), *crowds(store, media)]
+    said += rules(store, media)
     plan = store.plan_release("s")
     said += [plan, store.execute(plan), store.release_all("u", wait=False), store.drain()]
     store._speech.now = lambda: 1_900_000_200_000  # so that old tombstones go
@@ -131,6 +137,17 @@ def crowds(store, media):
     with store.scope("x", ttl=60, idle=60):
         ref = store.store(media / "a")
         return [*said, str(store.current_scope()), store.get(ref), store.release_all("x")]
+
+
+def rules(store, media):
+    """Call the methods that let refs live by policies."""
+    ref = store.store(media / "a", scope="y")
+    said = [store.set_policy("short", "1h"), store.apply_policy(ref, "short")]
+    by = store.store(media / "a", scope="y", meta=MediaMeta(policy="short"))
+    said += [store.get(by), store.touch(by), store.set_policy("short", "retain-2hours")]
+    said += [store.policies(), store.get(by), store.get(ref), store.enforce_policy()]
+    said += [store.remove_policy("short", force=True), store.policies(), store.get(by)]
+    return [*said, store.release_all("y")]
 
 
 def told(store, media):

@@ -16,7 +16,7 @@ from mediastore.errors import Corrupt
 from mediastore.index.steps import Command, prefix, source
 from mediastore.model import decode_scope, encode_scope
 
-from .life import crowds, hands, holds, life, listen, moves
+from .life import crowds, hands, holds, life, listen, moves, rules
 
 LUA = sorted((Path(mediastore.__file__).parent / "lua").glob("*.lua"))
 SCRIPTS = [path for path in LUA if not path.name.startswith("_")]
@@ -176,6 +176,10 @@ GOOD = {
     "adopt": ("root", "host:/media", 0),
     "rebind": ("root", "host:/old", "whole", "link:1", "link:2"),
     "list": ("s", 0, 64),
+    "set_policy": ("short", 2000),
+    "remove_policy": ("short", 1),
+    "move_policy": ("short", 64),
+    "apply_policy": (LIVE, "@other:1000"),
 }
 LIMIT, SIZE, SPAN = (
     (0, 65, "x", "", "1.5", "-1"),
@@ -183,6 +187,8 @@ LIMIT, SIZE, SPAN = (
     (0, -1, "x", "1e16"),
 )
 TERMS = ("", "x", "0 10 0 me", "1000 -1 0 me", "1000 10 0.5 me", "1000 10 0")
+#: Lifetimes, and a policy that nobody knows.
+LIFE = (*SPAN, "@other:0", "@other:x")
 TTL = (0, -1, "x", "", "0.5", "1e16")
 FLAG = (-1, 2, "x", "", "0.5")
 BOUNDS = {
@@ -196,8 +202,12 @@ BOUNDS = {
     ("commit", 12): SPAN,
     ("delete", 5): TERMS,
     ("extend", 6): SPAN,
-    ("share", 7): SPAN,
-    ("restore", 7): SPAN,
+    ("share", 7): LIFE,
+    ("restore", 7): LIFE,
+    ("set_policy", 5): TTL,
+    ("remove_policy", 5): (-1, 2, "x", "", "0.5"),
+    ("move_policy", 5): LIMIT,
+    ("apply_policy", 5): LIFE,
     ("lease", 6): TTL,
     ("lease", 7): TTL,
     ("renew", 4): LIMIT,
@@ -212,7 +222,7 @@ BOUNDS = {
     ("withdraw", 5): TERMS,
     ("idle", 6): LIMIT,
     ("store", 9): SIZE,
-    ("store", 13): SPAN,
+    ("store", 13): LIFE,
     ("release", 5): LIMIT,
     ("release", 6): TERMS,
     ("drain", 5): LIMIT,
@@ -262,7 +272,14 @@ def busy(other, client, settings, make_file):
 def live_for_ever(client, start):
     """Plant a ref in an idling scope, whose blob is leased and was another ref's, too."""
     facts = {"root": "root", "path": "l", "size": 1, "identity": "link:1"}
-    ref = {"scope": "idling", "seq": 1, "blob": "leased", "stored_at": 1, **facts}
+    ref = {
+        "scope": "idling",
+        "seq": 1,
+        "blob": "leased",
+        "stored_at": 1,
+        "policy": "short",
+        **facts,
+    }
     client.hset(f"{start}ref:{LIVE}", mapping=ref)
     client.zadd(f"{start}scope:idling", {LIVE: 1})
     blob = {"state": "live", "refs": 1, "ever": 0, "custody": "adopted", **facts}
@@ -270,6 +287,9 @@ def live_for_ever(client, start):
     client.zadd(f"{start}lease:leased", {"token0": 9e12})
     client.hset(f"{start}holders:leased", "token0", "9000000000000 1 me")
     client.set(f"{start}gone:{DEAD}", "released 1 idling . me leased")
+    client.hset(f"{start}policies", "short", "1000")
+    client.hset(f"{start}changing", "short", "5 0")
+    client.zadd(f"{start}under:short", {LIVE: 1})
     client.hset(f"{start}lifetimes", "idling", "0 1000 1 1")
     client.zadd(f"{start}deadlines", {"idling": 1001})
 
@@ -301,7 +321,7 @@ def test_a_number_out_of_bounds_is_refused_and_nothing_changes(
 
 
 def test_every_number_that_a_script_takes_was_tried():
-    number = r"(?:int|agree|wanted)\(ARGV\[(\d+)"
+    number = r"(?:int|agree|wanted|lifetime)\(ARGV\[(\d+)"
     found = {(p.stem, int(n)) for p in SCRIPTS for n in re.findall(number, code(p))}
 
     assert found | {("acknowledge", 8), ("renew", 7), ("extend", 6)} == set(BOUNDS)
@@ -375,7 +395,7 @@ def test_every_kind_of_client_gives_the_same_answers(
 def test_a_life_calls_every_public_method():
     constructors = {name for name in dir(MediaStore) if name.startswith("from_")}
     public = {name for name in dir(MediaStore) if not name.startswith("_")}
-    sources = "".join(map(inspect.getsource, (life, hands, holds, moves, crowds)))
+    sources = "".join(map(inspect.getsource, (life, hands, holds, moves, crowds, rules)))
 
     assert public - constructors - {"start", "stop", "close"} == {
         name for name in public if f"store.{name}(" in sources

@@ -19,6 +19,7 @@ from mediastore.sidecars import Sidecar
 
 from .deleting import delete_batch
 from .orders import path_of
+from .retention import unknown
 from .storing import was_forgotten
 
 if TYPE_CHECKING:
@@ -45,6 +46,8 @@ class Job:
     draft: Draft
     reserved_ms: int
     reserved_s: float
+    #: How long the ref will live unless its policy is changed meanwhile; None for no end.
+    life_ms: int | None = None
     guard: Any = None
     #: Whether the last word was said, and its answer never came: the ref is made, or the blob lapses.
     unknown: bool = False
@@ -52,14 +55,14 @@ class Job:
     def sidecar(self, written: Written, now_s: float) -> Sidecar:
         """Return what is written beside the file."""
         now_ms = self.reserved_ms + round((now_s - self.reserved_s) * 1000)
-        ttl = self.order.ttl_ms
+        life_ms = self.life_ms
         return Sidecar(
             ref=Ref(f"media://{self.wish.ref}"),
             blob=self.wish.blob,
             scope=self.order.scope,
             size=written.size,
             stored_ms=now_ms,
-            expires_ms=None if ttl is None else now_ms + ttl,
+            expires_ms=None if life_ms is None else now_ms + life_ms,
             meta=self.order.meta,
             sha=written.sha,
             detected=self.order.detected,
@@ -72,7 +75,7 @@ class Job:
         self.wish = replace(
             self.wish,
             scope=order.scope,
-            ttl_ms=order.ttl_ms,
+            life=order.life,
             meta=order.meta,
             detected=order.detected,
         )
@@ -94,9 +97,7 @@ def reserve(ctx: Context, wanted: Order, need: int, sha: str = "") -> Flow[Job |
     for _ in range(_MOST_TRIES):
         ref, blob = ctx.new_id(), ctx.new_id()
         draft: Draft = yield from _begin(ctx, wanted, blob, need)
-        wish = index.Wish(
-            ref, blob, wanted.scope, wanted.ttl_ms, wanted.meta, wanted.detected, alone
-        )
+        wish = index.Wish(ref, blob, wanted.scope, wanted.life, wanted.meta, wanted.detected, alone)
         place = index.Place(draft.root, path_of(ctx.settings, wanted, wish, sha), need, sha)
         at_s = yield from blobs.Elapsed()
         try:
@@ -106,10 +107,12 @@ def reserve(ctx: Context, wanted: Order, need: int, sha: str = "") -> Flow[Job |
             raise
         if said.verdict == "reserved":
             now_ms = said.until_ms - hold.ttl_ms
-            return Job(wanted, wish, place, hold, draft, now_ms, at_s)
+            return Job(wanted, wish, place, hold, draft, now_ms, at_s, said.life_ms)
         yield from drafting.Discard(draft)
         if said.verdict == "forgotten":
             raise (yield from was_forgotten(draft.root))
+        if said.verdict == "policy":
+            raise (yield from unknown(ctx.settings, wanted.meta.policy))
         if (yield from _joined(ctx, wish, draft.root, said.path, place.size)):
             return Ref(f"media://{ref}")
         alone = said.blob
@@ -196,6 +199,8 @@ def conclude(ctx: Context, job: Job, *, anew: bool = False) -> Flow[Ref]:
         raise _lapsed()
     if done.verdict == "forgotten":
         raise (yield from was_forgotten(job.place.root))
+    if done.verdict == "policy":
+        raise (yield from unknown(ctx.settings, job.order.meta.policy))
     if done.verdict == "joined":
         yield from delete_batch(ctx, job.place.root, (job.wish.blob,))
         if not (yield from _joined(ctx, job.wish, job.place.root, done.path, written.size)):
@@ -211,7 +216,10 @@ def _place_again(ctx: Context, job: Job, written: Written) -> Flow[Ref | None]:
         job.place = index.Place(job.place.root, path, written.size, sha)
         said = yield from index.reserve(job.wish, job.place, job.hold, ctx.new_id(), again=True)
         if said.verdict == "reserved":
+            job.life_ms = said.life_ms
             return None
+        if said.verdict == "policy":
+            raise (yield from unknown(ctx.settings, job.order.meta.policy))
         if said.verdict == "lost":
             raise _lapsed()
         if said.verdict == "forgotten":

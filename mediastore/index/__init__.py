@@ -11,6 +11,9 @@ Keys of one namespace share the prefix `mediastore:{<namespace>}:` and so one sl
     cuts             hash    scope -> "seq cause who ..." of each time it was closed, as long; "released" or "expired"
     lifetimes        hash    scope -> its deadlines: "fixed_ms idle_ms last_active_ms seq"
     deadlines        zset    scope -> ms at which the first of them is due
+    policies         hash    name -> how long a ref lives by that policy, ms or "never"
+    under:<name>     zset    ref id -> seq at which its deadline was set by the policy that the index has by this name
+    changing         hash    name -> "seq left": refs set before seq are to be moved, those before left only leave it
     seq clock format string  the last seq given; the latest time a script ended a ref; the format number
     expiry           zset    ref id -> due ms
     path:<root id>   hash    relative path -> its current blob
