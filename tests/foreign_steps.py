@@ -7,7 +7,7 @@ from pathlib import Path
 
 from mediastore import MediaMeta
 from mediastore.connection import Link
-from mediastore.index import changes, content, lives, policies, presence, reads, roots
+from mediastore.index import changes, content, lives, policies, presence, quotas, reads, roots
 from mediastore.index.steps import prefix
 from mediastore.journal import Bound, Held, Outcome
 from mediastore.lifetimes import Handoff, Taken
@@ -97,7 +97,8 @@ class Index:
         )
 
     def live_by_policies(self):
-        """Leave refs that live by a policy, and one policy that is being changed."""
+        """Leave refs that live by a policy, one policy that is being changed, and a quota."""
+        self.do(quotas.set_quota("", ("", 1_000_000, "", 1_000_000), "op34"))
         self.do(policies.set_policy("long", LONG_MS, "op31"))
         self.do(policies.set_policy("short", 60_000, "op32"))
         self.register("15", "kept/x", life="@long", policy="long")
@@ -189,6 +190,8 @@ STEPS = {
     "apply_policy": policies.apply_policy(ident("r15"), "@short", "op"),
     "policies": policies.listing(),
     "counts": policies.counts(["short"]),
+    "set_quota": quotas.set_quota("s/x", ("", 5, "", ""), "op"),
+    "quota": quotas.quota("s/x"),
     "lease": lives.lease(ident("r15"), ident("t"), 1_000, LONG_MS, "here:1", "op"),
     "renew": lives.renew([LEASE], "op"),
     "end_lease": lives.end_lease(ident("b13"), ident("t13"), "op"),
@@ -230,7 +233,9 @@ STEPS = {
 
 #: The keys that each step looks at. Those that are missing here and not in the index are planted.
 _ENTERED = "clock children:own scope:own/x expiry scopes seq lifetimes deadlines"
-_WRITTEN = f"{_ENTERED} lost stats path:own dedup:own trash:own"
+#: What a quota is asked for, and what counts against it.
+_QUOTA = "quotas usage writing stats closed"
+_WRITTEN = f"{_ENTERED} lost {_QUOTA} path:own dedup:own trash:own"
 _NEW = f"{_WRITTEN} op:op ref:rnew gone:rnew blob:bnew lease:bnew holders:bnew"
 _DRAFT = f"{_WRITTEN} ref:r42 gone:r42 blob:b42 lease:b42 holders:b42"
 LOOKS_AT = {
@@ -240,28 +245,28 @@ LOOKS_AT = {
     "reserve again and join": f"{_DRAFT} op:op blob:b41 left:own/x",
     "commit": _DRAFT,
     "commit and join": f"{_DRAFT} blob:b41 left:own/x",
-    "abandon": "clock stats trash:own blob:b42 lease:b42 holders:b42",
-    "claim content": "clock lost older:own path:own dedup:own stats trash:own claim:t op:op"
+    "abandon": "clock stats usage writing trash:own blob:b42 lease:b42 holders:b42",
+    "claim content": "clock usage writing lost older:own path:own dedup:own stats trash:own claim:t op:op"
     " blob:b43 lease:b43 holders:b43 blob:b44",
-    "forget content": "clock lost older:own path:own dedup:own roots stats stuck trash:own op:op"
+    "forget content": "clock usage writing lost older:own path:own dedup:own roots stats stuck trash:own op:op"
     " blob:b41 left:own/x blob:b42 lease:b42 holders:b42 blob:b43 lease:b43 holders:b43 blob:b44",
     "open": "clock format roots lost",
-    "store": "lost blob:b7 children:s clock expiry left:cut borrowed:root older:root path:root"
+    "store": f"{_QUOTA} lost blob:b7 children:s clock expiry left:cut borrowed:root older:root path:root"
     " scope:s/x scopes seq stats trash:root ref:new gone:new deadlines lifetimes policies changing under:short",
-    "withdraw": "lost blob:b1 children:s clock closed expiry borrowed:root older:root path:root ref:r1"
+    "withdraw": "usage lost blob:b1 children:s clock closed expiry borrowed:root older:root path:root ref:r1"
     " scope:s/x scopes seq stats trash:root op:op cuts deadlines graves left:s/x lifetimes",
-    "release": "lost blob:b2 clock closed expiry borrowed:root older:root path:root ref:r2 scope:small"
+    "release": "usage lost blob:b2 clock closed expiry borrowed:root older:root path:root ref:r2 scope:small"
     " scopes seq stats trash:root children:small left:small op:op cuts deadlines graves"
     " lifetimes",
-    "drain": "lost blob:b4 blob:b5 children:closed clock closed expiry borrowed:root older:root"
+    "drain": "usage lost blob:b4 blob:b5 children:closed clock closed expiry borrowed:root older:root"
     " path:root ref:r4 ref:r5 scope:closed scope:closed/x scopes seq stats trash:root"
     " children:closed/x left:closed op:op cuts deadlines graves left:closed/x lifetimes",
-    "expire": "lost blob:b3 children:due clock closed expiry borrowed:root older:root path:root ref:r3"
+    "expire": "usage lost blob:b3 children:due clock closed expiry borrowed:root older:root path:root ref:r3"
     " scope:due/x scopes seq stats trash:root op:op cuts deadlines graves left:due/x lifetimes",
-    "claim": "lost blob:b7 blob:b9 claim:t9 clock dedup:root older:root path:root stats trash:root claim:t op:op",
+    "claim": "usage writing lost blob:b7 blob:b9 claim:t9 clock dedup:root older:root path:root stats trash:root claim:t op:op",
     "acknowledge": "blob:b8 claim:t8 clock left:cut path:root stats stuck trash:root op:op",
     "refuse": "clock ref:new gone:new",
-    "forget": "blob:b6 blob:b7 blob:b8 blob:b9 claim:t6 claim:t8 claim:t9 clock dedup:root left:cut lost older:root path:root"
+    "forget": "usage writing blob:b6 blob:b7 blob:b8 blob:b9 claim:t6 claim:t8 claim:t9 clock dedup:root left:cut lost older:root path:root"
     " roots stats stuck trash:root op:op blob:b13 blob:b14 holders:b13 lease:b13 left:kept/x",
     "adopt": "clock lost older:root roots seq op:op",
     "rebind": "blob:b1 clock roots op:op",
@@ -282,15 +287,15 @@ LOOKS_AT = {
     "children": "children:s",
     "seen": "seen",
     "last_seen": "seen",
-    "delete": "blob:b15 borrowed:root children:kept clock closed cuts deadlines expiry graves"
+    "delete": "usage blob:b15 borrowed:root children:kept clock closed cuts deadlines expiry graves"
     " holders:b15 lease:b15 left:kept/x lifetimes lost older:root op:op path:root ref:r15"
     " scope:kept/x scopes seq stats trash:root under:long",
     "extend": "changing clock closed deadlines expiry lifetimes op:op policies ref:r15 scopes seq under:long",
-    "transfer": "children:kept children:s clock closed deadlines expiry lifetimes op:op ref:r15"
+    "transfer": f"{_QUOTA} children:kept children:s clock closed deadlines expiry lifetimes op:op ref:r15"
     " scope:kept/x scope:s/x scopes seq",
-    "share": "blob:b15 changing children:s clock closed deadlines expiry lifetimes op:op policies ref:new ref:r15"
+    "share": f"{_QUOTA} blob:b15 changing children:s clock closed deadlines expiry lifetimes op:op policies ref:new ref:r15"
     " scope:s/x scopes seq stats under:short",
-    "restore": "changing policies under:short blob:b13 borrowed:root children:s clock deadlines expiry gone:r13 left:kept/x lifetimes"
+    "restore": f"{_QUOTA} changing policies under:short blob:b13 borrowed:root children:s clock deadlines expiry gone:r13 left:kept/x lifetimes"
     " lost older:root op:op path:root ref:new ref:r13 scope:s/x scopes seq stats trash:root",
     "lease": "stats trash:root blob:b15 clock closed deadlines holders:b15 lease:b15 lifetimes op:op ref:r15",
     "renew": "stats op:op blob:b13 clock holders:b13 lease:b13 trash:root",
@@ -314,6 +319,8 @@ LOOKS_AT = {
     " under:long under:short",
     "policies": "changing policies",
     "counts": "under:short",
+    "set_quota": "clock op:op quotas",
+    "quota": "quotas scope:s/x stats usage writing",
 }
 
 

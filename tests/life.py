@@ -51,6 +51,13 @@ CALLS = {
     "accept": lambda store, _: store.accept(HANDED),
     "leases": lambda store, _: store.leases(REF),
     "store_media": lambda store, _: store.store_media(MediaContent(data=b"e"), scope="s"),
+    "writer": lambda store, _: store.writer(scope="s").__enter__(),
+    "retrieve_media": lambda store, _: store.retrieve_media(REF),
+    "get_url": lambda store, _: store.get_url(REF),
+    "get_base64": lambda store, _: store.get_base64(REF),
+    "get_data_url": lambda store, _: store.get_data_url(REF),
+    "set_quota": lambda store, _: store.set_quota(max_bytes=1),
+    "quota": lambda store, _: store.quota(),
     "store_many": lambda store, path: store.store_many([path], scope="s"),
     "resolve_many": lambda store, _: store.resolve_many([REF]),
     "release_many": lambda store, _: store.release_many(["s"]),
@@ -107,7 +114,12 @@ def hands(store, scope):
         store.store_media(MediaContent(data=b"e"), meta=meta, ttl=60),
         store.store_media(MediaContent(data=iter([b"e" * 9, b"f"])), scope=scope),
     ]
-    return [*refs, *(store.resolve_with_meta(ref) for ref in refs), store.get(refs[1])]
+    with store.writer(scope=scope, meta=MediaMeta(content_type="text/plain")) as draft:
+        draft.path.write_bytes(b"by hand")
+    said = [store.retrieve_media(draft.ref), store.get_url(draft.ref), store.get_base64(draft.ref)]
+    said += [draft.ref, store.get_data_url(draft.ref), store.set_quota(max_refs=1000)]
+    said += [store.quota(), store.quota(scope), store.get(refs[1])]
+    return [*refs, *said, *(store.resolve_with_meta(ref) for ref in refs)]
 
 
 def holds(store, ref):

@@ -16,11 +16,12 @@ from .leasing import Leasing
 from .many import Many
 from .moving import Moving
 from .policies import Policies
+from .quotas import Quotas
 from .scope import Scope
 from .scoping import Scoping
 
 
-class MediaStore(Scoping[Scope], Content, Moving, Leasing, Many, Policies):
+class MediaStore(Scoping[Scope], Content, Moving, Leasing, Many, Policies, Quotas):
     """The store, blocking. Safe to share between threads; a forked child may go on using it."""
 
     _scopes = Scope

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 from mediastore import blobs
 from mediastore.errors import InvalidRequest, RefGone, RefUnknown
 from mediastore.index import lives, reads
+from mediastore.index.quotas import exceeded
 from mediastore.model import Duration, Media, Ref, check_scope, parse_duration
 
 from .retention import lifetime_of_copy, unknown
@@ -55,6 +56,7 @@ def transfer(ctx: Context, ref: str, scope: str) -> Flow[str]:
     moved = yield from lives.transfer(wanted.id, scope, ctx.new_id())
     if moved.verdict == "dead":
         yield from _refuse(wanted)
+    _keep_quota(moved.scope, moved.verdict)
     if moved.verdict == "top":
         raise InvalidRequest(f"{wanted} is in {moved.scope!r}, which has no parent scope")
     return moved.scope
@@ -71,6 +73,7 @@ def share(ctx: Context, ref: str, scope: str, ttl: Duration | None) -> Flow[Ref]
         yield from _refuse(wanted)
     if moved.verdict == "policy":
         raise (yield from unknown(ctx.settings, ctx.settings.default_policy))
+    _keep_quota(scope, moved.verdict)
     return Ref(f"media://{new}")
 
 
@@ -86,9 +89,15 @@ def restore(ctx: Context, ref: str, scope: str | None, ttl: Duration | None) -> 
         raise _alive(wanted, _TO_RESTORE)
     if moved.verdict == "policy":
         raise (yield from unknown(ctx.settings, ctx.settings.default_policy))
+    _keep_quota(moved.scope, moved.verdict)
     if moved.verdict != "done":
         raise said.error(wanted)
     return Ref(f"media://{new}")
+
+
+def _keep_quota(scope: str, verdict: str) -> None:
+    if verdict.startswith("quota:"):
+        raise exceeded(scope, verdict)
 
 
 def _alive(ref: Ref, instead: str) -> InvalidRequest:

@@ -20,6 +20,7 @@ from mediastore.errors import (
     WrongHost,
 )
 from mediastore.index import changes, lives, reads, roots as hosts
+from mediastore.index.quotas import exceeded
 from mediastore.model import (
     Cleanup,
     Duration,
@@ -81,11 +82,15 @@ def settled(
     Raises:
         InvalidRoot: the root was forgotten.
         InvalidPolicy: nobody knows the policy that it is to live by.
+        QuotaExceeded: the namespace or the scope holds too much.
         BlobsUnavailable: the path's last registration is being deleted and that does not end.
     """
     if stored.verdict == "policy":
         yield from blobs.Drop(held, blob)
         raise (yield from unknown(ctx.settings, stored.policy))
+    if stored.verdict.startswith("quota:"):
+        yield from blobs.Drop(held, blob)
+        raise exceeded(stored.scope, stored.verdict)
     if stored.verdict == "forgotten":
         yield from blobs.Drop(held, blob)
         raise (yield from was_forgotten(held.root))

@@ -3,7 +3,7 @@
 Keys of one namespace share the prefix `mediastore:{<namespace>}:` and so one slot of a cluster:
 
     ref:<id>         hash    scope seq blob root path size identity stored_at expires_at ttl pinned idle, and the metadata
-    blob:<id>        hash    state refs ever token root path custody identity size tries errno cut leased due grace sha draft
+    blob:<id>        hash    state refs ever token root path custody identity size tries errno cut leased due grace sha draft scope
     scope:<scope>    zset    ref id -> seq, the scope's refs in store order; `deadline` -> seq, if it has one
     children:<scope> zset    child scope -> lower bound of the seqs below it
     scopes           zset    every scope that holds refs, by name
@@ -28,6 +28,9 @@ Keys of one namespace share the prefix `mediastore:{<namespace>}:` and so one sl
     stuck            hash    blob id -> errno, root and path of a blob that will not go
     seen             zset    worker:<node> or beat:<node> -> ms it was last alive; a day at most
     roots stats      hash    root id -> host:path; counters
+    quotas           hash    bytes, refs, scope_bytes, scope_refs, "bytes <scope>", "refs <scope>" -> the most of them
+    usage            hash    scope -> bytes of its refs, those that are being written among them
+    writing          hash    scope -> how many of its refs are being written
     lost             hash    root id -> when it was forgotten, and its place
     graves           list    "ms id" of the tombstones, the oldest first
     gone:<id>        string  tombstone: cause ms scope cut who blob [facts]; cut "." was no scope's   (carries a TTL)

@@ -43,11 +43,12 @@ def open_index(roots: Mapping[str, str]) -> Command[Opened]:
 
 @dataclass(frozen=True, slots=True)
 class Stored:
-    """The verdict on a store: "new", "joined" (an existing blob), "busy" (being deleted), "forgotten" (its root), "refused", "policy" (nobody knows it)."""
+    """The verdict on a store: "new", "joined" (an existing blob), "busy" (being deleted), "forgotten" (its root), "refused", "policy" (nobody knows it), "quota:..." (what it would exceed)."""
 
     verdict: str
     blob: str
     policy: str = ""
+    scope: str = ""
 
 
 def store(
@@ -57,7 +58,7 @@ def store(
     pairs = [str(part) for item in meta.to_dict().items() for part in item]
     place = (held.root, held.path, held.size, held.identity, held.stat, held.custody)
     args = (ref, blob, encode_scope(scope), *place, "" if life is None else life, *pairs)
-    return Command("store", args, lambda r: Stored(**from_json(r), policy=meta.policy))
+    return Command("store", args, lambda r: Stored(**from_json(r), policy=meta.policy, scope=scope))
 
 
 def refuse(ref: str, blob: str) -> Command[Stored]:

@@ -65,9 +65,11 @@ class Hold:
 
 @dataclass(frozen=True, slots=True)
 class Reserved:
-    """The verdict: "reserved", "joined" (a blob that has the content), "forgotten" (the root), "lost" (to a sweeper), "policy" (nobody knows it).
+    """What a reservation came to.
 
-    `life_ms` is how long the ref would live as things stand, None for no end.
+    The verdict is "reserved", "joined" (a blob that has the content), "forgotten" (the root), "lost" (to a sweeper),
+    "policy" (nobody knows it) or "quota:..." (what it would exceed).
+    `life_ms` is how long the ref would live as things stand, None for no end; `limited` says whether a quota is to be kept to.
     """
 
     verdict: str
@@ -75,6 +77,7 @@ class Reserved:
     path: str
     until_ms: int
     life_ms: int | None = None
+    limited: bool = False
 
 
 def reserve(
@@ -90,14 +93,19 @@ def reserve(
     def parse(reply: Any) -> Reserved:
         a = from_json(reply)
         life_ms = int(a["life"]) if a["life"] else None
-        return Reserved(a["verdict"], a["blob"], a["path"], int(a["until"]), life_ms)
+        until_ms, limited = int(a["until"]), bool(a["limited"])
+        return Reserved(a["verdict"], a["blob"], a["path"], until_ms, life_ms, limited)
 
     return Command("reserve", args, parse, op)
 
 
 @dataclass(frozen=True, slots=True)
 class Committed:
-    """The verdict: "new", "joined", "lost" (the reservation had ended), "forgotten" (the root), "policy" (nobody knows it)."""
+    """What a commit came to.
+
+    The verdict is "new", "joined", "lost" (the reservation had ended), "forgotten" (the root), "policy" (nobody knows it)
+    or "quota:..." (what it exceeds).
+    """
 
     verdict: str
     blob: str

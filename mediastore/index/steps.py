@@ -36,6 +36,7 @@ END_BATCH: Final = 10
 _ENDS_REFS = (
     "_facts",
     "_policy",
+    "_quota",
     "_marks",
     "_cuts",
     "_batch",
@@ -46,11 +47,12 @@ _ENDS_REFS = (
     "_doom",
     "_bury",
 )
-_ENTERS = ("_facts", "_policy", "_marks", "_live", "_deadline", "_enter")
+_ENTERS = ("_facts", "_policy", "_quota", "_marks", "_live", "_deadline", "_enter")
 _OWNS = (
     "_twin",
     "_facts",
     "_policy",
+    "_quota",
     "_deadline",
     "_enter",
     "_rescue",
@@ -62,7 +64,7 @@ _OWNS = (
 _LEASES = ("_facts", "_marks", "_live", "_deadline", "_rescue", "_leases")
 #: What stands between the prelude and a script.
 _SHARED = {
-    "store": ("_twin", "_path", "_seen", "_rescue", "_policy", "_deadline", "_enter"),
+    "store": ("_twin", "_path", "_seen", "_rescue", "_policy", "_quota", "_deadline", "_enter"),
     "refuse": ("_twin",),
     "withdraw": _ENDS_REFS,
     "release": _ENDS_REFS,
@@ -83,10 +85,10 @@ _SHARED = {
     "note": ("_deadline",),
     "reserve": _OWNS,
     "commit": _OWNS,
-    "abandon": ("_rescue", "_reserved"),
-    "claim": ("_path", "_turns", "_rescue", "_reserved", "_seize"),
+    "abandon": ("_rescue", "_quota", "_reserved"),
+    "claim": ("_path", "_turns", "_rescue", "_quota", "_reserved", "_seize"),
     "acknowledge": ("_batch",),
-    "forget": ("_batch", "_path", "_rescue", "_reserved"),
+    "forget": ("_batch", "_path", "_rescue", "_quota", "_reserved"),
     "list": ("_marks",),
     "set_policy": ("_policy",),
     "remove_policy": ("_policy",),

@@ -9,6 +9,7 @@ local function make_ref(id, blob, b, line, life, meta, at)
   if life.ms then set_expiry(id, (at or now) + life.ms - now) end
   follow(life, id, seq)
   enter_ref(id, line, seq)
+  use(line[1], tonumber(b.size))
   for name, by in pairs({ refs = 1, stored_refs = 1, stored_bytes = b.size }) do redis.call("HINCRBY", P .. "stats", name, by) end
 end
 

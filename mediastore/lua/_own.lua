@@ -1,7 +1,8 @@
 -- _own: put after _copy and _reserved, in the scripts that make a ref of content which the store has written itself.
 
 local function own_kinds(root, blob)
-  for name, kind in pairs({ lost = "hash", stats = "hash", ["path:" .. root] = "hash", ["dedup:" .. root] = "hash", ["trash:" .. root] = "zset" }) do expect(kind, name) end
+  quota_kinds()
+  for name, kind in pairs({ lost = "hash", ["path:" .. root] = "hash", ["dedup:" .. root] = "hash", ["trash:" .. root] = "zset" }) do expect(kind, name) end
   expect_leases(blob)
 end
 

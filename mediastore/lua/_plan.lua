@@ -58,7 +58,7 @@ end
 local function plan_common()
   local kinds = {
     lost = "hash", expiry = "zset", scopes = "zset", closed = "zset", stats = "hash", seq = "string", clock = "string",
-    cuts = "hash", graves = "list", lifetimes = "hash", deadlines = "zset",
+    usage = "hash", cuts = "hash", graves = "list", lifetimes = "hash", deadlines = "zset",
   }
   for name, kind in pairs(kinds) do expect(kind, name) end
 end

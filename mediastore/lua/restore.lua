@@ -12,7 +12,7 @@
 local id, new, scope = ARGV[4], ARGV[5], ARGV[6]
 local life = lifetime(ARGV[7])
 enter_kinds()
-expect("hash", "stats")
+quota_kinds()
 expect("hash", "ref:" .. new)
 local alive, facts = live(id)
 if alive then return finish({ verdict = "live", scope = "" }) end
@@ -33,6 +33,9 @@ for _, name in ipairs({ "older:", "borrowed:" }) do expect("hash", name .. b.roo
 expect("zset", "trash:" .. b.root)
 if b.cut then expect("set", "left:" .. b.cut) end
 
+local size = tonumber(b.size)
+local over = over_quota(line, { refs = 1, bytes = size, new_refs = 1, new_bytes = b.state == "doomed" and size or 0 })
+if over then return finish({ verdict = over, scope = scope }) end
 if b.state == "doomed" then
   rescue(facts.blob, b.root, b)
   counted_again(b)
