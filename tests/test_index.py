@@ -181,11 +181,9 @@ GOOD = {
     "move_policy": ("short", 64),
     "apply_policy": (LIVE, "@other:1000"),
 }
-LIMIT, SIZE, SPAN = (
-    (0, 65, "x", "", "1.5", "-1"),
-    (-1, "x", "", "0.5", "1e16"),
-    (0, -1, "x", "1e16"),
-)
+LIMIT = (0, 65, "x", "", "1.5", "-1")
+SIZE = (-1, "x", "", "0.5", "1e16")
+SPAN = (0, -1, "x", "1e16")
 TERMS = ("", "x", "0 10 0 me", "1000 -1 0 me", "1000 10 0.5 me", "1000 10 0")
 #: Lifetimes, and a policy that nobody knows.
 LIFE = (*SPAN, "@other:0", "@other:x")
