@@ -5,15 +5,42 @@ from __future__ import annotations
 import inspect
 import io
 import re
-from collections.abc import AsyncIterator, Iterable
+from collections.abc import AsyncIterable, Iterable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import IO, Any, Final, Literal
+from typing import Any, Final, Literal, Protocol
 
 from .errors import InvalidPath, InvalidRequest
 
 Kind = Literal["bytes", "base64", "data-url", "file", "iterator", "async", "path", "url"]
-Data = bytes | bytearray | memoryview | str | IO[bytes] | Iterable[bytes] | AsyncIterator[bytes]
+
+
+class Reads(Protocol):
+    """A binary file object, as far as it is used."""
+
+    def read(self, size: int, /) -> bytes:
+        """Return at most so many bytes; none at the end."""
+        ...
+
+
+class ReadsAsync(Protocol):
+    """A binary file object whose `read` is async, such as an upload of a web framework."""
+
+    async def read(self, size: int, /) -> bytes:
+        """Return at most so many bytes; none at the end."""
+        ...
+
+
+Data = (
+    bytes
+    | bytearray
+    | memoryview
+    | str
+    | Reads
+    | ReadsAsync
+    | Iterable[bytes]
+    | AsyncIterable[bytes]
+)
 
 #: RFC 6838 §4.2: a type and a subtype of restricted characters; parameters are kept as they are.
 _MIME: Final = re.compile(
@@ -162,14 +189,14 @@ def _kind(data: object) -> Kind:
 
 def _is_buffer(data: Any) -> bool:
     try:
-        with memoryview(data) as view:
-            contiguous = view.c_contiguous
+        view = memoryview(data)
     except TypeError:
         return False
     except ValueError as error:
         raise InvalidRequest(f"data cannot be read: {error}") from None
-    if not contiguous:
-        raise InvalidRequest("data is a buffer with gaps; give bytes(data)")
+    with view:
+        if not view.c_contiguous:
+            raise InvalidRequest("data is a buffer with gaps; give bytes(data)")
     return True
 
 
@@ -182,6 +209,11 @@ def _path(value: object) -> Path | None:
     if "\x00" in spelt:
         raise InvalidPath(f"{spelt!r:.200} holds a NUL")
     return Path(spelt)
+
+
+def is_mime(text: str) -> bool:
+    """Whether it reads `type/subtype`, with parameters or without."""
+    return bool(_MIME.fullmatch(text)) and len(text) <= _MIME_MAX_BYTES
 
 
 def _mime(said: str) -> str:

@@ -100,7 +100,7 @@ class Found:
 
 @dataclass(frozen=True, slots=True)
 class Written:
-    """A finished file: its bytes, and their SHA-256 as 64 hexadecimal digits."""
+    """A finished file: its bytes, and their SHA-256 as 64 hexadecimal digits; empty where nobody had to read them."""
 
     size: int
     sha: str

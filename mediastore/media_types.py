@@ -44,10 +44,12 @@ _TABLE: Final = """
 .odp application/vnd.oasis.opendocument.presentation
 .woff font/woff         .woff2 font/woff2       .ttf font/ttf           .otf font/otf
 """
-_PAIRS: Final = tuple(zip(*[iter(_TABLE.split())] * 2, strict=True))
+_PAIRS: Final[tuple[tuple[str, str], ...]] = tuple(zip(*[iter(_TABLE.split())] * 2, strict=True))
 _TYPE_OF: Final[dict[str, str]] = dict(reversed(_PAIRS))
 #: Raw samples are named as the seed names them (PromptKit local/filestore.go).
-_EXTENSION_OF: Final = {content_type: extension for extension, content_type in reversed(_PAIRS)} | {
+_EXTENSION_OF: Final[dict[str, str]] = {
+    content_type: extension for extension, content_type in reversed(_PAIRS)
+} | {
     "audio/pcm": ".wav",
     "audio/l16": ".wav",
 }
@@ -134,7 +136,7 @@ _TEXT_FORMATS: Final = frozenset(
 )
 _CONTROL: Final = re.compile("[\x00-\x08\x0b\x0e-\x1a\x1c-\x1f\x7f-\x9f]")
 #: What may stand before the first element.
-_PROLOG: Final = re.compile(r"(?:\s+|<!--.*?-->|<\?.*?\?>|<!doctype\s+(?!html)[^>\[]*(?:\[.*?\]\s*)?>)+", re.DOTALL | re.IGNORECASE)  # fmt: skip
+_PROLOG: Final = re.compile(r"(?:\s+|<!--.*?-->|<\?.*?\?>|<!doctype(?!\s+html)[^>\[]*(?:\[.*?\]\s*)?>)+", re.DOTALL | re.IGNORECASE)  # fmt: skip
 _SVG: Final = re.compile(r"<(?:[a-z_][\w.-]*:)?svg[\s/>]", re.IGNORECASE)
 _HTML: Final = re.compile(
     r"<(?:!doctype\s+html|html|head|body|script|iframe|style|title|meta|link|object|embed|form"
@@ -152,7 +154,7 @@ _CUT_BYTES: Final = 512
 def essence(content_type: str) -> str:
     """Return the type without its parameters, in lower case, in its usual spelling: "image/jpeg" for "image/JPG; q=1"."""
     plain = content_type.partition(";")[0].strip().lower()
-    return str(_ALIASES.get(plain, plain))
+    return _ALIASES.get(plain, plain)
 
 
 def extension(content_type: str, filename: str = "") -> str:

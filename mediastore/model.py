@@ -262,6 +262,7 @@ class Media:
         seq: The place in store order; grows with every ref of the namespace.
         pinned: Exempt from expiry until it is unpinned.
         idle_s: Set where the scope, or one above it, ends after so many seconds without activity.
+        detected_type: What the bytes looked like when they were handed over, where that is not `meta.content_type`.
     """
 
     ref: Ref
@@ -279,6 +280,7 @@ class Media:
     identity: str = field(repr=False)
     pinned: bool = False
     idle_s: float | None = field(default=None, repr=False)
+    detected_type: str = ""
 
 
 def from_ms(ms: int) -> datetime:

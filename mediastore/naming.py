@@ -67,7 +67,7 @@ def organized(
     """Return the path of a file by organization, relative to its root.
 
     Args:
-        mode: "session", "conversation", "run", or "scope" for what belongs to none of them.
+        mode: "session", "conversation" or "run"; "scope" for what belongs to none of them.
         text: The id of the session, conversation or run, or the scope.
         message_idx: From 0; None is 0.
         part_idx: From 0; None is 0.

@@ -51,6 +51,11 @@ CALLS = {
     "accept": lambda store, _: store.accept(HANDED),
     "leases": lambda store, _: store.leases(REF),
     "store_media": lambda store, _: store.store_media(MediaContent(data=b"e"), scope="s"),
+    "writer": lambda store, _: store.writer(scope="s").__enter__(),
+    "retrieve_media": lambda store, _: store.retrieve_media(REF),
+    "get_url": lambda store, _: store.get_url(REF),
+    "get_base64": lambda store, _: store.get_base64(REF),
+    "get_data_url": lambda store, _: store.get_data_url(REF),
     "store_many": lambda store, path: store.store_many([path], scope="s"),
     "resolve_many": lambda store, _: store.resolve_many([REF]),
     "release_many": lambda store, _: store.release_many(["s"]),
@@ -101,7 +106,12 @@ def hands(store, scope):
         store.store_media(MediaContent(data=b"e"), meta=meta, ttl=60),
         store.store_media(MediaContent(data=iter([b"e" * 9, b"f"])), scope=scope),
     ]
-    return [*refs, *(store.resolve_with_meta(ref) for ref in refs), store.get(refs[1])]
+    with store.writer(scope=scope) as draft:
+        draft.path.write_bytes(b"g")
+    refs += [draft.ref]
+    said = [*refs, *(store.resolve_with_meta(ref) for ref in refs), store.get(refs[1])]
+    said += [store.retrieve_media(refs[0]), store.get_url(refs[0])]
+    return [*said, store.get_base64(refs[1]), store.get_data_url(refs[2])]
 
 
 def holds(store, ref):

@@ -19,14 +19,10 @@ from io import FileIO
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Generic, Self, TypeVar
 
-from mediastore.journal import Bound, Claim, Found, Held, Outcome, Placed, Written
+from mediastore.journal import Bound, Claim, Found, Held, Outcome, Placed
 
 if TYPE_CHECKING:
     from collections.abc import Generator
-
-    from mediastore.lifetimes import Taken
-
-    from .owned import Draft
 
 R = TypeVar("R")
 MaybePath = Path | None
@@ -241,92 +237,6 @@ class Remark(Step[None]):
     path: str
     root: str
     seq: int
-
-
-@dataclass(frozen=True, slots=True)
-class Begin(Step["Draft"]):
-    """Make the empty temporary file of a blob that is about to be reserved, and that of its sidecar.
-
-    `floor` is how many bytes must stay free in the root, `need` how many are to come as far as known.
-
-    Raises:
-        StoreFull: the root has too little room.
-        BlobsUnavailable: the root does not answer.
-    """
-
-    root: str
-    blob: str
-    extension: str
-    sidecar: bool
-    need: int
-    floor: int
-
-
-@dataclass(frozen=True, slots=True)
-class Peek(Step[bytes]):
-    """Open a source and look at its first bytes; they are drawn all the same. Raises what the source raises."""
-
-    source: Any
-
-
-@dataclass(frozen=True, slots=True)
-class Digest(Step[str]):
-    """Return the SHA-256 of bytes in memory, in hex."""
-
-    data: Any
-
-
-@dataclass(frozen=True, slots=True)
-class Draw(Step[bytes]):
-    """Take the next piece of a source, of at most `size` bytes; empty at the end. What the source raises is raised."""
-
-    source: Any
-    size: int
-
-
-@dataclass(frozen=True, slots=True)
-class Write(Step[int]):
-    """Append to a temporary file; returns how many bytes it has now.
-
-    Raises:
-        StoreFull: the root is full, or below its floor.
-    """
-
-    draft: Draft
-    piece: bytes
-
-
-@dataclass(frozen=True, slots=True)
-class Finish(Step[Written]):
-    """Have a temporary file on the disk, and close it."""
-
-    draft: Draft
-    durable: bool
-
-
-@dataclass(frozen=True, slots=True)
-class Publish(Step[bool]):
-    """Give a temporary file its name, and its sidecar's; False where the temporary name is gone: a sweeper has taken the blob."""
-
-    draft: Draft
-    path: str
-    sidecar: bytes
-    durable: bool
-
-
-@dataclass(frozen=True, slots=True)
-class Discard(Step[None]):
-    """Remove the names of a blob that never came to be. It may leave some: they go with the trash, or with the strays."""
-
-    draft: Draft
-    path: str = ""
-
-
-@dataclass(frozen=True, slots=True)
-class Guard(Step[Any]):
-    """Have a writer's lease renewed in the background; returns an object whose `over` ends that when it is set."""
-
-    taken: Taken
 
 
 @dataclass(frozen=True, slots=True)

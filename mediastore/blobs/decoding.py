@@ -14,6 +14,8 @@ if TYPE_CHECKING:
 
 #: Characters taken at a time; a multiple of four, so that base64 without line breaks leaves nothing over.
 _PIECE: Final = 256 * 1024
+#: Fewer where each may become an object of its own on the way.
+_ESCAPED_PIECE: Final = 64 * 1024
 _SPACE: Final = b" \t\n\r\f\v"
 _URL_SAFE: Final = bytes.maketrans(b"-_", b"+/")
 _NOT_BASE64: Final = re.compile(rb"[^A-Za-z0-9+/_= \t\n\r\f\v-]")
@@ -84,7 +86,7 @@ def _ascii(text: str, start: int) -> Iterator[tuple[int, bytes]]:
 def _unquoted(text: str, start: int) -> Iterator[tuple[int, bytes]]:
     at = start
     while at < len(text):
-        end = at + _PIECE
+        end = at + _ESCAPED_PIECE
         # An escape is not cut in two.
         cut = text.find("%", end - 2, end)
         end = cut if cut >= 0 and end < len(text) else end

@@ -15,10 +15,10 @@ from mediastore import blobs as steps
 from mediastore.errors import BlobsUnavailable, InvalidRoot, MediaStoreError, StoreFull
 from mediastore.settings import default_root
 
-from . import owned, posix, registering, tidying
+from . import drafting, owned, posix, registering, taking, tidying
 from .adopting import adopting, held_blobs, rebind, unhold
 from .deleting import destroy
-from .reading import lasting, opened, registered
+from .reading import encoded, lasting, opened, registered
 from .root import PARKED, QUARANTINE, Root, again, inspect, remark, share, stands, verify
 
 if TYPE_CHECKING:
@@ -30,6 +30,15 @@ if TYPE_CHECKING:
 logger = logging.getLogger("mediastore")
 
 _FULL: Final = frozenset({errno.ENOSPC, errno.EDQUOT})
+
+
+def failure(error: OSError) -> MediaStoreError:
+    """Return the typed error for what a file system said."""
+    code = error.errno or 0
+    words = f"{os.strerror(code)} ({errno.errorcode.get(code, 'unknown')})"
+    if code in _FULL:
+        return StoreFull(f"no space left in a root: {words}")
+    return BlobsUnavailable(f"a root does not answer as it should: {words}")
 
 
 class LocalBlobs:
@@ -64,12 +73,19 @@ class LocalBlobs:
             steps.HeldBlobs: self._held_blobs,
             steps.Unhold: self._unhold,
             steps.Remark: self._remark,
-            steps.Begin: self._begin,
-            steps.Digest: lambda step: hashlib.sha256(step.data).hexdigest(),
-            steps.Write: self._write,
-            steps.Finish: lambda step: owned.finish(step.draft, durable=step.durable),
-            steps.Publish: self._publish,
-            steps.Discard: self._discard,
+            drafting.Begin: self._begin,
+            drafting.Reopen: self._reopen,
+            drafting.Absorb: lambda step: owned.absorb(step.draft, step.size),
+            drafting.Locate: lambda step: taking.locate(self.roots().values(), step.path),
+            drafting.Take: self._take,
+            drafting.Identify: lambda step: taking.identify(step.path),
+            drafting.Leave: lambda step: taking.leave(step.path, step.seen),
+            drafting.Encode: lambda step: encoded(step.file, step.limit),
+            drafting.Digest: lambda step: hashlib.sha256(step.data).hexdigest(),
+            drafting.Write: self._write,
+            drafting.Finish: lambda step: owned.finish(step.draft, durable=step.durable),
+            drafting.Publish: self._publish,
+            drafting.Discard: self._discard,
         }
 
     def perform(self, step: steps.Step[Any]) -> Any:
@@ -83,10 +99,7 @@ class LocalBlobs:
         except MediaStoreError:
             raise
         except OSError as error:
-            words = f"{os.strerror(error.errno or 0)} ({errno.errorcode.get(error.errno or 0, 'unknown')})"
-            if error.errno in _FULL:
-                raise StoreFull(f"no space left in a root: {words}") from None
-            raise BlobsUnavailable(f"a root does not answer as it should: {words}") from None
+            raise failure(error) from None
 
     def roots(self) -> dict[str, Root]:
         """Return the verified roots by id.
@@ -166,18 +179,26 @@ class LocalBlobs:
 
     # --- writing content
 
-    def _begin(self, step: steps.Begin) -> owned.Draft:
+    def _begin(self, step: drafting.Begin) -> owned.Draft:
         with self._opened(step.root) as (root, fd):
             return owned.begin(root, fd, step)
 
-    def _write(self, step: steps.Write) -> int:
+    def _write(self, step: drafting.Write) -> int:
         return owned.write(step.draft, step.piece)
 
-    def _publish(self, step: steps.Publish) -> bool:
+    def _reopen(self, step: drafting.Reopen) -> bytes:
+        with self._opened(step.draft.root) as (_, fd):
+            return owned.reopen(fd, step.draft, hashed=step.hashed)
+
+    def _take(self, step: drafting.Take) -> bool:
+        with self._opened(step.draft.root) as (_, fd):
+            return taking.take(fd, step.draft, step.path)
+
+    def _publish(self, step: drafting.Publish) -> bool:
         with self._opened(step.draft.root) as (_, fd):
             return owned.publish(fd, step.draft, step.path, step.sidecar, durable=step.durable)
 
-    def _discard(self, step: steps.Discard) -> None:
+    def _discard(self, step: drafting.Discard) -> None:
         # What stays is the trash's business: the blob is in it.
         with (
             contextlib.suppress(OSError, BlobsUnavailable),

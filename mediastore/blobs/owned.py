@@ -16,18 +16,19 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
-from mediastore.errors import BlobsUnavailable, StoreFull
+from mediastore.errors import BlobsUnavailable, FileMissing, NotARegularFile, StoreFull
 from mediastore.journal import Written
 
 from . import posix
+from .adopting import park
 from .root import TMP, held_name
 
 if TYPE_CHECKING:
     from hashlib import _Hash
 
-    from mediastore.blobs import Begin
     from mediastore.journal import Doomed
 
+    from .drafting import Begin
     from .root import Root
 
 #: Nobody but the owner's user, unless the root is shared with a group.
@@ -39,11 +40,13 @@ _LOOK_BYTES: Final = 16 << 20
 _MOST_TRIES: Final = 100
 _GONE: Final = frozenset({errno.ENOENT, errno.ENOTDIR, errno.ELOOP, errno.EXDEV})
 _SIDECAR: Final = ".meta"
+#: How much of a file is looked at to see what it is.
+HEAD: Final = 8192
 
 
 @dataclass(slots=True)
 class Draft:
-    """A file that is being written, and what is known of it so far. It closes itself when nobody has it any more."""
+    """A file that is being written, and what is known of it so far. Its files are closed when nobody has it any more."""
 
     root: str
     blob: str
@@ -52,9 +55,18 @@ class Draft:
     floor: int
     file: io.FileIO
     sidecar: io.FileIO | None
-    sha: _Hash = field(default_factory=hashlib.sha256)
+    sha: _Hash | None = field(default_factory=hashlib.sha256)
     size: int = 0
     looked: int = 0
+
+    def close(self) -> None:
+        """Close its files; a second call does nothing."""
+        self.file.close()
+        if self.sidecar is not None:
+            self.sidecar.close()
+
+    def __del__(self) -> None:
+        self.close()
 
 
 def begin(root: Root, fd: int, step: Begin) -> Draft:
@@ -105,9 +117,46 @@ def write(draft: Draft, piece: bytes) -> int:
         draft.looked = draft.size
         _room(draft.file.fileno(), len(piece), draft.floor)
     posix.write(draft.file.fileno(), piece)
-    draft.sha.update(piece)
+    if draft.sha is not None:
+        draft.sha.update(piece)
     draft.size += len(piece)
     return draft.size
+
+
+def reopen(fd: int, draft: Draft, *, hashed: bool) -> bytes:
+    """Begin again with the file that has the temporary name now: a library may have put another one there.
+
+    Raises:
+        FileMissing, NotARegularFile: there is none.
+    """
+    draft.file.close()
+    try:
+        file = posix.open_file(draft.name, at=fd)
+    except FileNotFoundError:
+        raise FileMissing(str(draft.path)) from None
+    except OSError as error:
+        if error.errno != errno.ELOOP:
+            raise
+        raise NotARegularFile(f"{draft.path} is a symlink, not a regular file") from None
+    seen = os.fstat(file)
+    if not stat.S_ISREG(seen.st_mode):
+        os.close(file)
+        raise NotARegularFile(f"{draft.path} is a {posix.kind(seen.st_mode)}, not a regular file")
+    draft.file, draft.sha = io.FileIO(file, "rb"), hashlib.sha256() if hashed else None
+    draft.size = 0 if hashed else seen.st_size
+    with contextlib.suppress(PermissionError):
+        os.fchmod(file, _FILE_MODE)
+    _share(draft.name, fd, file)
+    return os.pread(file, HEAD, 0)
+
+
+def absorb(draft: Draft, size: int) -> bool:
+    """Count and hash the next bytes."""
+    piece = draft.file.read(size) or b""
+    if draft.sha is not None:
+        draft.sha.update(piece)
+    draft.size += len(piece)
+    return bool(piece)
 
 
 def finish(draft: Draft, *, durable: bool) -> Written:
@@ -115,7 +164,7 @@ def finish(draft: Draft, *, durable: bool) -> Written:
     if durable:
         posix.sync(draft.file.fileno())
     draft.file.close()
-    return Written(draft.size, draft.sha.hexdigest())
+    return Written(draft.size, "" if draft.sha is None else draft.sha.hexdigest())
 
 
 def publish(fd: int, draft: Draft, path: str, sidecar: bytes, *, durable: bool) -> bool:
@@ -169,9 +218,7 @@ def _make_directories(fd: int, path: str, *, durable: bool) -> None:
 
 def discard(fd: int, draft: Draft, path: str) -> None:
     """Remove the temporary names, and the final ones where it came that far."""
-    draft.file.close()
-    if draft.sidecar is not None:
-        draft.sidecar.close()
+    draft.close()
     _remove(fd, draft.name, draft.blob, path)
 
 
@@ -210,11 +257,24 @@ def prune(fd: int, directory: str) -> None:
         directory = os.path.dirname(directory)
 
 
+def _put_away(name: str, *, at: int) -> None:
+    try:
+        posix.remove_directory(name, at=at)
+    except OSError as error:
+        if error.errno != errno.ENOTEMPTY or not name.startswith(f"{TMP}/"):
+            raise
+        park(at, name)
+
+
 def _unlink(name: str, *, at: int) -> int:
     """Remove a file's name; returns the bytes that became free."""
     seen = posix.look_or_none(name, at=at)
     if seen is None:
         return 0
     with contextlib.suppress(FileNotFoundError):
+        if stat.S_ISDIR(seen.st_mode):
+            # Who was given the path of a draft has made a directory of it; what is in there is not ours to destroy.
+            _put_away(name, at=at)
+            return 0
         posix.unlink(name, at=at)
     return seen.st_size if seen.st_nlink == 1 else 0

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import base64
 import errno
 import io
 import os
 import stat
 from contextlib import suppress
 from typing import Final
+
+from mediastore.errors import TooLarge
 
 from . import posix
 from .root import HELD, NEW, held_name
@@ -66,3 +69,19 @@ def opened(root: int, path: str, relative: str, identity: str) -> io.FileIO | No
         return file
     file.close()
     return None
+
+
+def encoded(file: io.FileIO, limit: int) -> str:
+    """Read a file to its end as base64 text, and close it.
+
+    Raises:
+        TooLarge: it has more than `limit` bytes.
+    """
+    with file:
+        size = os.fstat(file.fileno()).st_size
+        if size > limit:
+            raise TooLarge(limit, size)
+        data = file.read(limit + 1) or b""
+        if len(data) > limit:
+            raise TooLarge(limit)
+        return base64.b64encode(data).decode("ascii")

@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Self
 
-from mediastore.flows import ending, hosting, listing, storing
+from mediastore.flows import content, ending, hosting, listing, storing
 from mediastore.hosts import Adopted, Forgotten, RootInfo
 from mediastore.model import Duration, Media, MediaMeta, Ref, Released, ReleasePlan, Stats, Swept
 from mediastore.sweeper import AsyncSweeper
@@ -34,12 +34,13 @@ class AsyncMediaStore(Scoping[AsyncScope], AsyncContent, AsyncMoving, AsyncLeasi
         scope: str | None = None,
         meta: MediaMeta | None = None,
         ttl: Duration | None = None,
+        move: bool = False,
     ) -> Ref:
         """As `MediaStore.store`."""
-        named = self._scope_meant(scope)
-        return await self._run(
-            storing.store(self._ctx, path_text(path), named, checked_meta(meta), ttl)
-        )
+        named, meta = self._scope_meant(scope), checked_meta(meta)
+        if move:
+            return await self._run(content.take_over(self._ctx, path_text(path), named, meta, ttl))
+        return await self._run(storing.store(self._ctx, path_text(path), named, meta, ttl))
 
     async def resolve(self, ref: str) -> Path:
         """As `MediaStore.resolve`."""

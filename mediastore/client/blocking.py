@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Self
 
-from mediastore.flows import ending, hosting, listing, storing
+from mediastore.flows import content, ending, hosting, listing, storing
 from mediastore.hosts import Adopted, Forgotten, RootInfo
 from mediastore.model import Duration, Media, MediaMeta, Ref, Released, ReleasePlan, Stats, Swept
 from mediastore.sweeper import Sweeper
@@ -34,8 +34,9 @@ class MediaStore(Scoping[Scope], Content, Moving, Leasing, Many):
         scope: str | None = None,
         meta: MediaMeta | None = None,
         ttl: Duration | None = None,
+        move: bool = False,
     ) -> Ref:
-        """Register a file where it lies, under `scope`; it is neither copied nor moved.
+        """Register a file where it lies, under `scope`; it is neither copied nor moved, unless that is asked for.
 
         Several registrations of one file share its bytes, whatever alias of the path they use.
         The file goes when the last ref on it ends, unless one of them said `Cleanup.FORGET`.
@@ -46,6 +47,8 @@ class MediaStore(Scoping[Scope], Content, Moving, Leasing, Many):
                 None: the current scope, the innermost `with store.scope(...)` around the call.
             meta: What is known about the file.
             ttl: Lifetime from now; `NEVER` for none. None: the metadata's policy, else the setting `max_age`.
+            move: Take the file into the store's own custody instead, from wherever it lies, as
+                `store_media(MediaContent(file_path=path), move=True)` does.
 
         Returns:
             A new ref at each call.
@@ -58,8 +61,10 @@ class MediaStore(Scoping[Scope], Content, Moving, Leasing, Many):
 
         Extends picoclaw `Store` (pkg/media/store.go), which accepts directories and outside paths.
         """
-        named = self._scope_meant(scope)
-        return self._run(storing.store(self._ctx, path_text(path), named, checked_meta(meta), ttl))
+        named, meta = self._scope_meant(scope), checked_meta(meta)
+        if move:
+            return self._run(content.take_over(self._ctx, path_text(path), named, meta, ttl))
+        return self._run(storing.store(self._ctx, path_text(path), named, meta, ttl))
 
     def resolve(self, ref: str) -> Path:
         """Return the absolute path of the ref's file. As `resolve_with_meta`, without the metadata."""

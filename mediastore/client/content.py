@@ -2,17 +2,20 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import Final
 
 from mediastore.content import MediaContent
 from mediastore.errors import InvalidRequest
-from mediastore.flows import content as flows
+from mediastore.flows import content as flows, storing
+from mediastore.model import Duration, MediaMeta, Ref, parse_duration
+from mediastore.values import parse_size
 
 from .base import checked_meta
 from .driver import Driver
+from .writer import Writer
 
-if TYPE_CHECKING:
-    from mediastore.model import Duration, MediaMeta, Ref
+#: picoclaw's limit for media that travel inside a request (`max_media_size`).
+INLINE: Final = "20MiB"
 
 
 class Content(Driver):
@@ -25,6 +28,7 @@ class Content(Driver):
         scope: str | None = None,
         meta: MediaMeta | None = None,
         ttl: Duration | None = None,
+        move: bool = False,
     ) -> Ref:
         """Write content into a file of the store's own, and return its ref.
 
@@ -36,6 +40,8 @@ class Content(Driver):
             scope: Where the ref belongs. None: `session/<session_id>` of the metadata, or as the setting `organization` says.
             meta: What is known of it; its content type and policy must not contradict those of the content.
             ttl: Lifetime from now; `NEVER` for none. None: the policy, else the setting `max_age`.
+            move: Of a `file_path`: the file itself becomes the content, without a copy on the same file system. It loses its
+                former name once its ref is there. One with further hard links is copied first, as those could change it.
 
         Raises:
             TooLarge: there are more bytes than the setting `max_file_size` allows.
@@ -48,9 +54,81 @@ class Content(Driver):
 
         Extends PromptKit `StoreMedia` (runtime/storage/local/filestore.go).
         """
+        meta = checked_meta(meta)
         return self._run(
-            flows.store(self._ctx, checked_content(content), scope, checked_meta(meta), ttl)
+            flows.store(self._ctx, checked_content(content), scope, meta, ttl, move=move)
         )
+
+    def writer(
+        self,
+        *,
+        scope: str | None = None,
+        meta: MediaMeta | None = None,
+        ttl: Duration | None = None,
+    ) -> Writer:
+        """Have a library write content: a block with a real path and a real file, whose exit makes the ref.
+
+            with store.writer(scope="chat:42", meta=MediaMeta(filename="cat.jpg")) as draft:
+                attachment.save(draft.path)      # or draft.file.write(...), or subprocess.run([..., draft.path])
+            ref = draft.ref
+
+        Where the body raises, nothing is kept. The limit counts at the exit. The name's extension is that of the content
+        type or the filename in the metadata.
+
+        Args:
+            scope: As in `store_media`.
+            meta: As in `store_media`.
+            ttl: As in `store_media`; it counts from the exit.
+
+        Raises:
+            MediaStoreError: at the entry or at the exit, as `store_media`.
+        """
+        return Writer(self, scope, checked_meta(meta), ttl)
+
+    def retrieve_media(self, ref: str) -> MediaContent:
+        """Return what a ref refers to: `file_path`, `mime_type`, `policy` and `size_bytes`; no byte is read.
+
+        Works for every ref, whether its file was handed over or registered where it lies.
+
+        Raises:
+            NotThere: as `resolve`.
+
+        Extends PromptKit `RetrieveMedia`.
+        """
+        return self._run(flows.retrieve(self._ctx, ref))
+
+    def get_url(self, ref: str, expires_in: Duration | None = None) -> str:
+        """Return a URL of the ref's file: `file://`, percent-encoded. It is good on this host, as long as the file is there.
+
+        Args:
+            ref: A live ref.
+            expires_in: For stores whose URLs are signed; a `file://` URL ignores it.
+
+        Raises:
+            NotThere: as `resolve`.
+            InvalidRequest: `expires_in` is no duration.
+        """
+        if expires_in is not None:
+            parse_duration(expires_in)
+        return self._run(storing.resolve(self._ctx, ref))[0].as_uri()
+
+    def get_base64(self, ref: str, limit: int | str = INLINE) -> str:
+        """Return the bytes of a ref's file as base64 text, for a request that carries them inline.
+
+        Args:
+            ref: A live ref.
+            limit: The most bytes of the file, such as 1048576 or "20MiB" (default); less than 0 for any number.
+
+        Raises:
+            TooLarge: the file is larger; nothing was read.
+            NotThere: as `resolve`.
+        """
+        return self._run(flows.encoded(self._ctx, ref, parse_size("limit", limit)))[0]
+
+    def get_data_url(self, ref: str, limit: int | str = INLINE) -> str:
+        """Return a ref's file as a data URL, `data:image/png;base64,...`. Arguments and errors as `get_base64`."""
+        text, kind = self._run(flows.encoded(self._ctx, ref, parse_size("limit", limit)))
+        return f"data:{kind};base64,{text}"
 
 
 def checked_content(content: MediaContent) -> MediaContent:

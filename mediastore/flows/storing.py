@@ -160,6 +160,12 @@ def why_dead(ref: Ref, dead: reads.Dead | None) -> Flow[NotThere]:
 
 
 def resolve(ctx: Context, ref: str) -> Flow[tuple[Path, MediaMeta]]:
+    """Find the file of a live ref; returns its path and metadata."""
+    path, media = yield from resolved(ctx, ref)
+    return path, media.meta
+
+
+def resolved(ctx: Context, ref: str) -> Flow[tuple[Path, Media]]:
     """Read a live ref and make sure that its file is still the registered one."""
     media = yield from lookup(ref)
     path = yield from check(media)
@@ -169,7 +175,7 @@ def resolve(ctx: Context, ref: str) -> Flow[tuple[Path, MediaMeta]]:
         raise BlobMissing(media.ref, str(media.path))
     if media.idle_s is not None:
         yield from note_activity(ctx, media.scope, media.idle_s)
-    return path, media.meta
+    return path, media
 
 
 def note_activity(ctx: Context, scope: str, idle_s: float) -> Flow[None]:

@@ -33,7 +33,7 @@ def _media(
         size_bytes=int(f["size"]), custody=custody, state=state, stored_at=from_ms(int(f["stored_at"])),
         expires_at=from_ms(int(f["expires_at"])) if "expires_at" in f else None, meta=facts_of(f),
         seq=int(f["seq"]), blob=f["blob"], identity=f["identity"], pinned="pinned" in f,
-        idle_s=int(f["idle"]) / 1000 if "idle" in f else None,
+        idle_s=int(f["idle"]) / 1000 if "idle" in f else None, detected_type=f.get("detected", ""),
     )  # fmt: skip
 
 

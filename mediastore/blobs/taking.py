@@ -1,0 +1,113 @@
+"""Taking a file that lies somewhere for content: without a copy where the file system allows it.
+
+The file gets our name as a second one, and loses its own only when its ref is there. Whatever is stopped in between,
+it is not lost: its owner finds it where it was.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import errno
+import os
+import stat
+from typing import TYPE_CHECKING, Final
+
+from mediastore.errors import FileMissing, InvalidPath, NotARegularFile
+
+from . import posix
+from .registering import check_text
+from .root import HOME
+
+if TYPE_CHECKING:
+    from collections.abc import Collection, Iterator
+
+    from .owned import Draft
+    from .root import Root
+
+_NO_FILE: Final = frozenset({errno.ENOENT, errno.ENOTDIR, errno.ELOOP})
+#: What else stands in the way of a link and not of a copy.
+_OTHERS: Final = frozenset({errno.EXDEV, errno.EROFS})
+
+
+@contextlib.contextmanager
+def _beside(path: str) -> Iterator[tuple[int, str]]:
+    """Open the directory of a file; yields its descriptor and the file's name."""
+    check_text(path)
+    directory, name = os.path.split(path)
+    try:
+        fd = os.open(directory or ".", os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+    except OSError as error:
+        if error.errno not in _NO_FILE:
+            raise
+        raise FileMissing(path) from None
+    try:
+        yield fd, name
+    finally:
+        os.close(fd)
+
+
+def _seen(path: str) -> os.stat_result:
+    with _beside(path) as (fd, name):
+        seen = posix.look_or_none(name, at=fd) if name else os.fstat(fd)
+    if seen is None:
+        raise FileMissing(path)
+    if not stat.S_ISREG(seen.st_mode):
+        raise NotARegularFile(f"{path} is a {posix.kind(seen.st_mode)}, not a regular file")
+    return seen
+
+
+def locate(roots: Collection[Root], path: str) -> tuple[str, str]:
+    """Return the root of a file and its path there; both empty where it lies in none of these.
+
+    Raises:
+        FileMissing, NotARegularFile, InvalidPath: it is no file that can be taken.
+    """
+    _seen(path)
+    parent, name = os.path.split(path)
+    real = os.path.join(os.path.realpath(parent or "."), name)
+    for root in roots:
+        if real.startswith(root.path + "/"):
+            relative = real[len(root.path) + 1 :]
+            if relative.split("/")[0] == HOME:
+                raise InvalidPath(f"{path} lies in {HOME}, the store's own bookkeeping")
+            return root.id, relative
+    return "", ""
+
+
+def identify(path: str) -> tuple[int, int]:
+    """Return device and inode number of a regular file."""
+    seen = _seen(path)
+    return seen.st_dev, seen.st_ino
+
+
+def take(fd: int, draft: Draft, path: str) -> bool:
+    """Make the temporary name one of the file's; False where that cannot be.
+
+    A file with further names is copied: whoever writes under one of them would change what we keep.
+    """
+    second = f"{draft.name}.take"
+    with _beside(path) as (parent, name):
+        if _seen(path).st_nlink > 1:
+            return False
+        try:
+            posix.link(name, parent, second, fd)
+        except OSError as error:
+            if error.errno not in posix.NO_LINKS | _OTHERS:
+                raise
+            return False
+    try:
+        posix.rename(second, fd, draft.name, fd)
+    except OSError:
+        posix.unlink(second, at=fd)
+        raise
+    return True
+
+
+def leave(path: str, seen: tuple[int, int]) -> bool:
+    """Remove the name if it is still that file's."""
+    with contextlib.suppress(FileMissing), _beside(path) as (fd, name):
+        now = posix.look_or_none(name, at=fd)
+        if now is not None and (now.st_dev, now.st_ino) == seen:
+            posix.unlink(name, at=fd)
+            return True
+    return False

@@ -1,0 +1,162 @@
+"""Content that somebody else writes: a block with a temporary path of the store's own."""
+
+from __future__ import annotations
+
+import io
+from contextlib import suppress
+from typing import TYPE_CHECKING, Any, Self
+
+from mediastore.blobs.local import failure
+from mediastore.errors import InvalidRequest, MediaStoreError
+from mediastore.flows import content as flows, writing
+
+from .lease import shielded
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from mediastore.flows.context import Context
+    from mediastore.flows.writing import Job
+    from mediastore.model import Duration, MediaMeta, Ref
+
+    from .driver import AsyncDriver, Driver
+
+
+class BaseWriter:
+    """What both kinds of writer are made of."""
+
+    _job: Job | None = None
+    _file: io.BufferedRandom | None = None
+    _ref: Ref | None = None
+
+    def __init__(
+        self, store: Any, scope: str | None, meta: MediaMeta, ttl: Duration | None
+    ) -> None:
+        """Be made by the store; nothing happens before the block begins."""
+        self._store = store
+        self._wish = scope, meta, ttl
+
+    @property
+    def _ctx(self) -> Context:
+        ctx: Context = self._store._ctx  # noqa: SLF001 - a part of the store
+        return ctx
+
+    @property
+    def path(self) -> Path:
+        """The temporary file, for whatever writes to a path: written to, or replaced by another file.
+
+        Raises:
+            InvalidRequest: the block has not begun, or is over.
+        """
+        if self._job is None:
+            raise InvalidRequest(
+                "a writer has a path inside its block: with store.writer(...) as draft:"
+            )
+        return self._job.draft.path
+
+    @property
+    def file(self) -> io.BufferedRandom:
+        """The same file, open for writing and reading; closed at the exit.
+
+        Raises:
+            InvalidRequest: as `path`.
+        """
+        path = self.path
+        if self._file is None:
+            self._file = io.BufferedRandom(io.FileIO(path, "r+b"))
+        return self._file
+
+    @property
+    def ref(self) -> Ref:
+        """The ref of what was written.
+
+        Raises:
+            InvalidRequest: the block is not over, or nothing was kept of it.
+        """
+        if self._ref is None:
+            raise InvalidRequest("a writer has a ref after its block, if that came to its end")
+        return self._ref
+
+    def __repr__(self) -> str:
+        """Say how far it has come."""
+        state = self._ref or ("open" if self._job else "not begun, or nothing kept")
+        return f"<{type(self).__name__}: {state}>"
+
+    def _begin(self) -> Any:
+        if self._job is not None or self._ref is not None:
+            raise InvalidRequest("a writer is entered once; make another one for more content")
+        return flows.begin(self._ctx, *self._wish)
+
+    def _end(self, job: Job) -> Any:
+        return flows.end(self._ctx, job, *self._wish)
+
+    def _done(self) -> Job:
+        """Leave the block; its path is nobody's business any more."""
+        job, self._job = self._job, None
+        if job is None:
+            raise InvalidRequest("this writer's block has not begun")
+        return job
+
+    def _close(self) -> None:
+        file, self._file = self._file, None
+        if file is not None:
+            file.close()
+
+
+class Writer(BaseWriter):
+    """A block in which content is written under a temporary path; its exit makes the ref."""
+
+    _store: Driver
+
+    def __enter__(self) -> Self:
+        """Reserve the file."""
+        self._job = self._store._run(self._begin())  # noqa: SLF001
+        return self
+
+    def __exit__(self, _: object, error: BaseException | None, __: object) -> None:
+        """Make the ref; where the body raised, keep nothing."""
+        job = self._done()
+        try:
+            if error is None:
+                self._close()
+        except OSError as full:
+            self._store._run(writing.give_up(self._ctx, job))  # noqa: SLF001
+            raise failure(full) from None
+        if error is None:
+            self._ref = self._store._run(self._end(job))  # noqa: SLF001
+            return
+        with suppress(OSError):
+            self._close()
+        self._store._run(writing.give_up(self._ctx, job))  # noqa: SLF001
+
+
+class AsyncWriter(BaseWriter):
+    """As `Writer`, with `async with`; what is cancelled keeps nothing."""
+
+    _store: AsyncDriver
+
+    async def __aenter__(self) -> Self:
+        """Reserve the file."""
+        self._job = await self._store._run(self._begin())  # noqa: SLF001
+        return self
+
+    async def __aexit__(self, _: object, error: BaseException | None, __: object) -> None:
+        """Make the ref; where the body raised or was cancelled, keep nothing."""
+        job = self._done()
+        try:
+            if error is None:
+                self._close()
+        except OSError as full:
+            await self._give_up(job)
+            raise failure(full) from None
+        if error is None:
+            self._ref = await self._store._run(self._end(job))  # noqa: SLF001
+            return
+        with suppress(OSError):
+            self._close()
+        await self._give_up(job)
+
+    async def _give_up(self, job: Job) -> None:
+        patience_s = self._store.settings.seconds("timeout")
+        with suppress(TimeoutError, MediaStoreError):
+            await shielded(self._store._run(writing.give_up(self._ctx, job)), patience_s)  # noqa: SLF001

@@ -1,0 +1,133 @@
+"""What is made of content that is handed over: its scope, its metadata, its type, its name on the disk."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Final
+
+from mediastore import media_types, naming
+from mediastore.errors import InvalidRequest, TooLarge
+from mediastore.model import Cleanup, Duration, MediaMeta, check_scope
+
+from .storing import lifetime_ms
+
+if TYPE_CHECKING:
+    from mediastore.content import MediaContent
+    from mediastore.index.content import Wish
+    from mediastore.settings import Settings
+
+_NAME_MAX_BYTES: Final = 1024
+
+
+@dataclass(frozen=True, slots=True)
+class Order:
+    """What is to be made of content: the ref's scope, metadata and lifetime, and what its file is called.
+
+    Attributes:
+        limit: The most bytes; None for any number.
+        detected: What the bytes look like, where that is not what was said.
+    """
+
+    scope: str
+    meta: MediaMeta
+    ttl_ms: int | None
+    extension: str
+    limit: int | None
+    detected: str = ""
+
+
+def order(
+    settings: Settings, head: bytes, scope: str | None, meta: MediaMeta, ttl: Duration | None
+) -> Order:
+    """Decide what is made of content that begins with `head`.
+
+    Raises:
+        InvalidRequest: the id is missing from which the scope would come, or it is said to be not ours to delete.
+    """
+    if meta.cleanup is not Cleanup.DELETE:
+        raise InvalidRequest(
+            "a file that the store writes is its own to delete: Cleanup.FORGET is for files that are "
+            "registered where they lie"
+        )
+    sniffed = media_types.sniff(head)
+    said = meta.content_type or sniffed or media_types.by_extension(meta.filename)
+    meta = replace(meta, content_type=said or "application/octet-stream")
+    detected = "" if media_types.agree(meta.content_type, sniffed) else sniffed
+    extension = media_types.extension(meta.content_type, meta.filename)
+    home = scope_meant(settings, scope, meta)
+    ttl_ms = lifetime_ms(settings, meta, ttl)
+    return Order(home, meta, ttl_ms, extension, settings.size_limit, detected)
+
+
+def completed(content: MediaContent, meta: MediaMeta) -> MediaMeta:
+    """Return the metadata with what the content says of itself.
+
+    Raises:
+        InvalidRequest: the two contradict each other.
+    """
+    for ours, theirs, name in (
+        (meta.content_type, content.mime_type, "content type"),
+        (meta.policy, content.policy, "policy"),
+    ):
+        if ours and theirs and ours.lower() != theirs.lower():
+            raise InvalidRequest(
+                f"the content says {name} {theirs!r:.80}, its metadata {ours!r:.80}"
+            )
+    return replace(
+        meta,
+        content_type=meta.content_type or content.mime_type,
+        policy=meta.policy or content.policy,
+        filename=meta.filename or _name_of(content),
+    )
+
+
+def _name_of(content: MediaContent) -> str:
+    """Return the name of the file it comes from, if it can be kept as text."""
+    name = Path(content.file_path).name if content.file_path else ""
+    fits = len(name.encode(errors="surrogateescape")) <= _NAME_MAX_BYTES
+    return name if name.isprintable() and fits else ""
+
+
+def scope_meant(settings: Settings, scope: str | None, meta: MediaMeta) -> str:
+    """Return the scope that was named, else that of the session, conversation or run.
+
+    Raises:
+        InvalidScope: it is malformed.
+        InvalidRequest: none was named, and the metadata has no id for the setting `organization`.
+    """
+    if scope is not None:
+        return check_scope(scope)
+    text = _organizing_id(settings, meta)
+    if not text:
+        name = f"{settings.organization}_id"
+        raise InvalidRequest(
+            f'name a scope (scope="chat:42"), or the {name} in the metadata: MediaMeta({name}=...)'
+        )
+    return check_scope(naming.default_scope(settings.organization, text))
+
+
+def _organizing_id(settings: Settings, meta: MediaMeta) -> str:
+    found: str = getattr(meta, f"{settings.organization}_id")
+    return found
+
+
+def must_fit(wanted: Order, size: int, *, told: bool = False) -> None:
+    """Refuse more bytes than the order allows; `told`: the size is what the source says, not what has come so far.
+
+    Raises:
+        TooLarge: there are more.
+    """
+    if wanted.limit is not None and size > wanted.limit:
+        raise TooLarge(wanted.limit, size if told else None)
+
+
+def path_of(settings: Settings, wanted: Order, wish: Wish, sha: str) -> str:
+    """Return where the content is to lie, relative to its root; without its hash, a name that it never gets."""
+    if settings.dedup:
+        return naming.content(sha or wish.blob, wish.blob, wanted.extension)
+    meta, mode = wanted.meta, settings.organization
+    text = _organizing_id(settings, meta)
+    if not text:
+        mode, text = "scope", wanted.scope
+    return naming.organized(mode, text, meta.message_idx, meta.part_idx, wish.ref, wanted.extension)

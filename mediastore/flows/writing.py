@@ -1,0 +1,248 @@
+"""A blob of the store's own: reserved in the index first, written second, published third, committed last.
+
+Whoever is killed in between leaves a reservation that lapses, and its names go with the next sweep.
+"""
+
+from __future__ import annotations
+
+import logging
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, Any, Final
+
+from mediastore import blobs
+from mediastore.blobs import drafting
+from mediastore.errors import BlobsUnavailable, MediaStoreError, StoreFull
+from mediastore.index import changes, content as index
+from mediastore.lifetimes import Taken
+from mediastore.model import Ref
+from mediastore.sidecars import Sidecar
+
+from .deleting import delete_batch
+from .orders import path_of
+from .storing import was_forgotten
+
+if TYPE_CHECKING:
+    from mediastore.blobs.owned import Draft
+    from mediastore.journal import Written
+
+    from .context import Context, Flow
+    from .orders import Order
+
+logger = logging.getLogger("mediastore")
+
+#: How often a blob whose file is gone is met before we give up.
+_MOST_TRIES: Final = 5
+
+
+@dataclass(slots=True)
+class Job:
+    """One blob on its way: what is wanted, where it goes, and by what lease it is kept until then."""
+
+    order: Order
+    wish: index.Wish
+    place: index.Place
+    hold: index.Hold
+    draft: Draft
+    reserved_ms: int
+    reserved_s: float
+    guard: Any = None
+    #: Whether the last word was said, and its answer never came: the ref is made, or the blob lapses.
+    unknown: bool = False
+
+    def sidecar(self, written: Written, now_s: float) -> Sidecar:
+        """Return what is written beside the file."""
+        now_ms = self.reserved_ms + round((now_s - self.reserved_s) * 1000)
+        ttl = self.order.ttl_ms
+        return Sidecar(
+            ref=Ref(f"media://{self.wish.ref}"),
+            blob=self.wish.blob,
+            scope=self.order.scope,
+            size=written.size,
+            stored_ms=now_ms,
+            expires_ms=None if ttl is None else now_ms + ttl,
+            meta=self.order.meta,
+            sha=written.sha,
+            detected=self.order.detected,
+        )
+
+    def reorder(self, order: Order) -> None:
+        """Take a new order for content that is known better now. Its extension stays: a sweeper finds its names by it."""
+        order = replace(order, extension=self.order.extension)
+        self.order = order
+        self.wish = replace(
+            self.wish,
+            scope=order.scope,
+            ttl_ms=order.ttl_ms,
+            meta=order.meta,
+            detected=order.detected,
+        )
+
+    def let_go(self) -> None:
+        """Renew its lease no more. It does no I/O: a flow that is closed may call it."""
+        if self.guard is not None:
+            self.guard.over = True
+
+    def __del__(self) -> None:
+        self.let_go()
+
+
+def reserve(ctx: Context, wanted: Order, need: int, sha: str = "") -> Flow[Job | Ref]:
+    """Make a temporary file and reserve its blob; the ref at once where a blob has the content already."""
+    alone, token = "", ctx.new_id()
+    longest = ctx.settings.ms("lease_max")
+    hold = index.Hold(token, min(ctx.claim_ms, longest), longest, f"writer:{ctx.who()}")
+    for _ in range(_MOST_TRIES):
+        ref, blob = ctx.new_id(), ctx.new_id()
+        draft: Draft = yield from _begin(ctx, wanted, blob, need)
+        wish = index.Wish(
+            ref, blob, wanted.scope, wanted.ttl_ms, wanted.meta, wanted.detected, alone
+        )
+        place = index.Place(draft.root, path_of(ctx.settings, wanted, wish, sha), need, sha)
+        at_s = yield from blobs.Elapsed()
+        try:
+            said = yield from _reserved(ctx, wish, place, hold)
+        except MediaStoreError:
+            yield from drafting.Discard(draft)
+            raise
+        if said.verdict == "reserved":
+            now_ms = said.until_ms - hold.ttl_ms
+            return Job(wanted, wish, place, hold, draft, now_ms, at_s)
+        yield from drafting.Discard(draft)
+        if said.verdict == "forgotten":
+            raise (yield from was_forgotten(draft.root))
+        if (yield from _joined(ctx, wish, draft.root, said.path, place.size)):
+            return Ref(f"media://{ref}")
+        alone = said.blob
+    raise _vanishing()
+
+
+def _begin(ctx: Context, wanted: Order, blob: str, need: int) -> Flow[Draft]:
+    """Make the temporary file in the first root that has room and answers."""
+    failed: MediaStoreError | None = None
+    for root in (yield from blobs.Roots()):
+        try:
+            return (
+                yield from drafting.Begin(
+                    root,
+                    blob,
+                    wanted.extension,
+                    ctx.settings.sidecars,
+                    need,
+                    int(ctx.settings.min_free),
+                )
+            )
+        except (StoreFull, BlobsUnavailable) as error:
+            failed = failed or error
+    raise failed or BlobsUnavailable("this process has no root")
+
+
+def _reserved(
+    ctx: Context, wish: index.Wish, place: index.Place, hold: index.Hold
+) -> Flow[index.Reserved]:
+    try:
+        return (yield from index.reserve(wish, place, hold, ctx.new_id()))
+    except StoreFull:
+        # A delayed twin of the command must not make the ref later.
+        stored = yield from changes.refuse(wish.ref, wish.blob)
+        if stored.verdict == "refused":
+            raise
+        return index.Reserved("joined", stored.blob, place.path, 0)
+
+
+def _joined(ctx: Context, wish: index.Wish, root: str, path: str, size: int) -> Flow[bool]:
+    """Whether the file of the blob that was joined is there; where it is not, the ref is taken back."""
+    if (yield from blobs.Check(root, path, f"owned:{size}")) is not None:
+        return True
+    # What it joined may have been in grace, which a store that came to nothing must not cut short.
+    yield from changes.withdraw(wish.ref, ctx.new_id(), ctx.terms)
+    return False
+
+
+def keep(job: Job) -> Flow[None]:
+    """Have the reservation renewed while its content comes."""
+    taken = Taken(
+        ref=Ref(f"media://{job.wish.ref}"),
+        blob=job.wish.blob,
+        root=job.place.root,
+        token=job.hold.token,
+        path=job.draft.path,
+        meta=job.order.meta,
+        identity="",
+        ttl_ms=job.hold.ttl_ms,
+        until_ms=job.reserved_ms + job.hold.ttl_ms,
+    )
+    job.guard = yield from drafting.Guard(taken)
+
+
+def conclude(ctx: Context, job: Job, *, anew: bool = False) -> Flow[Ref]:
+    """Publish what was written, and make its ref; `anew`: first say again where it lies, and ask whether it is reserved still."""
+    written = yield from drafting.Finish(job.draft, ctx.settings.durable)
+    if anew or (ctx.settings.dedup and not job.place.sha):
+        found = yield from _place_again(ctx, job, written)
+        if found is not None:
+            return found
+    sidecar = job.sidecar(written, (yield from blobs.Elapsed()))
+    text = sidecar.to_text().encode()
+    if not (yield from drafting.Publish(job.draft, job.place.path, text, ctx.settings.durable)):
+        raise _lapsed()
+    try:
+        done = yield from index.commit(
+            job.wish, job.hold.token, written.size, job.place.sha, sidecar.stored_ms
+        )
+    except MediaStoreError as error:
+        job.unknown = not isinstance(error, StoreFull)
+        raise
+    if done.verdict == "lost":
+        raise _lapsed()
+    if done.verdict == "forgotten":
+        raise (yield from was_forgotten(job.place.root))
+    if done.verdict == "joined":
+        yield from delete_batch(ctx, job.place.root, (job.wish.blob,))
+        if not (yield from _joined(ctx, job.wish, job.place.root, done.path, written.size)):
+            raise _vanishing()
+    return Ref(f"media://{job.wish.ref}")
+
+
+def _place_again(ctx: Context, job: Job, written: Written) -> Flow[Ref | None]:
+    """Say where content lies whose hash is known only now; its ref where a blob has it already."""
+    for _ in range(_MOST_TRIES):
+        sha = written.sha if ctx.settings.dedup else ""
+        path = path_of(ctx.settings, job.order, job.wish, sha)
+        job.place = index.Place(job.place.root, path, written.size, sha)
+        said = yield from index.reserve(job.wish, job.place, job.hold, ctx.new_id(), again=True)
+        if said.verdict == "reserved":
+            return None
+        if said.verdict == "lost":
+            raise _lapsed()
+        if said.verdict == "forgotten":
+            raise (yield from was_forgotten(job.place.root))
+        if (yield from _joined(ctx, job.wish, job.place.root, said.path, written.size)):
+            yield from give_up(ctx, job)
+            return Ref(f"media://{job.wish.ref}")
+        job.wish = replace(job.wish, ref=ctx.new_id(), alone=said.blob)
+    raise _vanishing()
+
+
+def give_up(ctx: Context, job: Job) -> Flow[None]:
+    """Take back what was begun. Whatever fails of it, the reservation lapses, and its names go with the next sweep."""
+    job.let_go()
+    if job.unknown:
+        return
+    try:
+        yield from drafting.Discard(job.draft, job.place.path)
+        yield from index.abandon(job.wish.blob)
+        yield from delete_batch(ctx, job.place.root, (job.wish.blob,))
+    except MediaStoreError as error:
+        logger.debug("a reservation is left to lapse: %s", error)
+
+
+def _lapsed() -> BlobsUnavailable:
+    return BlobsUnavailable(
+        "this content came so late that its reservation lapsed, and nothing of it was kept; store it again"
+    )
+
+
+def _vanishing() -> BlobsUnavailable:
+    return BlobsUnavailable(
+        "files of the same content vanish while this is stored; does somebody delete them by hand?"
+    )
