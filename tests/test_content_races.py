@@ -1,0 +1,180 @@
+"""Content on its way while others act: each moment is ours, by a stage or by steps."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import pytest
+
+from mediastore import MediaContent, MediaMeta
+from mediastore.errors import BlobsUnavailable, StoreFull
+
+from .processes import Once
+
+DATA = b"\x89PNG\r\n\x1a\n" + b"content" * 9
+META = MediaMeta(session_id="42", filename="cat.png")
+
+
+def pieces(data=DATA):
+    yield data[:5]
+    yield data[5:]
+
+
+@pytest.fixture
+def sharing(lab):
+    """Give a laboratory whose processes keep equal content once."""
+    lab.settings = replace(lab.settings, dedup=True)
+    return lab
+
+
+def all_names(lab):
+    """Return what is in the root, apart from the marker and the directories of our bookkeeping."""
+    found = {str(path.relative_to(lab.root)) for path in lab.root.rglob("*")}
+    homes = {".mediastore", *(f".mediastore/{name}" for name in ("root", "new", "held", "tmp"))}
+    return found - homes - {".mediastore/quarantine", ".mediastore/parked"}
+
+
+def nothing_is_left(lab):
+    assert all_names(lab) == set()
+    assert lab.leftovers() == []
+    stats = lab.process().stats()
+    assert (stats.refs, stats.blobs, stats.size_bytes, stats.trash) == (0, 0, 0, 0)
+    assert reserved(lab) == (0, 0)
+
+
+def reserved(lab):
+    found = lab.client.hmget(f"mediastore:{{{lab.namespace}}}:stats", "reserved", "reserved_bytes")
+    return tuple(int(each or 0) for each in found)
+
+
+# --- a writer that is too slow
+
+
+def sweep_away(lab):
+    """Let every lease of a writer lapse, and sweep as another process does."""
+    lab.pass_time(31)
+    return lab.process().sweep()
+
+
+@pytest.mark.parametrize("lane", ["real"], indirect=True)
+@pytest.mark.parametrize("dedup", [False, True])
+@pytest.mark.parametrize("durable", [False, True])
+def test_a_writer_whose_reservation_was_swept_away_fails_wherever_it_goes_on(
+    labs, stage, dedup, durable
+):
+    """It stands still before each of its file calls; while it does, another process sweeps."""
+    ends = set()
+    for number in range(100):
+        lab = next(labs)
+        lab.settings = replace(lab.settings, dedup=dedup, durable=durable)
+        writer = lab.process()
+        stop = Once(lambda lab=lab: sweep_away(lab), number)
+        try:
+            with stage.during(stop):
+                ref = writer.store_media(MediaContent(data=pieces()), meta=META)
+        except BlobsUnavailable as error:
+            assert "store it again" in str(error)
+            ends.add("late")
+            nothing_is_left(lab)
+        else:
+            # It stood still before its reservation, or after its ref was made.
+            ends.add("stored" if stop.done else "over")
+            assert writer.resolve(ref).read_bytes() == DATA
+            writer.release_all("session/42")
+            lab.settle()
+            nothing_is_left(lab)
+            if not stop.done:
+                break
+    assert ends == {"late", "stored", "over"}
+
+
+@pytest.mark.parametrize("script", ["reserve", "commit"])
+def test_a_writer_that_stands_still_before_its_command_is_too_late(sharing, script):
+    """C23 and C26: the reservation itself is asked, not the clock."""
+    lab, writer = sharing, sharing.process()
+    ask, said = writer._ask, []
+
+    def slow(step):
+        name = getattr(step, "script", "")
+        said.append(name)
+        if name == script and said.count(name) == (2 if script == "reserve" else 1):
+            sweep_away(lab)
+        return ask(step)
+
+    writer._ask = slow
+
+    with pytest.raises(BlobsUnavailable, match="store it again"):
+        writer.store_media(MediaContent(data=pieces()), meta=META)
+
+    nothing_is_left(lab)
+
+
+def test_a_reservation_that_lapsed_is_no_good_even_before_a_sweeper_comes(sharing):
+    lab, writer = sharing, sharing.process()
+    ask, said = writer._ask, []
+
+    def slow(step):
+        said.append(getattr(step, "script", ""))
+        if said[-1] == "reserve" and said.count("reserve") == 2:
+            lab.pass_time(31)
+        return ask(step)
+
+    writer._ask = slow
+
+    with pytest.raises(BlobsUnavailable, match="store it again"):
+        writer.store_media(MediaContent(data=pieces()), meta=META)
+
+    nothing_is_left(lab)
+
+
+# --- no memory in the server
+
+
+@pytest.mark.parametrize("script", ["reserve", "reserve again", "commit"])
+def test_a_command_refused_for_lack_of_memory_makes_no_ref_of_which_nobody_is_told(sharing, script):
+    """Its twin comes late, before each of the commands that take back what was begun."""
+    lab = sharing
+    for number in range(1, 20):
+        writer = lab.process()
+        twin, after = refused_once(writer, script, number)
+
+        try:
+            told = [writer.store_media(MediaContent(data=pieces()), meta=META)]
+        except StoreFull:
+            told = []
+
+        assert len(twin) == 1
+        assert [media.ref for media in lab.process().refs("session/42")] == told
+        assert all(writer.resolve(ref).read_bytes() == DATA for ref in told)
+        writer.release_all("session/42")
+        lab.settle()
+        nothing_is_left(lab)
+        if len(after) < number:
+            break
+    assert number >= 2
+
+
+def refused_once(process, script, number):
+    """Have a command refused, and its twin carried out before the n-th command after it."""
+    ask, twin, after, said = process._ask, [], [], []
+
+    def scarce(step):
+        said.append(getattr(step, "script", "read"))
+        if twin:
+            after.append(step)
+            if len(after) == number:
+                ask(twin[0])
+        elif (said[-1], said.count("reserve")) in WANTED[script]:
+            twin.append(step)
+            raise StoreFull("no memory")
+        return ask(step)
+
+    process._ask = scarce
+    return twin, after
+
+
+WANTED = {
+    "reserve": {("reserve", 1)},
+    "reserve again": {("reserve", 2)},
+    "commit": {("commit", 2)},
+}
