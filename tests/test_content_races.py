@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from functools import partial
+from typing import Any
 
 import pytest
 
@@ -68,23 +70,21 @@ def test_a_writer_whose_reservation_was_swept_away_fails_wherever_it_goes_on(
         lab = next(labs)
         lab.settings = replace(lab.settings, dedup=dedup, durable=durable)
         writer = lab.process()
-        stop = Once(lambda lab=lab: sweep_away(lab), number)
+        stop = Once(partial(sweep_away, lab), number)
         try:
             with stage.during(stop):
                 ref = writer.store_media(MediaContent(data=pieces()), meta=META)
-        except BlobsUnavailable as error:
-            assert "store it again" in str(error)
+        except BlobsUnavailable:
             ends.add("late")
-            nothing_is_left(lab)
         else:
             # It stood still before its reservation, or after its ref was made.
             ends.add("stored" if stop.done else "over")
             assert writer.resolve(ref).read_bytes() == DATA
             writer.release_all("session/42")
             lab.settle()
-            nothing_is_left(lab)
-            if not stop.done:
-                break
+        nothing_is_left(lab)
+        if not stop.done:
+            break
     assert ends == {"late", "stored", "over"}
 
 
@@ -156,7 +156,9 @@ def test_a_command_refused_for_lack_of_memory_makes_no_ref_of_which_nobody_is_to
 
 def refused_once(process, script, number):
     """Have a command refused, and its twin carried out before the n-th command after it."""
-    ask, twin, after, said = process._ask, [], [], []
+    ask, said = process._ask, []
+    twin: list[Any] = []
+    after: list[Any] = []
 
     def scarce(step):
         said.append(getattr(step, "script", "read"))
