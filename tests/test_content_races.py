@@ -8,46 +8,12 @@ from typing import Any
 
 import pytest
 
-from mediastore import MediaContent, MediaMeta
-from mediastore.errors import BlobsUnavailable, StoreFull
+from mediastore import MediaContent
+from mediastore.errors import BlobsUnavailable, InvalidRoot, StoreFull
 
+from .content_fixtures import DATA, META, beaten_at, hand_over, nothing_is_left, pieces, sharing  # noqa: F401 - a fixture
 from .processes import Once
-
-DATA = b"\x89PNG\r\n\x1a\n" + b"content" * 9
-META = MediaMeta(session_id="42", filename="cat.png")
-
-
-def pieces(data=DATA):
-    yield data[:5]
-    yield data[5:]
-
-
-@pytest.fixture
-def sharing(lab):
-    """Give a laboratory whose processes keep equal content once."""
-    lab.settings = replace(lab.settings, dedup=True)
-    return lab
-
-
-def all_names(lab):
-    """Return what is in the root, apart from the marker and the directories of our bookkeeping."""
-    found = {str(path.relative_to(lab.root)) for path in lab.root.rglob("*")}
-    homes = {".mediastore", *(f".mediastore/{name}" for name in ("root", "new", "held", "tmp"))}
-    return found - homes - {".mediastore/quarantine", ".mediastore/parked"}
-
-
-def nothing_is_left(lab):
-    assert all_names(lab) == set()
-    assert lab.leftovers() == []
-    stats = lab.process().stats()
-    assert (stats.refs, stats.blobs, stats.size_bytes, stats.trash) == (0, 0, 0, 0)
-    assert reserved(lab) == (0, 0)
-
-
-def reserved(lab):
-    found = lab.client.hmget(f"mediastore:{{{lab.namespace}}}:stats", "reserved", "reserved_bytes")
-    return tuple(int(each or 0) for each in found)
-
+from .test_content import files
 
 # --- a writer that is too slow
 
@@ -180,3 +146,30 @@ WANTED = {
     "reserve again": {("reserve", 2)},
     "commit": {("commit", 2)},
 }
+
+
+# --- a root that goes
+
+
+@pytest.mark.parametrize(("script", "number"), [("reserve", 1), ("reserve", 2), ("commit", 1)])
+@pytest.mark.parametrize("whole", [True, False], ids=["whole", "begun"])
+def test_a_root_that_is_forgotten_while_content_comes_takes_no_ref(sharing, script, number, whole):
+    """Whether its blobs have been given up by then or not."""
+    lab, writer, other = sharing, sharing.process(), sharing.process()
+    [root] = other.stats().roots
+
+    def forget():
+        if whole:
+            other.forget_root(root, even_here=True)
+        else:
+            lab.client.hset(f"mediastore:{{{lab.namespace}}}:lost", root, "1 here:/media")
+
+    beaten_at(script, lab, writer, forget, number)
+
+    with pytest.raises((InvalidRoot, BlobsUnavailable), match=r"forgotten|store it again"):
+        hand_over(writer, "s", pieces())
+
+    assert files(lab.root) == []
+    other.adopt_root(lab.root)
+    lab.settle()
+    nothing_is_left(lab)
