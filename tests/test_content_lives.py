@@ -8,12 +8,16 @@ from dataclasses import replace
 import pytest
 
 from mediastore import Cleanup, MediaMeta, Ref, blobs
-from mediastore.errors import FileMissing
+from mediastore.errors import BlobMissing, BlobsUnavailable, FileMissing
 from mediastore.flows import leasing
 
+from .conftest import names_left
 from .content_fixtures import DATA, beaten_at, blobs_of, file_of, hand_over, nothing_is_left
 from .lab import Crash
 from .processes import crash
+from .test_content import files
+from .test_roots import at  # noqa: F401 - a fixture
+from .test_roots_adopt import COPIES, restored
 
 
 def test_a_ref_of_content_moves_like_any_other(lab):
@@ -135,4 +139,65 @@ def test_registering_a_file_that_its_writer_gave_up_finds_none(lab, stage):
     with pytest.raises(FileMissing):
         lab.process().store(path, scope="t")
 
+    nothing_is_left(lab)
+
+
+# --- a root that was copied
+
+
+@pytest.mark.parametrize("copy", COPIES, ids=lambda each: each.__name__)
+def test_an_adopted_copy_has_its_content_with_the_same_refs(store, at, media, copy):
+    refs = [hand_over(store, "s", DATA * n) for n in range(1, 5)]
+    paths = [store.resolve(ref) for ref in refs]
+    restored(media, copy)
+    paths[1].unlink()
+    paths[2].write_bytes(DATA)
+
+    done = store.adopt_root(media)
+
+    again = at(media)
+    assert (done.rebound, len(done.missing), len(done.differ), done.parked) == (2, 1, 1, 0)
+    assert [again.resolve(refs[n]).read_bytes() for n in (0, 3)] == [DATA, DATA * 4]
+    for ref in refs[1:3]:
+        with pytest.raises(BlobMissing):
+            again.resolve(ref)
+    released = again.release_all("s")
+    assert (released.deleted, released.failed) == (4, 0)
+    assert files(media) == []
+    assert names_left(media) == []
+
+
+@pytest.mark.parametrize("copy", COPIES, ids=lambda each: each.__name__)
+def test_half_of_a_file_in_an_adopted_copy_is_not_taken_for_the_whole(lab, copy):
+    """The writer's own file is in the tree that went; under its name lies what there was of it when it was copied."""
+    writer, other = lab.process(), lab.process()
+
+    def source():
+        yield DATA * 1_000
+        restored(lab.root, copy)
+        done = other.adopt_root(lab.root)
+        assert (done.missing, done.differ) == ((), ())
+        yield DATA
+
+    with pytest.raises(BlobsUnavailable, match="store it again"):
+        hand_over(writer, "s", source())
+
+    lab.settle()
+    nothing_is_left(lab)
+
+
+def test_content_is_stored_into_a_copy_that_was_adopted_just_before_its_commit(lab):
+    writer, other = lab.process(), lab.process()
+
+    def adopt():
+        restored(lab.root)
+        other.adopt_root(lab.root)
+
+    beaten_at("commit", lab, writer, adopt)
+
+    ref = hand_over(writer)
+
+    assert lab.process().resolve(ref).read_bytes() == DATA
+    other.release_all("s")
+    lab.settle()
     nothing_is_left(lab)

@@ -58,6 +58,8 @@ class Draft:
     sha: _Hash | None = field(default_factory=hashlib.sha256)
     size: int = 0
     looked: int = 0
+    #: Device and inode number, once it is finished.
+    made: tuple[int, int] = (0, 0)
 
     def close(self) -> None:
         """Close its files; a second call does nothing."""
@@ -174,12 +176,20 @@ def finish(draft: Draft, *, durable: bool) -> Written:
     """Close the file; on the disk first, if it is to be durable."""
     if durable:
         posix.sync(draft.file.fileno())
+    seen = os.fstat(draft.file.fileno())
+    draft.made = seen.st_dev, seen.st_ino
     draft.file.close()
     return Written(draft.size, "" if draft.sha is None else draft.sha.hexdigest())
 
 
 def publish(fd: int, draft: Draft, path: str, sidecar: bytes, *, durable: bool) -> bool:
-    """Give the file its name, then its sidecar; False where the temporary name is gone."""
+    """Give the file its name, then its sidecar; False where the temporary name is gone, or another file's.
+
+    It is another file's in a copy of the root that was adopted meanwhile: as much of it as there was then.
+    """
+    seen = posix.look_or_none(draft.name, at=fd)
+    if seen is None or (seen.st_dev, seen.st_ino) != draft.made:
+        return False
     if not _renamed(fd, draft.name, path, durable=durable):
         return False
     if draft.sidecar is None:
