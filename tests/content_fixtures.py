@@ -66,8 +66,8 @@ def beaten_at(script, lab, process, act, number=1):
     process._ask = beaten
 
 
-def hand_over(process, scope="s", data=DATA):
-    return process.store_media(MediaContent(data=data), scope=scope)
+def hand_over(process, scope="s", data=DATA, meta=None):
+    return process.store_media(MediaContent(data=data), scope=scope, meta=meta)
 
 
 def file_of(lab):

@@ -93,6 +93,36 @@ def test_a_reservation_that_lapsed_is_no_good_even_before_a_sweeper_comes(sharin
     nothing_is_left(lab)
 
 
+# --- a directory that others prune
+
+
+@pytest.mark.parametrize("dedup", [False, True])
+def test_a_writer_makes_its_directory_again_whenever_others_prune_it(lab, stage, dedup):
+    """Before each of its file calls another process deletes the last file that lies there."""
+    lab.settings = replace(lab.settings, dedup=dedup)
+    writer, other = lab.process(), lab.process()
+    beside = hand_over(other, "other", b"beside", META)
+    calls = []
+
+    def prune(name, args):
+        nonlocal beside
+        calls.append(name)
+        if len(calls) < 60:
+            other.delete_media(beside)
+            beside = hand_over(other, "other", b"beside", META)
+            other.delete_media(beside)
+            beside = hand_over(other, "elsewhere", b"beside %d" % len(calls))
+
+    with stage.during(prune):
+        ref = hand_over(writer, "s", pieces(), META)
+
+    assert calls.count("make_directory") > 2
+    assert writer.resolve(ref).read_bytes() == DATA
+    for scope in ("s", "other", "elsewhere"):
+        other.release_all(scope)
+    nothing_is_left(lab)
+
+
 # --- no memory in the server
 
 
