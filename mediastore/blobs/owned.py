@@ -54,10 +54,12 @@ class Draft:
     path: Path
     floor: int
     file: io.FileIO
-    sidecar: io.FileIO | None
+    sidecar: io.FileIO | None = None
     sha: _Hash | None = field(default_factory=hashlib.sha256)
     size: int = 0
     looked: int = 0
+    #: Device and inode number, once it is finished.
+    made: tuple[int, int] = (0, 0)
 
     def close(self) -> None:
         """Close its files; a second call does nothing."""
@@ -73,9 +75,15 @@ def begin(root: Root, fd: int, step: Begin) -> Draft:
     """Make the temporary files."""
     _room(fd, step.need, step.floor)
     name = f"{TMP}/{held_name(step.blob, step.extension and f'x{step.extension}')}"
-    file = _created(fd, name)
-    sidecar = _created(fd, _beside(step.blob)) if step.sidecar else None
-    return Draft(step.root, step.blob, name, Path(root.path, name), step.floor, file, sidecar)
+    draft = Draft(step.root, step.blob, name, Path(root.path, name), step.floor, _created(fd, name))
+    if step.sidecar:
+        try:
+            draft.sidecar = _created(fd, _beside(step.blob))
+        except (OSError, BlobsUnavailable):
+            with contextlib.suppress(OSError):
+                discard(fd, draft, "")
+            raise
+    return draft
 
 
 def _created(fd: int, name: str) -> io.FileIO:
@@ -83,8 +91,13 @@ def _created(fd: int, name: str) -> io.FileIO:
         file = posix.create_file(name, _FILE_MODE, at=fd)
     except FileNotFoundError:
         raise BlobsUnavailable(f"{TMP} is gone from a root; start the process again") from None
-    _share(name, fd, file)
-    return io.FileIO(file, "r+b")
+    made = io.FileIO(file, "r+b")
+    try:
+        _share(name, fd, file)
+    except OSError:
+        made.close()
+        raise
+    return made
 
 
 def _beside(blob: str) -> str:
@@ -163,12 +176,20 @@ def finish(draft: Draft, *, durable: bool) -> Written:
     """Close the file; on the disk first, if it is to be durable."""
     if durable:
         posix.sync(draft.file.fileno())
+    seen = os.fstat(draft.file.fileno())
+    draft.made = seen.st_dev, seen.st_ino
     draft.file.close()
     return Written(draft.size, "" if draft.sha is None else draft.sha.hexdigest())
 
 
 def publish(fd: int, draft: Draft, path: str, sidecar: bytes, *, durable: bool) -> bool:
-    """Give the file its name, then its sidecar; False where the temporary name is gone."""
+    """Give the file its name, then its sidecar; False where the temporary name is gone, or another file's.
+
+    It is another file's in a copy of the root that was adopted meanwhile: as much of it as there was then.
+    """
+    seen = posix.look_or_none(draft.name, at=fd)
+    if seen is None or (seen.st_dev, seen.st_ino) != draft.made:
+        return False
     if not _renamed(fd, draft.name, path, durable=durable):
         return False
     if draft.sidecar is None:
@@ -183,7 +204,6 @@ def publish(fd: int, draft: Draft, path: str, sidecar: bytes, *, durable: bool) 
 def _renamed(fd: int, name: str, path: str, *, durable: bool) -> bool:
     """Move a temporary name to its place, and make the directories there as often as others prune them."""
     for _ in range(_MOST_TRIES):
-        _make_directories(fd, os.path.dirname(path), durable=durable)
         try:
             with posix.walked(fd, path) as (parent, last):
                 posix.rename(name, fd, last, parent)
@@ -191,8 +211,10 @@ def _renamed(fd: int, name: str, path: str, *, durable: bool) -> bool:
                     posix.sync_directory(".", at=parent)
             return True
         except FileNotFoundError:
+            # Looked at before a directory is made: whoever comes too late is to leave none.
             if posix.look_or_none(name, at=fd) is None:
                 return False
+        _make_directories(fd, os.path.dirname(path), durable=durable)
     raise BlobsUnavailable(f"{os.path.dirname(path)} of a root is removed again and again")
 
 
@@ -252,8 +274,10 @@ def prune(fd: int, directory: str) -> None:
         try:
             with posix.walked(fd, directory) as (parent, name):
                 posix.remove_directory(name, at=parent)
-        except OSError:
-            return
+        except OSError as error:
+            # One that is gone may have been removed, or was to be made, by somebody who was stopped right there.
+            if error.errno != errno.ENOENT:
+                return
         directory = os.path.dirname(directory)
 
 

@@ -144,10 +144,10 @@ def _begin(ctx: Context, wanted: Order, blob: str, need: int) -> Flow[Draft]:
 
 
 def _reserved(
-    ctx: Context, wish: index.Wish, place: index.Place, hold: index.Hold
+    ctx: Context, wish: index.Wish, place: index.Place, hold: index.Hold, *, again: bool = False
 ) -> Flow[index.Reserved]:
     try:
-        return (yield from index.reserve(wish, place, hold, ctx.new_id()))
+        return (yield from index.reserve(wish, place, hold, ctx.new_id(), again=again))
     except StoreFull:
         # A delayed twin of the command must not make the ref later.
         stored = yield from changes.refuse(wish.ref, wish.blob)
@@ -192,13 +192,7 @@ def conclude(ctx: Context, job: Job, *, anew: bool = False) -> Flow[Ref]:
     text = sidecar.to_text().encode()
     if not (yield from drafting.Publish(job.draft, job.place.path, text, ctx.settings.durable)):
         raise _lapsed()
-    try:
-        done = yield from index.commit(
-            job.wish, job.hold.token, written.size, job.place.sha, sidecar.stored_ms
-        )
-    except MediaStoreError as error:
-        job.unknown = not isinstance(error, StoreFull)
-        raise
+    done = yield from _committed(job, written, sidecar.stored_ms)
     if done.verdict == "joined":
         yield from delete_batch(ctx, job.place.root, (job.wish.blob,))
         if not (yield from _joined(ctx, job.wish, job.place.root, done.path, written.size)):
@@ -208,13 +202,33 @@ def conclude(ctx: Context, job: Job, *, anew: bool = False) -> Flow[Ref]:
     return Ref(f"media://{job.wish.ref}")
 
 
+def _committed(job: Job, written: Written, stored_ms: int) -> Flow[index.Committed]:
+    try:
+        return (
+            yield from index.commit(
+                job.wish, job.hold.token, written.size, job.place.sha, stored_ms
+            )
+        )
+    except StoreFull:
+        job.unknown = True  # unless the next answer comes
+        # A delayed twin of the command must not make the ref of a file that is gone by then.
+        stored = yield from changes.refuse(job.wish.ref, job.wish.blob)
+        job.unknown = False
+        if stored.verdict == "refused":
+            raise
+        return index.Committed("new", stored.blob, job.place.path)
+    except MediaStoreError:
+        job.unknown = True
+        raise
+
+
 def _place_again(ctx: Context, job: Job, written: Written) -> Flow[Ref | None]:
     """Say where content lies whose hash is known only now; its ref where a blob has it already."""
     for _ in range(_MOST_TRIES):
         sha = written.sha if ctx.settings.dedup else ""
         path = path_of(ctx.settings, job.order, job.wish, sha)
         job.place = index.Place(job.place.root, path, written.size, sha)
-        said = yield from index.reserve(job.wish, job.place, job.hold, ctx.new_id(), again=True)
+        said = yield from _reserved(ctx, job.wish, job.place, job.hold, again=True)
         if said.verdict == "reserved":
             job.life_ms = said.life_ms
             return None

@@ -5,8 +5,9 @@
 -- stands at the path again, and the end of the one would delete what the other still holds.
 
 -- An inode number that nothing pins ("stat") is several files in turn: such a blob is known by all its numbers.
+-- A file of the store's own has none ("owned:lost"), and never loses its path.
 local function older_of(identity, path)
-  return (string.match(identity, "^stat:(.*)$") or string.match(identity, "%d+")) .. " " .. path
+  return (string.match(identity, "^stat:(.*)$") or string.match(identity, "%d+") or identity) .. " " .. path
 end
 
 -- The blob `id` was the path's current one until now.

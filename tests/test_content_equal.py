@@ -1,0 +1,143 @@
+"""Equal content, kept once: who is first, who joins what, and what is never joined."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import pytest
+
+from mediastore.flows import leasing
+
+from .content_fixtures import (  # noqa: F401 - a fixture
+    DATA,
+    beaten_at,
+    blobs_of,
+    hand_over,
+    nothing_is_left,
+    pieces,
+    reserved,
+    sharing,
+)
+from .lab import Crash, is_gone
+from .processes import Once, crash
+from .test_content import files
+
+
+@pytest.mark.parametrize(("script", "number"), [("reserve", 1), ("reserve", 2), ("commit", 1)])
+def test_the_loser_of_a_race_joins_the_winner_and_leaves_nothing_of_its_own(
+    sharing, script, number
+):
+    """C27: the index takes the loser's blob for doomed in the same step."""
+    lab, loser, winner = sharing, sharing.process(), sharing.process()
+    won = []
+    beaten_at(script, lab, loser, lambda: won.append(hand_over(winner, "w")), number)
+
+    lost = hand_over(loser, "l", pieces())
+
+    assert loser.resolve(lost) == winner.resolve(won[0])
+    assert len(files(lab.root)) == 2  # the file and its sidecar
+    stats = lab.process().stats()
+    assert (stats.refs, stats.blobs, stats.trash) == (2, 1, 0)
+    assert (stats.deleted_blobs, stats.freed_bytes) == (0, 0)
+    assert reserved(lab) == (0, 0)
+    assert loser.release_all("l").kept == 1
+    done = loser.release_all("w")
+    assert (done.deleted, done.freed_bytes) == (1, len(DATA))
+    nothing_is_left(lab)
+
+
+def test_content_that_a_sweeper_is_deleting_is_written_anew(sharing, stage):
+    """No sweeper's blob is joined, whatever became of it; and its end does not take the new one along."""
+    lab, sweeper, writer = sharing, sharing.process(), sharing.process()
+    old = hand_over(sweeper)
+    [gone] = blobs_of(lab, old)
+    new = []
+    write = Once(lambda: new.append(hand_over(writer, "t")), when=lambda name, _: name == "unlink")
+
+    with stage.during(write):
+        sweeper.release_all("s")
+
+    assert write.done
+    assert blobs_of(lab, *new) != [gone]
+    assert writer.resolve(new[0]).read_bytes() == DATA
+    assert hand_over(lab.process(), "u")
+    stats = lab.process().stats()
+    assert (stats.refs, stats.blobs, stats.deleted_blobs) == (2, 1, 1)
+    writer.release_all("t")
+    writer.release_all("u")
+    nothing_is_left(lab)
+
+
+def test_content_whose_sweeper_died_is_written_anew(sharing, stage):
+    lab = sharing
+    hand_over(lab.process())
+    with pytest.raises(Crash), stage.during(Once(crash, when=lambda name, _: name == "unlink")):
+        lab.process().release_all("s")
+
+    ref = hand_over(lab.process(), "t")
+
+    assert lab.process().resolve(ref).read_bytes() == DATA
+    lab.settle()
+    assert lab.process().resolve(ref).read_bytes() == DATA
+    assert lab.process().stats().blobs == 1
+    lab.process().release_all("t")
+    nothing_is_left(lab)
+
+
+@pytest.mark.parametrize("known", [True, False], ids=["bytes", "stream"])
+@pytest.mark.parametrize("keeps", ["grace", "lease", "grace and lease", "no sweep yet"])
+def test_content_that_waits_for_its_end_is_rescued(sharing, keeps, known):
+    lab = sharing
+    if "grace" in keeps:
+        lab.settings = replace(lab.settings, grace=60)
+    store = lab.process()
+    old = hand_over(store)
+    [blob] = blobs_of(lab, old)
+    taken = store._run(leasing.take(store._ctx, old, 20)) if "lease" in keeps else None
+    store.release_all("s", wait=False)
+    lab.pass_time(5)
+
+    new = hand_over(store, "t", DATA if known else pieces())
+
+    assert is_gone(store, old)
+    assert blobs_of(lab, new) == [blob]
+    stats = lab.process().stats()
+    assert (stats.refs, stats.blobs, stats.trash, stats.waiting) == (1, 1, 0, 0)
+    lab.pass_time(61)
+    lab.settle()
+    assert store.resolve(new).read_bytes() == DATA
+    if taken:
+        store._run(leasing.end(store._ctx, taken))
+    store.release_all("t")
+    lab.pass_time(61)
+    lab.settle()
+    nothing_is_left(lab)
+
+
+def test_content_of_another_size_is_not_taken_for_the_same(sharing):
+    """A digest that meets another size is no collision that we bet on, but an index that somebody changed."""
+    lab, store = sharing, sharing.process()
+    [blob] = blobs_of(lab, hand_over(store))
+    lab.client.hset(f"mediastore:{{{lab.namespace}}}:blob:{blob}", "size", len(DATA) + 1)
+
+    ref = hand_over(store, "t")
+
+    assert blobs_of(lab, ref) != [blob]
+    assert store.resolve(ref).read_bytes() == DATA
+
+
+def test_a_file_that_somebody_removed_is_not_joined_but_written_anew(sharing):
+    lab, store = sharing, sharing.process()
+    old = hand_over(store)
+    store.resolve(old).unlink()
+
+    refs = [hand_over(store, "t"), hand_over(store, "t", pieces())]
+
+    assert [store.resolve(ref).read_bytes() for ref in refs] == [DATA, DATA]
+    assert len(set(blobs_of(lab, *refs))) == 1
+    stats = store.stats()
+    assert (stats.refs, stats.blobs) == (3, 2)
+    store.release_all("s")
+    assert [store.resolve(ref).read_bytes() for ref in refs] == [DATA, DATA]
+    store.release_all("t")
+    nothing_is_left(lab)

@@ -1,0 +1,205 @@
+"""Content on its way while others act: each moment is ours, by a stage or by steps."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from functools import partial
+from typing import Any
+
+import pytest
+
+from mediastore import MediaContent
+from mediastore.errors import BlobsUnavailable, InvalidRoot, StoreFull
+
+from .content_fixtures import DATA, META, beaten_at, hand_over, nothing_is_left, pieces, sharing  # noqa: F401 - a fixture
+from .processes import Once
+from .test_content import files
+
+# --- a writer that is too slow
+
+
+def sweep_away(lab):
+    """Let every lease of a writer lapse, and sweep as another process does."""
+    lab.pass_time(31)
+    return lab.process().sweep()
+
+
+@pytest.mark.parametrize("lane", ["real"], indirect=True)
+@pytest.mark.parametrize("dedup", [False, True])
+@pytest.mark.parametrize("durable", [False, True])
+def test_a_writer_whose_reservation_was_swept_away_fails_wherever_it_goes_on(
+    labs, stage, dedup, durable
+):
+    """It stands still before each of its file calls; while it does, another process sweeps."""
+    ends = set()
+    for number in range(100):
+        lab = next(labs)
+        lab.settings = replace(lab.settings, dedup=dedup, durable=durable)
+        writer = lab.process()
+        stop = Once(partial(sweep_away, lab), number)
+        try:
+            with stage.during(stop):
+                ref = writer.store_media(MediaContent(data=pieces()), meta=META)
+        except BlobsUnavailable:
+            ends.add("late")
+        else:
+            # It stood still before its reservation, or after its ref was made.
+            ends.add("stored" if stop.done else "over")
+            assert writer.resolve(ref).read_bytes() == DATA
+            writer.release_all("session/42")
+            lab.settle()
+        nothing_is_left(lab)
+        if not stop.done:
+            break
+    assert ends == {"late", "stored", "over"}
+
+
+@pytest.mark.parametrize("script", ["reserve", "commit"])
+def test_a_writer_that_stands_still_before_its_command_is_too_late(sharing, script):
+    """C23 and C26: the reservation itself is asked, not the clock."""
+    lab, writer = sharing, sharing.process()
+    ask, said = writer._ask, []
+
+    def slow(step):
+        name = getattr(step, "script", "")
+        said.append(name)
+        if name == script and said.count(name) == (2 if script == "reserve" else 1):
+            sweep_away(lab)
+        return ask(step)
+
+    writer._ask = slow
+
+    with pytest.raises(BlobsUnavailable, match="store it again"):
+        writer.store_media(MediaContent(data=pieces()), meta=META)
+
+    nothing_is_left(lab)
+
+
+def test_a_reservation_that_lapsed_is_no_good_even_before_a_sweeper_comes(sharing):
+    lab, writer = sharing, sharing.process()
+    ask, said = writer._ask, []
+
+    def slow(step):
+        said.append(getattr(step, "script", ""))
+        if said[-1] == "reserve" and said.count("reserve") == 2:
+            lab.pass_time(31)
+        return ask(step)
+
+    writer._ask = slow
+
+    with pytest.raises(BlobsUnavailable, match="store it again"):
+        writer.store_media(MediaContent(data=pieces()), meta=META)
+
+    nothing_is_left(lab)
+
+
+# --- a directory that others prune
+
+
+@pytest.mark.parametrize("dedup", [False, True])
+def test_a_writer_makes_its_directory_again_whenever_others_prune_it(lab, stage, dedup):
+    """Before each of its file calls another process deletes the last file that lies there."""
+    lab.settings = replace(lab.settings, dedup=dedup)
+    writer, other = lab.process(), lab.process()
+    beside = hand_over(other, "other", b"beside", META)
+    calls = []
+
+    def prune(name, args):
+        nonlocal beside
+        calls.append(name)
+        if len(calls) < 60:
+            other.delete_media(beside)
+            beside = hand_over(other, "other", b"beside", META)
+            other.delete_media(beside)
+            beside = hand_over(other, "elsewhere", b"beside %d" % len(calls))
+
+    with stage.during(prune):
+        ref = hand_over(writer, "s", pieces(), META)
+
+    assert calls.count("make_directory") > 2
+    assert writer.resolve(ref).read_bytes() == DATA
+    for scope in ("s", "other", "elsewhere"):
+        other.release_all(scope)
+    nothing_is_left(lab)
+
+
+# --- no memory in the server
+
+
+@pytest.mark.parametrize("script", ["reserve", "reserve again", "commit"])
+def test_a_command_refused_for_lack_of_memory_makes_no_ref_of_which_nobody_is_told(sharing, script):
+    """Its twin comes late, before each of the commands that take back what was begun."""
+    lab = sharing
+    for number in range(1, 20):
+        writer = lab.process()
+        twin, after = refused_once(writer, script, number)
+
+        try:
+            told = [writer.store_media(MediaContent(data=pieces()), meta=META)]
+        except StoreFull:
+            told = []
+
+        assert len(twin) == 1
+        assert [media.ref for media in lab.process().refs("session/42")] == told
+        assert all(writer.resolve(ref).read_bytes() == DATA for ref in told)
+        writer.release_all("session/42")
+        lab.settle()
+        nothing_is_left(lab)
+        if len(after) < number:
+            break
+    assert number >= 2
+
+
+def refused_once(process, script, number):
+    """Have a command refused, and its twin carried out before the n-th command after it."""
+    ask, said = process._ask, []
+    twin: list[Any] = []
+    after: list[Any] = []
+
+    def scarce(step):
+        said.append(getattr(step, "script", "read"))
+        if twin:
+            after.append(step)
+            if len(after) == number:
+                ask(twin[0])
+        elif (said[-1], said.count("reserve")) in WANTED[script]:
+            twin.append(step)
+            raise StoreFull("no memory")
+        return ask(step)
+
+    process._ask = scarce
+    return twin, after
+
+
+WANTED = {
+    "reserve": {("reserve", 1)},
+    "reserve again": {("reserve", 2)},
+    "commit": {("commit", 2)},
+}
+
+
+# --- a root that goes
+
+
+@pytest.mark.parametrize(("script", "number"), [("reserve", 1), ("reserve", 2), ("commit", 1)])
+@pytest.mark.parametrize("whole", [True, False], ids=["whole", "begun"])
+def test_a_root_that_is_forgotten_while_content_comes_takes_no_ref(sharing, script, number, whole):
+    """Whether its blobs have been given up by then or not."""
+    lab, writer, other = sharing, sharing.process(), sharing.process()
+    [root] = other.stats().roots
+
+    def forget():
+        if whole:
+            other.forget_root(root, even_here=True)
+        else:
+            lab.client.hset(f"mediastore:{{{lab.namespace}}}:lost", root, "1 here:/media")
+
+    beaten_at(script, lab, writer, forget, number)
+
+    with pytest.raises((InvalidRoot, BlobsUnavailable), match=r"forgotten|store it again"):
+        hand_over(writer, "s", pieces())
+
+    assert files(lab.root) == []
+    other.adopt_root(lab.root)
+    lab.settle()
+    nothing_is_left(lab)
