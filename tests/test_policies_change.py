@@ -7,7 +7,7 @@ from itertools import count
 import pytest
 
 from mediastore import NEVER
-from mediastore.errors import RefGone
+from mediastore.errors import InvalidPolicy, RefGone
 from mediastore.index import policies
 from mediastore.index.steps import END_BATCH
 
@@ -237,6 +237,8 @@ def test_refs_that_were_to_leave_keep_their_deadlines_under_a_new_policy_of_the_
     store._ask(policies.remove_policy("p", "the removal", force=True))
     store._ask(policies.move_policy("p", "the first step"))
     [gone] = store.policies()
+    with pytest.raises(InvalidPolicy, match=r"'pp'$"):  # the removed one is not what is meant
+        store.store(lab.root / "a.jpg", scope="s", meta=by("pp"))
 
     begin(store, 60)
     new = store.store(lab.root / "a.jpg", scope="s", meta=by("p"))

@@ -50,6 +50,19 @@ def test_content_lives_by_a_policy(labs, said):
     assert life(store, ref) == ("p", 900)
 
 
+def test_a_sidecar_has_the_length_that_the_policy_got_while_a_writer_wrote(lab):
+    store = lab.process()
+    store.set_policy("p", 600)
+
+    with store.writer(scope="s", meta=by("p")) as writer:
+        writer.path.write_bytes(PNG)
+        lab.process().set_policy("p", 6000)
+
+    due_ms = round(store.get(writer.ref).expires_at.timestamp() * 1000)
+    assert life(store, writer.ref) == ("p", 6000)
+    assert sidecar_of(store, writer.ref).expires_ms == due_ms
+
+
 @pytest.mark.parametrize("form", ["bytes", "stream", "writer"])
 def test_content_for_a_policy_that_nobody_knows_leaves_nothing(lab, form):
     store = lab.process()
