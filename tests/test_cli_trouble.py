@@ -30,6 +30,9 @@ from .cli_fixtures import (  # noqa: F401 - fixtures
 COMMANDS = [
     "store",
     "resolve",
+    "put",
+    "get",
+    "url",
     "show",
     "ls",
     "scopes",
@@ -69,6 +72,9 @@ COMMANDS = [
     [
         ("store", "cat.jpg", "--scope", "a"),
         ("resolve", UNKNOWN),
+        ("put", "cat.jpg", "--scope", "a"),
+        ("get", UNKNOWN, "-o", "got.jpg"),
+        ("url", UNKNOWN),
         ("show", UNKNOWN),
         ("ls", "a"),
         ("scopes",),
