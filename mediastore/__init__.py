@@ -23,6 +23,14 @@ if TYPE_CHECKING:
     from .hosts import Adopted, Forgotten, RootInfo
     from .lifetimes import LeaseInfo, ScopeDeadline, Tombstone, Waiting
     from .model import NEVER, Cleanup, Media, MediaMeta, Ref, Released, ReleasePlan, Stats, Swept
+    from .protocols import (
+        AsyncFileMediaStore,
+        AsyncMediaStorageService,
+        AsyncPolicyHandler,
+        FileMediaStore,
+        MediaStorageService,
+        PolicyHandler,
+    )
     from .settings import Settings
 
 __version__ = "0.1.0"
@@ -53,6 +61,12 @@ _HOME = {
     "Stats": "model",
     "Swept": "model",
     "Settings": "settings",
+    "AsyncFileMediaStore": "protocols",
+    "AsyncMediaStorageService": "protocols",
+    "AsyncPolicyHandler": "protocols",
+    "FileMediaStore": "protocols",
+    "MediaStorageService": "protocols",
+    "PolicyHandler": "protocols",
     "Tombstone": "lifetimes",
     "Waiting": "lifetimes",
 }
@@ -60,17 +74,23 @@ _HOME = {
 __all__ = [
     "NEVER",
     "Adopted",
+    "AsyncFileMediaStore",
     "AsyncLease",
+    "AsyncMediaStorageService",
     "AsyncMediaStore",
+    "AsyncPolicyHandler",
     "AsyncScope",
     "Cleanup",
+    "FileMediaStore",
     "Forgotten",
     "Lease",
     "LeaseInfo",
     "Media",
     "MediaContent",
     "MediaMeta",
+    "MediaStorageService",
     "MediaStore",
+    "PolicyHandler",
     "Ref",
     "ReleasePlan",
     "Released",
