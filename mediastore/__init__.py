@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from .hosts import Adopted, Forgotten, RootInfo
     from .lifetimes import LeaseInfo, ScopeDeadline, Tombstone, Waiting
     from .model import NEVER, Cleanup, Media, MediaMeta, Ref, Released, ReleasePlan, Stats, Swept
+    from .policies import Policy, PolicyChange
     from .protocols import (
         AsyncFileMediaStore,
         AsyncMediaStorageService,
@@ -52,6 +53,8 @@ _HOME = {
     "Media": "model",
     "MediaContent": "content",
     "MediaMeta": "model",
+    "Policy": "policies",
+    "PolicyChange": "policies",
     "Ref": "model",
     "ReleasePlan": "model",
     "Released": "model",
@@ -90,6 +93,8 @@ __all__ = [
     "MediaMeta",
     "MediaStorageService",
     "MediaStore",
+    "Policy",
+    "PolicyChange",
     "PolicyHandler",
     "Ref",
     "ReleasePlan",

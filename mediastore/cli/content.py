@@ -52,7 +52,8 @@ def put(
     ] = "",
     source: Annotated[str, typer.Option(metavar="NAME", help="Where it came from.")] = "",
     policy: Annotated[
-        str, typer.Option(metavar="POLICY", help="Such as retain-12hours; no --ttl then.")
+        str,
+        typer.Option(metavar="POLICY", help="A retention policy, spelt or named; no --ttl then."),
     ] = "",
     ttl: Ttl = None,
     move: Annotated[
