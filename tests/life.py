@@ -117,7 +117,7 @@ def hands(store, scope):
     with store.writer(scope=scope, meta=MediaMeta(content_type="text/plain")) as draft:
         draft.path.write_bytes(b"by hand")
     said = [store.retrieve_media(draft.ref), store.get_url(draft.ref), store.get_base64(draft.ref)]
-    said += [draft.ref, store.get_data_url(draft.ref), store.set_quota(max_refs=1000)]
+    said += [draft.ref, store.get_data_url(draft.ref), store.set_quota(max_refs=1000, scope_max_refs=1000)]
     said += [store.quota(), store.quota(scope), store.get(refs[1])]
     return [*refs, *said, *(store.resolve_with_meta(ref) for ref in refs)]
 

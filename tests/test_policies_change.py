@@ -262,6 +262,17 @@ def test_a_ref_that_is_applied_the_new_policy_meanwhile_does_not_leave_it(lab):
     assert [life(store, ref) for ref in refs] == [("p", 90), ("", 600)]
 
 
+def test_a_policy_whose_refs_ended_while_it_changed_is_removed_at_once(lab):
+    store = lab.process()
+    policed(lab, store)
+    begin(store, 6000)
+    store.release_all("s")
+
+    assert store.remove_policy("p").left == 0
+
+    assert store.policies() == []
+
+
 def test_a_policy_and_all_its_refs_leave_nothing_behind(lab):
     store = lab.process()
     refs = policed(lab, store)

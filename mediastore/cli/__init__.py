@@ -67,6 +67,7 @@ def command_line() -> typer.Typer:
         looking,
         media,
         policies,
+        quotas,
         roots,
         running,
         upkeep,
@@ -88,4 +89,5 @@ def command_line() -> typer.Typer:
         line.command()(command)
     line.add_typer(roots.group(), name="roots")
     line.add_typer(policies.group(), name="policy")
+    line.add_typer(quotas.group(), name="quota")
     return line
