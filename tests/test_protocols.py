@@ -35,8 +35,10 @@ if TYPE_CHECKING:
 OURS = [
     (MediaStore, MediaStorageService),
     (MediaStore, FileMediaStore),
+    (MediaStore, PolicyHandler),
     (AsyncMediaStore, AsyncMediaStorageService),
     (AsyncMediaStore, AsyncFileMediaStore),
+    (AsyncMediaStore, AsyncPolicyHandler),
 ]
 TWINS = [
     (MediaStorageService, AsyncMediaStorageService),
@@ -59,11 +61,19 @@ def files_of(store: MediaStore) -> FileMediaStore:
     return store
 
 
+def policies_of(store: MediaStore) -> PolicyHandler:
+    return store
+
+
 def async_service_of(store: AsyncMediaStore) -> AsyncMediaStorageService:
     return store
 
 
 def async_files_of(store: AsyncMediaStore) -> AsyncFileMediaStore:
+    return store
+
+
+def async_policies_of(store: AsyncMediaStore) -> AsyncPolicyHandler:
     return store
 
 
