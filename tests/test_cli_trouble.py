@@ -61,6 +61,8 @@ COMMANDS = [
     "config",
     "acl",
     "roots",
+    "policy",
+    "quota",
 ]
 
 
@@ -358,7 +360,7 @@ def test_every_command_explains_itself(command):
 
     assert done.exit_code == 0
     assert f"Usage: mediastore {command}" in done.stdout
-    silent = {"demo", "up", "down", "roots", "cat", "lease", "accept"}
+    silent = {"demo", "up", "down", "roots", "policy", "quota", "cat", "lease", "accept"}
     assert "--json" in done.stdout or command in silent
     assert re.search(rf"Example:\s+mediastore {command}\b", done.stdout)
 
