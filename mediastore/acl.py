@@ -73,7 +73,7 @@ READ: Final = Group(
     (
         *("get", "exists", "type"),
         *("hget", "hgetall", "hmget", "hlen"),
-        *("zcard", "zmscore", "zrange", "zrangebyscore", "zscore"),
+        *("zcard", "zcount", "zmscore", "zrange", "zrangebyscore", "zscore"),
         "sscan",
     ),
 )

@@ -4,7 +4,7 @@
     ├── InvalidRequest (ValueError)      fix the call; nothing was changed
     │   ├── InvalidRef · InvalidScope · InvalidPolicy · InvalidSettings
     │   ├── InvalidPath · NotARegularFile · OutsideRoots · InvalidRoot
-    │   ├── TooLarge
+    │   ├── TooLarge · QuotaExceeded
     │   └── FileMissing (FileNotFoundError)
     ├── NotThere (KeyError)              skip; the thing asked for is not here
     │   ├── RefUnknown · RefGone · BlobMissing
@@ -84,7 +84,8 @@ class InvalidPolicy(InvalidRequest):
 
     code = "invalid_policy"
     hint = (
-        'Cleanup is "delete" or "forget"; retention reads "delete-after-10min" or "retain-30days".'
+        'Cleanup is "delete" or "forget"; retention reads "delete-after-10min" or "retain-30days", '
+        "or is a name that `mediastore policy ls` lists."
     )
 
 
@@ -146,6 +147,26 @@ class TooLarge(InvalidRequest):
         """Name both numbers."""
         many = "more" if self.size is None else f"{self.size} bytes"
         return f"{many} exceeds the limit of {self.limit} bytes"
+
+
+class QuotaExceeded(InvalidRequest):
+    """It would be more than the namespace or the scope may hold; nothing was kept."""
+
+    code = "quota_exceeded"
+    hint = "Release what is not needed, or raise the quota: `mediastore quota set`."
+    http_status = 507
+
+    def __init__(self, what: str, scope: str, limit: int, used: int, more: int) -> None:
+        """Keep "bytes" or "refs", the scope ("" for the namespace), and the numbers."""
+        MediaStoreError.__init__(self, what, scope, limit, used, more)
+        self.what, self.scope, self.limit, self.used, self.more = what, scope, limit, used, more
+
+    def __str__(self) -> str:
+        """Name whose limit it is, and the numbers."""
+        whose = f"scope {self.scope!r}" if self.scope else "the namespace"
+        return (
+            f"{whose} holds {self.used} of {self.limit} {self.what}; {self.more} more are too many"
+        )
 
 
 class FileMissing(InvalidRequest, FileNotFoundError):

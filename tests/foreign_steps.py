@@ -7,7 +7,7 @@ from pathlib import Path
 
 from mediastore import MediaMeta
 from mediastore.connection import Link
-from mediastore.index import changes, content, lives, presence, reads, roots
+from mediastore.index import changes, content, lives, policies, presence, quotas, reads, roots
 from mediastore.index.steps import prefix
 from mediastore.journal import Bound, Held, Outcome
 from mediastore.lifetimes import Handoff, Taken
@@ -36,10 +36,9 @@ class Index:
         for step in steps:
             self.link.perform(step)
 
-    def register(self, name, scope, *, ttl_ms=None):
-        self.do(
-            changes.store(ident(f"r{name}"), ident(f"b{name}"), scope, held(name), ttl_ms, META)
-        )
+    def register(self, name, scope, *, life=None, policy=""):
+        meta = replace(META, policy=policy)
+        self.do(changes.store(ident(f"r{name}"), ident(f"b{name}"), scope, held(name), life, meta))
 
     def fill(self):
         places = {name: f"host:/{name}" for name in ("root", "gone", "last", "own")}
@@ -49,9 +48,10 @@ class Index:
         self.do(roots.forget("gone", "op8"))
         for name, scope in {"1": "s/x", "2": "small", "4": "closed/x", "5": "closed"}.items():
             self.register(name, scope)
-        self.register("3", "due/x", ttl_ms=1000)
-        for name in ("13", "14", "15"):
+        self.register("3", "due/x", life=1000)
+        for name in ("13", "14"):
             self.register(name, "kept/x")
+        self.live_by_policies()
         for name, scope in {"13": "kept/x", "15": "kept/y"}.items():
             self.do(
                 lives.lease(ident(f"r{name}"), ident(f"t{name}"), 60_000, LONG_MS, "here:1", f"op1{name}"),
@@ -95,6 +95,16 @@ class Index:
             changes.delete(ident("r41"), "end41", grace),
             changes.delete(ident("r44"), "end44", TERMS),
         )
+
+    def live_by_policies(self):
+        """Leave refs that live by a policy, one policy that is being changed, and a quota."""
+        self.do(quotas.set_quota("", ("", 1_000_000, "", 1_000_000), "op34"))
+        self.do(policies.set_policy("long", LONG_MS, "op31"))
+        self.do(policies.set_policy("short", 60_000, "op32"))
+        self.register("15", "kept/x", life="@long", policy="long")
+        for name in ("16", "17"):
+            self.register(name, "lived", life="@short", policy="short")
+        self.do(policies.set_policy("short", 30_000, "op33"))
 
     def dump(self):
         return dump(self.client, self.namespace)
@@ -155,7 +165,7 @@ HANDED = Handoff(REF, ident("b13"), ident("t13"))
 REBOUND = Bound(ident("b1"), "1.jpg", "link:1", "link:2")
 STEPS = {
     "open": changes.open_index({"root": "host:/media"}),
-    "store": changes.store(ident("new"), ident("newb"), "s/x", held("7"), 1000, META),
+    "store": changes.store(ident("new"), ident("newb"), "s/x", held("7"), "@short", META),
     "reserve": replace(reserve("new", ""), op="op"),
     "reserve and join": replace(reserve("new", SHA), op="op"),
     "reserve again": replace(reserve("42", "42", again=True), op="op"),
@@ -172,8 +182,16 @@ STEPS = {
     "delete": changes.delete(ident("r15"), "op", TERMS),
     "extend": lives.extend(ident("r15"), "touch", 1_000, "op"),
     "transfer": lives.transfer(ident("r15"), "s/x", "op"),
-    "share": lives.share(ident("r15"), ident("new"), "s/x", 1_000, "op"),
-    "restore": lives.restore(ident("r13"), ident("new"), "s/x", 1_000, "op"),
+    "share": lives.share(ident("r15"), ident("new"), "s/x", "@short", "op"),
+    "restore": lives.restore(ident("r13"), ident("new"), "s/x", "@short", "op"),
+    "set_policy": policies.set_policy("short", 50_000, "op"),
+    "remove_policy": policies.remove_policy("short", "op", force=True),
+    "move_policy": policies.move_policy("short", "op"),
+    "apply_policy": policies.apply_policy(ident("r15"), "@short", "op"),
+    "policies": policies.listing(),
+    "counts": policies.counts(["short"]),
+    "set_quota": quotas.set_quota("s/x", ("", 5, "", ""), "op"),
+    "quota": quotas.quota("s/x"),
     "lease": lives.lease(ident("r15"), ident("t"), 1_000, LONG_MS, "here:1", "op"),
     "renew": lives.renew([LEASE], "op"),
     "end_lease": lives.end_lease(ident("b13"), ident("t13"), "op"),
@@ -215,7 +233,9 @@ STEPS = {
 
 #: The keys that each step looks at. Those that are missing here and not in the index are planted.
 _ENTERED = "clock children:own scope:own/x expiry scopes seq lifetimes deadlines"
-_WRITTEN = f"{_ENTERED} lost stats path:own dedup:own trash:own"
+#: What a quota is asked for, and what counts against it.
+_QUOTA = "quotas usage writing stats closed"
+_WRITTEN = f"{_ENTERED} lost {_QUOTA} path:own dedup:own trash:own"
 _NEW = f"{_WRITTEN} op:op ref:rnew gone:rnew blob:bnew lease:bnew holders:bnew"
 _DRAFT = f"{_WRITTEN} ref:r42 gone:r42 blob:b42 lease:b42 holders:b42"
 LOOKS_AT = {
@@ -225,28 +245,28 @@ LOOKS_AT = {
     "reserve again and join": f"{_DRAFT} op:op blob:b41 left:own/x",
     "commit": _DRAFT,
     "commit and join": f"{_DRAFT} blob:b41 left:own/x",
-    "abandon": "clock stats trash:own blob:b42 lease:b42 holders:b42",
-    "claim content": "clock lost older:own path:own dedup:own stats trash:own claim:t op:op"
+    "abandon": "clock stats usage writing trash:own blob:b42 lease:b42 holders:b42",
+    "claim content": "clock usage writing lost older:own path:own dedup:own stats trash:own claim:t op:op"
     " blob:b43 lease:b43 holders:b43 blob:b44",
-    "forget content": "clock lost older:own path:own dedup:own roots stats stuck trash:own op:op"
+    "forget content": "clock usage writing lost older:own path:own dedup:own roots stats stuck trash:own op:op"
     " blob:b41 left:own/x blob:b42 lease:b42 holders:b42 blob:b43 lease:b43 holders:b43 blob:b44",
     "open": "clock format roots lost",
-    "store": "lost blob:b7 children:s clock expiry left:cut borrowed:root older:root path:root"
-    " scope:s/x scopes seq stats trash:root ref:new gone:new deadlines lifetimes",
-    "withdraw": "lost blob:b1 children:s clock closed expiry borrowed:root older:root path:root ref:r1"
+    "store": f"{_QUOTA} lost blob:b7 children:s clock expiry left:cut borrowed:root older:root path:root"
+    " scope:s/x scopes seq stats trash:root ref:new gone:new deadlines lifetimes policies changing under:short",
+    "withdraw": "usage lost blob:b1 children:s clock closed expiry borrowed:root older:root path:root ref:r1"
     " scope:s/x scopes seq stats trash:root op:op cuts deadlines graves left:s/x lifetimes",
-    "release": "lost blob:b2 clock closed expiry borrowed:root older:root path:root ref:r2 scope:small"
+    "release": "usage lost blob:b2 clock closed expiry borrowed:root older:root path:root ref:r2 scope:small"
     " scopes seq stats trash:root children:small left:small op:op cuts deadlines graves"
     " lifetimes",
-    "drain": "lost blob:b4 blob:b5 children:closed clock closed expiry borrowed:root older:root"
+    "drain": "usage lost blob:b4 blob:b5 children:closed clock closed expiry borrowed:root older:root"
     " path:root ref:r4 ref:r5 scope:closed scope:closed/x scopes seq stats trash:root"
     " children:closed/x left:closed op:op cuts deadlines graves left:closed/x lifetimes",
-    "expire": "lost blob:b3 children:due clock closed expiry borrowed:root older:root path:root ref:r3"
+    "expire": "usage lost blob:b3 children:due clock closed expiry borrowed:root older:root path:root ref:r3"
     " scope:due/x scopes seq stats trash:root op:op cuts deadlines graves left:due/x lifetimes",
-    "claim": "lost blob:b7 blob:b9 claim:t9 clock dedup:root older:root path:root stats trash:root claim:t op:op",
+    "claim": "usage writing lost blob:b7 blob:b9 claim:t9 clock dedup:root older:root path:root stats trash:root claim:t op:op",
     "acknowledge": "blob:b8 claim:t8 clock left:cut path:root stats stuck trash:root op:op",
     "refuse": "clock ref:new gone:new",
-    "forget": "blob:b6 blob:b7 blob:b8 blob:b9 claim:t6 claim:t8 claim:t9 clock dedup:root left:cut lost older:root path:root"
+    "forget": "usage writing blob:b6 blob:b7 blob:b8 blob:b9 claim:t6 claim:t8 claim:t9 clock dedup:root left:cut lost older:root path:root"
     " roots stats stuck trash:root op:op blob:b13 blob:b14 holders:b13 lease:b13 left:kept/x",
     "adopt": "clock lost older:root roots seq op:op",
     "rebind": "blob:b1 clock roots op:op",
@@ -259,23 +279,23 @@ LOOKS_AT = {
     "lookup": "closed ref:r1",
     "farewell": "gone:r1",
     "blob_state": "blob:b1 trash:root",
-    "due": "closed expiry trash:root deadlines",
-    "due and forgotten": "closed expiry lost roots trash:root deadlines",
+    "due": "changing closed expiry trash:root deadlines",
+    "due and forgotten": "changing closed expiry lost roots trash:root deadlines",
     "roots_of": "blob:b1",
     "place_of": "roots lost",
     "scope_names": "scopes",
     "children": "children:s",
     "seen": "seen",
     "last_seen": "seen",
-    "delete": "blob:b15 borrowed:root children:kept clock closed cuts deadlines expiry graves"
+    "delete": "usage blob:b15 borrowed:root children:kept clock closed cuts deadlines expiry graves"
     " holders:b15 lease:b15 left:kept/x lifetimes lost older:root op:op path:root ref:r15"
-    " scope:kept/x scopes seq stats trash:root",
-    "extend": "clock closed deadlines expiry lifetimes op:op ref:r15 scopes seq",
-    "transfer": "children:kept children:s clock closed deadlines expiry lifetimes op:op ref:r15"
+    " scope:kept/x scopes seq stats trash:root under:long",
+    "extend": "changing clock closed deadlines expiry lifetimes op:op policies ref:r15 scopes seq under:long",
+    "transfer": f"{_QUOTA} children:kept children:s clock closed deadlines expiry lifetimes op:op ref:r15"
     " scope:kept/x scope:s/x scopes seq",
-    "share": "blob:b15 children:s clock closed deadlines expiry lifetimes op:op ref:new ref:r15"
-    " scope:s/x scopes seq stats",
-    "restore": "blob:b13 borrowed:root children:s clock deadlines expiry gone:r13 left:kept/x lifetimes"
+    "share": f"{_QUOTA} blob:b15 changing children:s clock closed deadlines expiry lifetimes op:op policies ref:new ref:r15"
+    " scope:s/x scopes seq stats under:short",
+    "restore": f"{_QUOTA} changing policies under:short blob:b13 borrowed:root children:s clock deadlines expiry gone:r13 left:kept/x lifetimes"
     " lost older:root op:op path:root ref:new ref:r13 scope:s/x scopes seq stats trash:root",
     "lease": "stats trash:root blob:b15 clock closed deadlines holders:b15 lease:b15 lifetimes op:op ref:r15",
     "renew": "stats op:op blob:b13 clock holders:b13 lease:b13 trash:root",
@@ -292,6 +312,15 @@ LOOKS_AT = {
     "left_page": "left:kept/x",
     "waiting": "blob:b13 holders:b13 lease:b13",
     "root_of": "blob:b1",
+    "set_policy": "changing clock op:op policies seq under:short",
+    "remove_policy": "changing clock op:op policies seq under:short",
+    "move_policy": "changing clock closed expiry op:op policies ref:r16 ref:r17 under:short",
+    "apply_policy": "changing clock closed deadlines expiry lifetimes op:op policies ref:r15 scopes seq"
+    " under:long under:short",
+    "policies": "changing policies",
+    "counts": "under:short",
+    "set_quota": "clock op:op quotas",
+    "quota": "quotas scope:s/x stats usage writing",
 }
 
 

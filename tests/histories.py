@@ -6,7 +6,7 @@ from pathlib import Path
 
 from mediastore import Cleanup, MediaContent, MediaMeta
 from mediastore.flows import leasing, scoping
-from mediastore.index import changes, content, lives, roots
+from mediastore.index import changes, content, lives, policies, roots
 from mediastore.index.steps import prefix
 from mediastore.journal import Bound, Held, Outcome
 from mediastore.lifetimes import Taken
@@ -266,12 +266,32 @@ def handed(lab, process):
     process.release_all("s")
 
 
+def policed(lab, process):
+    """Refs that live by a policy, which is changed, changed again before that is done, and removed."""
+    process.set_policy("short", 30)
+    meta = MediaMeta(policy="short")
+    cat = lab.file("a.jpg", "a")
+    refs = [process.store(cat, scope="s", meta=meta) for _ in range(4)]
+    process.pin(refs[0])
+    process.set_policy("short", 20)
+    process._ask(policies.set_policy("short", 15_000, "halfway"))
+    process.touch(refs[1])
+    process.apply_policy(refs[2], "retain-1hours")
+    process.apply_policy(process.share(refs[3], "t"), None)
+    process.sweep()
+    lab.pass_time(16)
+    process.sweep()
+    process.remove_policy("short", force=True)
+    process.release_all("s")
+
+
 HELD = Held("root", "4.jpg", 1, "link:4", "4:1:1", "adopted")
 HISTORIES = [
     written,
     outlived,
     handed,
     moving,
+    policed,
     leased,
     forgotten,
     shared,

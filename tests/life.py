@@ -56,9 +56,16 @@ CALLS = {
     "get_url": lambda store, _: store.get_url(REF),
     "get_base64": lambda store, _: store.get_base64(REF),
     "get_data_url": lambda store, _: store.get_data_url(REF),
+    "set_quota": lambda store, _: store.set_quota(max_bytes=1),
+    "quota": lambda store, _: store.quota(),
     "store_many": lambda store, path: store.store_many([path], scope="s"),
     "resolve_many": lambda store, _: store.resolve_many([REF]),
     "release_many": lambda store, _: store.release_many(["s"]),
+    "set_policy": lambda store, _: store.set_policy("short", 60),
+    "policies": lambda store, _: store.policies(),
+    "remove_policy": lambda store, _: store.remove_policy("short"),
+    "apply_policy": lambda store, _: store.apply_policy(REF, "short"),
+    "enforce_policy": lambda store, _: store.enforce_policy(),
     "roots": lambda store, _: store.roots(),
     "forget_root": lambda store, _: store.forget_root(ROOT, even_here=True),
     "adopt_root": lambda store, path: (inner(store)._blobs.roots(), store.adopt_root(path.parent)),
@@ -86,6 +93,7 @@ def life(store, media):
     said += [store.get(refs[0]), store.get(refs[2]), store.stats(), store.scopes(), store.refs("s")]
     said += hands(store, "s")
     said += [*holds(store, refs[1]), *moves(store, refs[4]), *crowds(store, media)]
+    said += rules(store, media)
     plan = store.plan_release("s")
     said += [plan, store.execute(plan), store.release_all("u", wait=False), store.drain()]
     store._speech.now = lambda: 1_900_000_200_000  # so that old tombstones go
@@ -106,12 +114,16 @@ def hands(store, scope):
         store.store_media(MediaContent(data=b"e"), meta=meta, ttl=60),
         store.store_media(MediaContent(data=iter([b"e" * 9, b"f"])), scope=scope),
     ]
-    with store.writer(scope=scope) as draft:
-        draft.path.write_bytes(b"g")
-    refs += [draft.ref]
-    said = [*refs, *(store.resolve_with_meta(ref) for ref in refs), store.get(refs[1])]
-    said += [store.retrieve_media(refs[0]), store.get_url(refs[0])]
-    return [*said, store.get_base64(refs[1]), store.get_data_url(refs[2])]
+    with store.writer(scope=scope, meta=MediaMeta(content_type="text/plain")) as draft:
+        draft.path.write_bytes(b"by hand")
+    said = [store.retrieve_media(draft.ref), store.get_url(draft.ref), store.get_base64(draft.ref)]
+    said += [
+        draft.ref,
+        store.get_data_url(draft.ref),
+        store.set_quota(max_refs=1000, scope_max_refs=1000),
+    ]
+    said += [store.quota(), store.quota(scope), store.get(refs[1])]
+    return [*refs, *said, *(store.resolve_with_meta(ref) for ref in refs)]
 
 
 def holds(store, ref):
@@ -141,6 +153,17 @@ def crowds(store, media):
     with store.scope("x", ttl=60, idle=60):
         ref = store.store(media / "a")
         return [*said, str(store.current_scope()), store.get(ref), store.release_all("x")]
+
+
+def rules(store, media):
+    """Call the methods that let refs live by policies."""
+    ref = store.store(media / "a", scope="y")
+    said = [store.set_policy("short", "1h"), store.apply_policy(ref, "short")]
+    by = store.store(media / "a", scope="y", meta=MediaMeta(policy="short"))
+    said += [store.get(by), store.touch(by), store.set_policy("short", "retain-2hours")]
+    said += [store.policies(), store.get(by), store.get(ref), store.enforce_policy()]
+    said += [store.remove_policy("short", force=True), store.policies(), store.get(by)]
+    return [*said, store.release_all("y")]
 
 
 def told(store, media):

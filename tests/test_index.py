@@ -16,7 +16,8 @@ from mediastore.errors import Corrupt
 from mediastore.index.steps import Command, prefix, source
 from mediastore.model import decode_scope, encode_scope
 
-from .life import crowds, hands, holds, life, listen, moves
+from .life import crowds, hands, holds, life, listen, moves, rules
+from .script_arguments import BOUNDS, DEAD, DRAFT, GOOD, LIVE
 
 LUA = sorted((Path(mediastore.__file__).parent / "lua").glob("*.lua"))
 SCRIPTS = [path for path in LUA if not path.name.startswith("_")]
@@ -143,93 +144,6 @@ def test_a_script_sets_no_global(name):
 
 # --- what the prelude refuses
 
-ID, BLOB, HELD = "r" * 22, "b" * 22, ("root", "a.jpg", 1, "link:1", "1:1:1", "adopted")
-#: Arguments that would change something, and for each number the values it must not have.
-LIVE, DEAD = "l" * 22, "d" * 22
-DRAFT, SHA = "w" * 22, "5" * 64
-RESERVED = ("s", "root", "new.jpg", 1, SHA, "", 0, "token1", 1000, 1000, "me")
-GOOD = {
-    "reserve": (ID, BLOB, *RESERVED, ""),
-    "commit": (ID, DRAFT, "s", "token0", 1, SHA, "", 1, ""),
-    "abandon": (DRAFT,),
-    "delete": (LIVE, "1000 10 0 me"),
-    "extend": (LIVE, "touch", 1000),
-    "transfer": (LIVE, "t"),
-    "share": (LIVE, ID, "t", ""),
-    "restore": (DEAD, ID, "t", ""),
-    "lease": (LIVE, "token1", 1000, 1000, "me"),
-    "renew": (1, "leased", "token0", 1000),
-    "end_lease": (1, "leased", "token0"),
-    "accept": (LIVE, "leased", "token0", "token1", 1000, 1000, "me"),
-    "limit": ("idling", 1000, ""),
-    "lapse": (64,),
-    "idle": ("idling", 0, 64),
-    "withdraw": (LIVE, "1000 10 0 me"),
-    "note": ("idling",),
-    "store": (ID, BLOB, "s", *HELD, ""),
-    "release": ("s", 64, "1000 10 0 me"),
-    "drain": ("closed", 64, "1000 10 0 me"),
-    "expire": (64, "1000 10 0 me"),
-    "claim": ("root", "token", 64, 1000),
-    "acknowledge": ("root", "token0", 1, "blob", 1, ""),
-    "forget": ("root", 64, 0),
-    "adopt": ("root", "host:/media", 0),
-    "rebind": ("root", "host:/old", "whole", "link:1", "link:2"),
-    "list": ("s", 0, 64),
-}
-LIMIT, SIZE, SPAN = (
-    (0, 65, "x", "", "1.5", "-1"),
-    (-1, "x", "", "0.5", "1e16"),
-    (0, -1, "x", "1e16"),
-)
-TERMS = ("", "x", "0 10 0 me", "1000 -1 0 me", "1000 10 0.5 me", "1000 10 0")
-TTL = (0, -1, "x", "", "0.5", "1e16")
-FLAG = (-1, 2, "x", "", "0.5")
-BOUNDS = {
-    ("reserve", 9): SIZE,
-    ("reserve", 12): FLAG,
-    ("reserve", 14): TTL,
-    ("reserve", 15): TTL,
-    ("reserve", 17): SPAN,
-    ("commit", 8): SIZE,
-    ("commit", 11): SIZE,
-    ("commit", 12): SPAN,
-    ("delete", 5): TERMS,
-    ("extend", 6): SPAN,
-    ("share", 7): SPAN,
-    ("restore", 7): SPAN,
-    ("lease", 6): TTL,
-    ("lease", 7): TTL,
-    ("renew", 4): LIMIT,
-    ("renew", 7): TTL,
-    ("end_lease", 4): LIMIT,
-    ("accept", 8): TTL,
-    ("accept", 9): TTL,
-    ("limit", 5): SPAN,
-    ("limit", 6): SPAN,
-    ("lapse", 4): LIMIT,
-    ("idle", 5): SIZE,
-    ("withdraw", 5): TERMS,
-    ("idle", 6): LIMIT,
-    ("store", 9): SIZE,
-    ("store", 13): SPAN,
-    ("release", 5): LIMIT,
-    ("release", 6): TERMS,
-    ("drain", 5): LIMIT,
-    ("drain", 6): TERMS,
-    ("expire", 4): LIMIT,
-    ("expire", 5): TERMS,
-    ("claim", 6): LIMIT,
-    ("claim", 7): (0, 60001, "x", "0.5"),
-    ("acknowledge", 6): (-1, 65, "x"),
-    ("acknowledge", 8): SIZE,
-    ("forget", 5): LIMIT,
-    ("adopt", 6): FLAG,
-    ("forget", 6): FLAG,
-    ("list", 5): SIZE,
-    ("list", 6): LIMIT,
-}
-
 
 def run(store, script, *args, op=""):
     return store._ask(Command(script, args, lambda reply: reply, op))
@@ -253,7 +167,15 @@ def busy(other, client, settings, make_file):
     whole = {"state": "live", "root": "root", "identity": "link:1"}
     client.hset(f"{start}blob:whole", mapping=whole)
     client.hset(f"{start}roots", "root", "host:/old")
-    draft = {"state": "reserved", "refs": 0, "ever": 0, "root": "root", "path": "w", "draft": 1}
+    draft = {
+        "state": "reserved",
+        "refs": 0,
+        "ever": 0,
+        "root": "root",
+        "path": "w",
+        "draft": 1,
+        "scope": "s",
+    }
     client.hset(f"{start}blob:{DRAFT}", mapping={**draft, "size": 1, "custody": "owned"})
     live_for_ever(client, start)
     return other
@@ -262,7 +184,14 @@ def busy(other, client, settings, make_file):
 def live_for_ever(client, start):
     """Plant a ref in an idling scope, whose blob is leased and was another ref's, too."""
     facts = {"root": "root", "path": "l", "size": 1, "identity": "link:1"}
-    ref = {"scope": "idling", "seq": 1, "blob": "leased", "stored_at": 1, **facts}
+    ref = {
+        "scope": "idling",
+        "seq": 1,
+        "blob": "leased",
+        "stored_at": 1,
+        "policy": "short",
+        **facts,
+    }
     client.hset(f"{start}ref:{LIVE}", mapping=ref)
     client.zadd(f"{start}scope:idling", {LIVE: 1})
     blob = {"state": "live", "refs": 1, "ever": 0, "custody": "adopted", **facts}
@@ -270,6 +199,9 @@ def live_for_ever(client, start):
     client.zadd(f"{start}lease:leased", {"token0": 9e12})
     client.hset(f"{start}holders:leased", "token0", "9000000000000 1 me")
     client.set(f"{start}gone:{DEAD}", "released 1 idling . me leased")
+    client.hset(f"{start}policies", "short", "1000")
+    client.hset(f"{start}changing", "short", "5 0")
+    client.zadd(f"{start}under:short", {LIVE: 1})
     client.hset(f"{start}lifetimes", "idling", "0 1000 1 1")
     client.zadd(f"{start}deadlines", {"idling": 1001})
 
@@ -301,7 +233,7 @@ def test_a_number_out_of_bounds_is_refused_and_nothing_changes(
 
 
 def test_every_number_that_a_script_takes_was_tried():
-    number = r"(?:int|agree|wanted)\(ARGV\[(\d+)"
+    number = r"(?:int|agree|wanted|lifetime)\(ARGV\[(\d+)"
     found = {(p.stem, int(n)) for p in SCRIPTS for n in re.findall(number, code(p))}
 
     assert found | {("acknowledge", 8), ("renew", 7), ("extend", 6)} == set(BOUNDS)
@@ -375,7 +307,7 @@ def test_every_kind_of_client_gives_the_same_answers(
 def test_a_life_calls_every_public_method():
     constructors = {name for name in dir(MediaStore) if name.startswith("from_")}
     public = {name for name in dir(MediaStore) if not name.startswith("_")}
-    sources = "".join(map(inspect.getsource, (life, hands, holds, moves, crowds)))
+    sources = "".join(map(inspect.getsource, (life, hands, holds, moves, crowds, rules)))
 
     assert public - constructors - {"start", "stop", "close"} == {
         name for name in public if f"store.{name}(" in sources

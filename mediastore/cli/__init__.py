@@ -65,6 +65,8 @@ def command_line() -> typer.Typer:
         lifetimes,
         looking,
         media,
+        policies,
+        quotas,
         roots,
         running,
         upkeep,
@@ -84,4 +86,6 @@ def command_line() -> typer.Typer:
     for command in commands:
         line.command()(command)
     line.add_typer(roots.group(), name="roots")
+    line.add_typer(policies.group(), name="policy")
+    line.add_typer(quotas.group(), name="quota")
     return line

@@ -14,12 +14,22 @@ from .aio_content import AsyncContent
 from .aio_leasing import AsyncLeasing
 from .aio_many import AsyncMany
 from .aio_moving import AsyncMoving
+from .aio_policies import AsyncPolicies
+from .aio_quotas import AsyncQuotas
 from .base import AnyPath, checked_meta, checked_plan, path_text
 from .scope import AsyncScope
 from .scoping import Scoping
 
 
-class AsyncMediaStore(Scoping[AsyncScope], AsyncContent, AsyncMoving, AsyncLeasing, AsyncMany):
+class AsyncMediaStore(
+    Scoping[AsyncScope],
+    AsyncContent,
+    AsyncMoving,
+    AsyncLeasing,
+    AsyncMany,
+    AsyncPolicies,
+    AsyncQuotas,
+):
     """The store for asyncio: Redis natively, files in threads. The methods are those of `MediaStore`, awaited."""
 
     _scopes = AsyncScope

@@ -15,7 +15,7 @@ from mediastore.model import Ref
 
 from .orders import completed, must_fit, order
 from .storing import resolved
-from .writing import conclude, give_up, keep, reserve
+from .writing import conclude, give_up, keep, make_room, reserve
 
 if TYPE_CHECKING:
     from mediastore.model import Duration, MediaMeta
@@ -66,7 +66,7 @@ def store_media(ctx: Context, source: Any, wanted: Order, sha: str = "") -> Flow
     try:
         if expected is None or expected > PIECE:
             yield from keep(job)
-        yield from _copied(job, source)
+        yield from _copied(ctx, job, source)
         return (yield from conclude(ctx, job))
     except Exception:  # the caller's own source may raise anything
         yield from give_up(ctx, job)
@@ -117,7 +117,7 @@ def _taken(ctx: Context, source: Any, path: str, wanted: Order) -> Flow[Ref]:
         if (yield from drafting.Take(job.draft, path)):
             yield from absorb(ctx, job)
         else:
-            yield from _copied(job, source)
+            yield from _copied(ctx, job, source)
         return (yield from conclude(ctx, job, anew=True))
     except Exception:
         yield from give_up(ctx, job)
@@ -135,9 +135,11 @@ def _reserved(ctx: Context, wanted: Order) -> Flow[Job]:
     return job
 
 
-def _copied(job: Job, source: Any) -> Flow[None]:
+def _copied(ctx: Context, job: Job, source: Any) -> Flow[None]:
     while piece := (yield from drafting.Draw(source, PIECE)):
-        must_fit(job.order, job.draft.size + len(piece))
+        size = job.draft.size + len(piece)
+        must_fit(job.order, size)
+        yield from make_room(ctx, job, size)
         yield from drafting.Write(job.draft, piece)
 
 

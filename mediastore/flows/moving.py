@@ -8,9 +8,11 @@ from typing import TYPE_CHECKING
 from mediastore import blobs
 from mediastore.errors import InvalidRequest, RefGone, RefUnknown
 from mediastore.index import lives, reads
-from mediastore.model import Duration, Media, MediaMeta, Ref, check_scope, parse_duration
+from mediastore.index.quotas import exceeded
+from mediastore.model import Duration, Media, Ref, check_scope, parse_duration
 
-from .storing import lifetime_ms, lookup, path_in
+from .retention import lifetime_of_copy, unknown
+from .storing import lookup, path_in
 
 if TYPE_CHECKING:
     from datetime import datetime
@@ -54,6 +56,7 @@ def transfer(ctx: Context, ref: str, scope: str) -> Flow[str]:
     moved = yield from lives.transfer(wanted.id, scope, ctx.new_id())
     if moved.verdict == "dead":
         yield from _refuse(wanted)
+    _keep_quota(moved.scope, moved.verdict)
     if moved.verdict == "top":
         raise InvalidRequest(f"{wanted} is in {moved.scope!r}, which has no parent scope")
     return moved.scope
@@ -64,16 +67,14 @@ def share(ctx: Context, ref: str, scope: str, ttl: Duration | None) -> Flow[Ref]
     check_scope(scope)
     wanted, new = Ref.parse(ref), ctx.new_id()
     media = yield from lookup(wanted)
-    ttl_ms = _lifetime_ms(ctx, media.meta, ttl)
-    moved = yield from lives.share(wanted.id, new, scope, ttl_ms, ctx.new_id())
+    life = lifetime_of_copy(ctx.settings, media.meta, ttl)
+    moved = yield from lives.share(wanted.id, new, scope, life, ctx.new_id())
     if moved.verdict == "dead":
         yield from _refuse(wanted)
+    if moved.verdict == "policy":
+        raise (yield from unknown(ctx.settings, ctx.settings.default_policy))
+    _keep_quota(scope, moved.verdict)
     return Ref(f"media://{new}")
-
-
-def _lifetime_ms(ctx: Context, meta: MediaMeta, ttl: Duration | None) -> int | None:
-    # A copy of the metadata brings its policy along; a ttl that is said now wins over it.
-    return lifetime_ms(ctx.settings, meta if ttl is None else MediaMeta(), ttl)
 
 
 def restore(ctx: Context, ref: str, scope: str | None, ttl: Duration | None) -> Flow[Ref]:
@@ -82,13 +83,21 @@ def restore(ctx: Context, ref: str, scope: str | None, ttl: Duration | None) -> 
         check_scope(scope)
     wanted, new = Ref.parse(ref), ctx.new_id()
     said = yield from _obituary(wanted, _TO_RESTORE)
-    ttl_ms = _lifetime_ms(ctx, said.meta, ttl)
-    moved = yield from lives.restore(wanted.id, new, scope or "", ttl_ms, ctx.new_id())
+    life = lifetime_of_copy(ctx.settings, said.meta, ttl)
+    moved = yield from lives.restore(wanted.id, new, scope or "", life, ctx.new_id())
     if moved.verdict == "live":
         raise _alive(wanted, _TO_RESTORE)
+    if moved.verdict == "policy":
+        raise (yield from unknown(ctx.settings, ctx.settings.default_policy))
+    _keep_quota(moved.scope, moved.verdict)
     if moved.verdict != "done":
         raise said.error(wanted)
     return Ref(f"media://{new}")
+
+
+def _keep_quota(scope: str, verdict: str) -> None:
+    if verdict.startswith("quota:"):
+        raise exceeded(scope, verdict)
 
 
 def _alive(ref: Ref, instead: str) -> InvalidRequest:

@@ -13,12 +13,14 @@ from mediastore import blobs
 from mediastore.blobs import drafting
 from mediastore.errors import BlobsUnavailable, MediaStoreError, StoreFull
 from mediastore.index import changes, content as index
+from mediastore.index.quotas import exceeded
 from mediastore.lifetimes import Taken
 from mediastore.model import Ref
 from mediastore.sidecars import Sidecar
 
 from .deleting import delete_batch
 from .orders import path_of
+from .retention import unknown
 from .storing import was_forgotten
 
 if TYPE_CHECKING:
@@ -32,6 +34,8 @@ logger = logging.getLogger("mediastore")
 
 #: How often a blob whose file is gone is met before we give up.
 _MOST_TRIES: Final = 5
+#: What is reserved at least where a quota is kept to and nobody knows how much comes.
+_LEAST_BYTES: Final = 1 << 20
 
 
 @dataclass(slots=True)
@@ -45,6 +49,10 @@ class Job:
     draft: Draft
     reserved_ms: int
     reserved_s: float
+    #: How long the ref will live unless its policy is changed meanwhile; None for no end.
+    life_ms: int | None = None
+    #: Whether a quota is to be kept to.
+    limited: bool = False
     guard: Any = None
     #: Whether the last word was said, and its answer never came: the ref is made, or the blob lapses.
     unknown: bool = False
@@ -52,14 +60,14 @@ class Job:
     def sidecar(self, written: Written, now_s: float) -> Sidecar:
         """Return what is written beside the file."""
         now_ms = self.reserved_ms + round((now_s - self.reserved_s) * 1000)
-        ttl = self.order.ttl_ms
+        life_ms = self.life_ms
         return Sidecar(
             ref=Ref(f"media://{self.wish.ref}"),
             blob=self.wish.blob,
             scope=self.order.scope,
             size=written.size,
             stored_ms=now_ms,
-            expires_ms=None if ttl is None else now_ms + ttl,
+            expires_ms=None if life_ms is None else now_ms + life_ms,
             meta=self.order.meta,
             sha=written.sha,
             detected=self.order.detected,
@@ -72,7 +80,7 @@ class Job:
         self.wish = replace(
             self.wish,
             scope=order.scope,
-            ttl_ms=order.ttl_ms,
+            life=order.life,
             meta=order.meta,
             detected=order.detected,
         )
@@ -94,9 +102,7 @@ def reserve(ctx: Context, wanted: Order, need: int, sha: str = "") -> Flow[Job |
     for _ in range(_MOST_TRIES):
         ref, blob = ctx.new_id(), ctx.new_id()
         draft: Draft = yield from _begin(ctx, wanted, blob, need)
-        wish = index.Wish(
-            ref, blob, wanted.scope, wanted.ttl_ms, wanted.meta, wanted.detected, alone
-        )
+        wish = index.Wish(ref, blob, wanted.scope, wanted.life, wanted.meta, wanted.detected, alone)
         place = index.Place(draft.root, path_of(ctx.settings, wanted, wish, sha), need, sha)
         at_s = yield from blobs.Elapsed()
         try:
@@ -106,10 +112,11 @@ def reserve(ctx: Context, wanted: Order, need: int, sha: str = "") -> Flow[Job |
             raise
         if said.verdict == "reserved":
             now_ms = said.until_ms - hold.ttl_ms
-            return Job(wanted, wish, place, hold, draft, now_ms, at_s)
+            limited = said.limited
+            return Job(wanted, wish, place, hold, draft, now_ms, at_s, said.life_ms, limited)
         yield from drafting.Discard(draft)
-        if said.verdict == "forgotten":
-            raise (yield from was_forgotten(draft.root))
+        if said.verdict != "joined":
+            raise (yield from _refusal(ctx, wish, draft.root, said.verdict))
         if (yield from _joined(ctx, wish, draft.root, said.path, place.size)):
             return Ref(f"media://{ref}")
         alone = said.blob
@@ -186,14 +193,12 @@ def conclude(ctx: Context, job: Job, *, anew: bool = False) -> Flow[Ref]:
     if not (yield from drafting.Publish(job.draft, job.place.path, text, ctx.settings.durable)):
         raise _lapsed()
     done = yield from _committed(job, written, sidecar.stored_ms)
-    if done.verdict == "lost":
-        raise _lapsed()
-    if done.verdict == "forgotten":
-        raise (yield from was_forgotten(job.place.root))
     if done.verdict == "joined":
         yield from delete_batch(ctx, job.place.root, (job.wish.blob,))
         if not (yield from _joined(ctx, job.wish, job.place.root, done.path, written.size)):
             raise _vanishing()
+    elif done.verdict != "new":
+        raise (yield from _refusal(ctx, job.wish, job.place.root, done.verdict))
     return Ref(f"media://{job.wish.ref}")
 
 
@@ -223,18 +228,47 @@ def _place_again(ctx: Context, job: Job, written: Written) -> Flow[Ref | None]:
         sha = written.sha if ctx.settings.dedup else ""
         path = path_of(ctx.settings, job.order, job.wish, sha)
         job.place = index.Place(job.place.root, path, written.size, sha)
-        said = yield from index.reserve(job.wish, job.place, job.hold, ctx.new_id(), again=True)
+        said = yield from _reserved(ctx, job.wish, job.place, job.hold, again=True)
         if said.verdict == "reserved":
+            job.life_ms = said.life_ms
             return None
-        if said.verdict == "lost":
-            raise _lapsed()
-        if said.verdict == "forgotten":
-            raise (yield from was_forgotten(job.place.root))
+        if said.verdict != "joined":
+            raise (yield from _refusal(ctx, job.wish, job.place.root, said.verdict))
         if (yield from _joined(ctx, job.wish, job.place.root, said.path, written.size)):
             yield from give_up(ctx, job)
             return Ref(f"media://{job.wish.ref}")
         job.wish = replace(job.wish, ref=ctx.new_id(), alone=said.blob)
     raise _vanishing()
+
+
+def make_room(ctx: Context, job: Job, size: int) -> Flow[None]:
+    """Reserve more where a quota asks for it, before so many bytes are written: twice as many, or those alone.
+
+    Raises:
+        QuotaExceeded: they are too many.
+    """
+    if not job.limited or size <= job.place.size:
+        return
+    most = job.order.limit if job.order.limit is not None else max(size, _LEAST_BYTES) * 2
+    ahead = min(max(size * 2, _LEAST_BYTES), max(most, size))
+    for wanted in (ahead, size):
+        place = replace(job.place, size=wanted)
+        said = yield from index.reserve(job.wish, place, job.hold, ctx.new_id(), again=True)
+        if said.verdict == "reserved":
+            job.place = place
+            return
+    raise (yield from _refusal(ctx, job.wish, job.place.root, said.verdict))
+
+
+def _refusal(ctx: Context, wish: index.Wish, root: str, verdict: str) -> Flow[MediaStoreError]:
+    """Return the error for what the index said instead of making a ref."""
+    if verdict == "forgotten":
+        return (yield from was_forgotten(root))
+    if verdict == "policy":
+        return (yield from unknown(ctx.settings, wish.meta.policy))
+    if verdict == "lost":
+        return _lapsed()
+    return exceeded(wish.scope, verdict)
 
 
 def give_up(ctx: Context, job: Job) -> Flow[None]:

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 from mediastore.model import encode_scope
 
-from .steps import Command, from_json
+from .steps import Command, Lifetime, from_json
 
 if TYPE_CHECKING:
     from typing import Any
@@ -26,7 +26,7 @@ class Wish:
     ref: str
     blob: str
     scope: str
-    ttl_ms: int | None
+    life: Lifetime
     meta: MediaMeta
     detected: str = ""
     alone: str = ""
@@ -34,7 +34,7 @@ class Wish:
     @property
     def lifetime(self) -> int | str:
         """Its lifetime as the scripts read it."""
-        return "" if self.ttl_ms is None else self.ttl_ms
+        return "" if self.life is None else self.life
 
     @property
     def facts(self) -> list[str]:
@@ -65,12 +65,19 @@ class Hold:
 
 @dataclass(frozen=True, slots=True)
 class Reserved:
-    """The verdict: "reserved", "joined" (a blob that has the content), "forgotten" (the root), "lost" (to a sweeper)."""
+    """What a reservation came to.
+
+    The verdict is "reserved", "joined" (a blob that has the content), "forgotten" (the root), "lost" (to a sweeper),
+    "policy" (nobody knows it) or "quota:..." (what it would exceed).
+    `life_ms` is how long the ref would live as things stand, None for no end; `limited` says whether a quota is to be kept to.
+    """
 
     verdict: str
     blob: str
     path: str
     until_ms: int
+    life_ms: int | None = None
+    limited: bool = False
 
 
 def reserve(
@@ -85,14 +92,20 @@ def reserve(
 
     def parse(reply: Any) -> Reserved:
         a = from_json(reply)
-        return Reserved(a["verdict"], a["blob"], a["path"], int(a["until"]))
+        life_ms = int(a["life"]) if a["life"] else None
+        until_ms, limited = int(a["until"]), bool(a["limited"])
+        return Reserved(a["verdict"], a["blob"], a["path"], until_ms, life_ms, limited)
 
     return Command("reserve", args, parse, op)
 
 
 @dataclass(frozen=True, slots=True)
 class Committed:
-    """The verdict: "new", "joined", "lost" (the reservation had ended), "forgotten" (the root)."""
+    """What a commit came to.
+
+    The verdict is "new", "joined", "lost" (the reservation had ended), "forgotten" (the root), "policy" (nobody knows it)
+    or "quota:..." (what it exceeds).
+    """
 
     verdict: str
     blob: str

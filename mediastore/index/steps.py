@@ -19,6 +19,9 @@ if TYPE_CHECKING:
 
 R = TypeVar("R")
 
+#: How long a ref is to live, as scripts read it: ms, None for no end, or a word that `_policy.lua` explains.
+Lifetime = int | str | None
+
 #: What this version writes; another format is refused, never guessed.
 FORMAT: Final = "1"
 #: A changing command is refused this long after it was made (W of the protocol).
@@ -32,6 +35,8 @@ END_BATCH: Final = 10
 
 _ENDS_REFS = (
     "_facts",
+    "_policy",
+    "_quota",
     "_marks",
     "_cuts",
     "_batch",
@@ -42,10 +47,12 @@ _ENDS_REFS = (
     "_doom",
     "_bury",
 )
-_ENTERS = ("_facts", "_marks", "_live", "_deadline", "_enter")
+_ENTERS = ("_facts", "_policy", "_quota", "_marks", "_live", "_deadline", "_enter")
 _OWNS = (
     "_twin",
     "_facts",
+    "_policy",
+    "_quota",
     "_deadline",
     "_enter",
     "_rescue",
@@ -57,7 +64,7 @@ _OWNS = (
 _LEASES = ("_facts", "_marks", "_live", "_deadline", "_rescue", "_leases")
 #: What stands between the prelude and a script.
 _SHARED = {
-    "store": ("_twin", "_path", "_seen", "_rescue", "_deadline", "_enter"),
+    "store": ("_twin", "_path", "_seen", "_rescue", "_policy", "_quota", "_deadline", "_enter"),
     "refuse": ("_twin",),
     "withdraw": _ENDS_REFS,
     "release": _ENDS_REFS,
@@ -78,17 +85,23 @@ _SHARED = {
     "note": ("_deadline",),
     "reserve": _OWNS,
     "commit": _OWNS,
-    "abandon": ("_rescue", "_reserved"),
-    "claim": ("_path", "_turns", "_rescue", "_reserved", "_seize"),
+    "abandon": ("_rescue", "_quota", "_reserved"),
+    "claim": ("_path", "_turns", "_rescue", "_quota", "_reserved", "_seize"),
     "acknowledge": ("_batch",),
-    "forget": ("_batch", "_path", "_rescue", "_reserved"),
+    "forget": ("_batch", "_path", "_rescue", "_quota", "_reserved"),
     "list": ("_marks",),
+    "set_policy": ("_policy",),
+    "remove_policy": ("_policy",),
+    "move_policy": ("_facts", "_policy", "_marks", "_live", "_batch"),
+    "apply_policy": _ENTERS,
 }
 #: Scripts that free memory must run when there is none left; so must the greeting before them, and those that keep
 #: what is held: a fleet short of memory must not lose its leases for it.
 _FREES = {
     *("open", "release", "drain", "expire", "claim", "acknowledge", "refuse", "withdraw"),
     *("forget", "adopt", "rebind", "delete", "renew", "end_lease", "lapse", "abandon"),
+    # A shorter policy is a way out; and a sweep must get past the change of one to what it frees.
+    "move_policy",
 }
 _READS = {"list", "roots", "stats"}
 

@@ -17,6 +17,7 @@ local function bury_ref(ref)
   return cause
 end
 
+local freed = {}
 local function end_ref(ref)
   local withdrawn = ending.cause == "refused"
   local cause = withdrawn and "refused" or bury_ref(ref)
@@ -25,6 +26,7 @@ local function end_ref(ref)
   count("refs", -1)
   count((withdrawn and "stored" or cause) .. "_refs", withdrawn and -1 or 1)
   count((withdrawn and "stored" or cause) .. "_bytes", withdrawn and -ref.size or ref.size)
+  freed[ref.scope] = (freed[ref.scope] or 0) + ref.size
   local blob = blobs[ref.blob]
   if blob then blob.refs, blob.touched, blob.cut, blob.home = blob.refs - 1, true, ref.cut, ref.scope end
 end
@@ -49,6 +51,7 @@ local function bury()
     later("ZREM", P .. "expiry", ref.id)
     later("UNLINK", P .. "ref:" .. ref.id)
     if ref.scope then later("ZREM", P .. "scope:" .. ref.scope, ref.id) end
+    if ref.under then later("ZREM", ref.under, ref.id) end
     if ref.scope then homes[ref.scope] = true end
     if ref.id == DEADLINE then forget_deadline(ref.scope) end
     if ref.known then end_ref(ref) end
@@ -64,6 +67,7 @@ local function bury()
   send_batches()
   if #refs > 0 then forget_graves() end
   for name, by in pairs(counts) do redis.call("HINCRBY", P .. "stats", name, by) end
+  for scope, bytes in pairs(freed) do use(scope, -bytes) end
   for scope in pairs(homes) do prune(scope) end
   keep_time()
 end

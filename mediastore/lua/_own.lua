@@ -1,7 +1,8 @@
 -- _own: put after _copy and _reserved, in the scripts that make a ref of content which the store has written itself.
 
 local function own_kinds(root, blob)
-  for name, kind in pairs({ lost = "hash", stats = "hash", ["path:" .. root] = "hash", ["dedup:" .. root] = "hash", ["trash:" .. root] = "zset" }) do expect(kind, name) end
+  quota_kinds()
+  for name, kind in pairs({ lost = "hash", ["path:" .. root] = "hash", ["dedup:" .. root] = "hash", ["trash:" .. root] = "zset" }) do expect(kind, name) end
   expect_leases(blob)
 end
 
@@ -15,11 +16,11 @@ local function same_content(root, sha, size, alone)
   return id, b
 end
 
-local function join(id, blob, b, line, ttl, meta)
+local function join(id, blob, b, line, life, meta)
   if b.state == "doomed" then
     rescue(blob, b.root, b)
     counted_again(b)
   end
   redis.call("HSET", P .. "blob:" .. blob, "state", "live", "refs", b.refs + 1)
-  make_ref(id, blob, b, line, ttl, meta)
+  make_ref(id, blob, b, line, life, meta)
 end

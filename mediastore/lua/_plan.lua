@@ -45,6 +45,7 @@ local function plan(id, home, cut)
   if ref.scope then plan_scope(ref.scope) end
   if ref.known then
     ref.blob, ref.size, ref.due, ref.facts = r.blob, tonumber(r.size), tonumber(r.expires_at or ""), metadata_of(r)
+    if is_named(r.policy) then ref.under = expect("zset", "under:" .. r.policy) end
     ref.mark = first_cut(marks[ref.scope], tonumber(r.seq))
     ref.cut = ref.mark and ref.mark.scope or cut
     if not blobs[ref.blob] then plan_blob(ref.blob) end
@@ -57,7 +58,7 @@ end
 local function plan_common()
   local kinds = {
     lost = "hash", expiry = "zset", scopes = "zset", closed = "zset", stats = "hash", seq = "string", clock = "string",
-    cuts = "hash", graves = "list", lifetimes = "hash", deadlines = "zset",
+    usage = "hash", cuts = "hash", graves = "list", lifetimes = "hash", deadlines = "zset",
   }
   for name, kind in pairs(kinds) do expect(kind, name) end
 end

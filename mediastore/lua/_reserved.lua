@@ -1,15 +1,27 @@
--- _reserved: put after _rescue, in the scripts that reserve a blob and in those that end its reservation.
+-- _reserved: put after _rescue and _quota, in the scripts that reserve a blob and in those that end its reservation.
 
-local function reserved(by, bytes)
+local function reserved(by, bytes, scope)
   redis.call("HINCRBY", P .. "stats", "reserved", by)
   redis.call("HINCRBY", P .. "stats", "reserved_bytes", str(bytes + 0)) -- not "-0"
+  use(scope, bytes)
+  if redis.call("HINCRBY", P .. "writing", scope, by) <= 0 then redis.call("HDEL", P .. "writing", scope) end
+end
+
+local function reserved_kinds()
+  for _, name in ipairs({ "usage", "writing", "stats" }) do expect("hash", name) end
+end
+
+-- Nobody writes it any more.
+local function unreserve(blob)
+  local b = redis.call("HMGET", P .. "blob:" .. blob, "size", "scope")
+  reserved(-1, -tonumber(b[1]), b[2])
+  redis.call("HDEL", P .. "blob:" .. blob, "scope", "leased")
+  redis.call("UNLINK", P .. "lease:" .. blob, P .. "holders:" .. blob)
 end
 
 -- What was written of it goes now; it is never handed out (`ever`), and counts for nothing (`draft`).
-local function give_up(root, blob, size)
-  reserved(-1, -tonumber(size))
+local function give_up(root, blob)
+  unreserve(blob)
   redis.call("HSET", P .. "blob:" .. blob, "state", "doomed", "ever", 1)
-  redis.call("HDEL", P .. "blob:" .. blob, "leased")
-  redis.call("UNLINK", P .. "lease:" .. blob, P .. "holders:" .. blob)
   redis.call("ZADD", P .. "trash:" .. root, str(now), blob)
 end

@@ -6,10 +6,10 @@
 -- Returns {done = 1}: it is reserved no more, whatever it was before. Twice: the same answer. Cost: O(1).
 
 local blob = ARGV[4]
-local b = redis.call("HMGET", P .. "blob:" .. blob, "state", "root", "size")
+local b = redis.call("HMGET", P .. "blob:" .. blob, "state", "root")
 if b[1] ~= "reserved" then return finish({ done = 1 }) end
-expect("hash", "stats")
+reserved_kinds()
 expect("zset", "trash:" .. b[2])
 expect_leases(blob)
-give_up(b[2], blob, b[3])
+give_up(b[2], blob)
 return finish({ done = 1 })

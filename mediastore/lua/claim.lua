@@ -16,7 +16,8 @@ local root, token = ARGV[4], ARGV[5]
 local limit, hold = int(ARGV[6], 1, 64), int(ARGV[7], 1, 60000)
 local trash = expect("zset", "trash:" .. root)
 local paths, record = expect("hash", "path:" .. root), expect("hash", "claim:" .. token)
-for _, name in ipairs({ "stats", "older:" .. root, "dedup:" .. root }) do expect("hash", name) end
+reserved_kinds()
+for _, name in ipairs({ "older:" .. root, "dedup:" .. root }) do expect("hash", name) end
 local answer = { prev = {}, blobs = {} }
 
 if redis.call("HEXISTS", expect("hash", "lost"), root) == 1 then return finish(answer) end

@@ -9,14 +9,15 @@
 -- ARGV[9] sha     text  SHA-256 of them; "" where blobs are not to be shared
 -- ARGV[10] alone  id    a blob that is not to be joined, because its file is gone; "" for none
 -- ARGV[11] at     ms    when it was stored, as its sidecar says: not in the future, nor more than a minute ago
--- ARGV[12] ttl    ms    lifetime of the ref from then on; "" = never
+-- ARGV[12] life   text  lifetime of the ref from then on: ms, "" = never, "@name" = by that policy (see _policy)
 -- ARGV[13..]      text  metadata: name, value, name, value, ...
 --
--- Returns {verdict = "new" | "joined" | "lost" | "forgotten", blob, path}. "joined": another blob has the same content;
--- the caller's own is in the trash and due. Twice with one ref id: nothing more is written. Cost: O(depth of the scope).
+-- Returns {verdict = "new" | "joined" | "lost" | "forgotten" | "policy", blob, path}. "joined": another blob has the same
+-- content; the caller's own is in the trash and due. "policy": nobody knows it any more. "quota:...": what it exceeds (see
+-- _quota). Twice with one ref id: nothing more is written. Cost: O(depth of the scope).
 
 local id, blob, scope, token, size, sha = ARGV[4], ARGV[5], ARGV[6], ARGV[7], int(ARGV[8], 0, 9e15), ARGV[9]
-local at, ttl = math.max(math.min(int(ARGV[11], 0, 9e15), now), now - 60000), ARGV[12] ~= "" and int(ARGV[12], 1, 9e15)
+local at, life = math.max(math.min(int(ARGV[11], 0, 9e15), now), now - 60000), lifetime(ARGV[12])
 local twin = earlier(id, blob)
 if twin then return finish({ verdict = twin.verdict, blob = twin.blob, path = redis.call("HGET", P .. "blob:" .. twin.blob, "path") or "" }) end
 
@@ -26,24 +27,27 @@ local line = lineage_to_change(scope)
 enter_kinds()
 own_kinds(b.root, blob)
 if redis.call("HEXISTS", P .. "lost", b.root) == 1 then return finish({ verdict = "forgotten", blob = blob, path = b.path }) end
+if not life then return finish({ verdict = "policy", blob = blob, path = b.path }) end
 
 local meta = { unpack(ARGV, 13) }
 local other, its = same_content(b.root, sha, size, ARGV[10])
+local more = size - tonumber(b.size)
+local over = over_quota(line, { bytes = more, new_bytes = more })
+if over then return finish({ verdict = over, blob = blob, path = b.path }) end
 if other then
-  join(id, other, its, line, ttl, meta)
-  give_up(b.root, blob, b.size)
+  join(id, other, its, line, life, meta)
+  give_up(b.root, blob)
   return finish({ verdict = "joined", blob = other, path = its.path })
 end
-reserved(-1, -tonumber(b.size))
+unreserve(blob)
 b.size, b.identity = str(size), "owned:" .. str(size)
 redis.call("HSET", P .. "blob:" .. blob, "state", "live", "refs", 1, "size", b.size, "identity", b.identity)
-redis.call("HDEL", P .. "blob:" .. blob, "draft", "leased")
+redis.call("HDEL", P .. "blob:" .. blob, "draft")
 if sha ~= "" then
   redis.call("HSET", P .. "blob:" .. blob, "sha", sha)
   redis.call("HSET", P .. "dedup:" .. b.root, sha, blob)
 end
-redis.call("UNLINK", P .. "lease:" .. blob, P .. "holders:" .. blob)
 redis.call("ZREM", P .. "trash:" .. b.root, blob)
 counted_again(b)
-make_ref(id, blob, b, line, ttl, meta, at)
+make_ref(id, blob, b, line, life, meta, at)
 return finish({ verdict = "new", blob = blob, path = b.path })

@@ -13,6 +13,7 @@ local root, limit, begun = ARGV[4], int(ARGV[5], 1, 64), int(ARGV[6], 0, 1)
 local roots, lost, stats = expect("hash", "roots"), expect("hash", "lost"), expect("hash", "stats")
 local trash, paths, stuck = expect("zset", "trash:" .. root), expect("hash", "path:" .. root), expect("hash", "stuck")
 for _, name in ipairs({ "older:", "dedup:" }) do expect("hash", name .. root) end
+reserved_kinds()
 local answer = { known = 1, blobs = 0, bytes = 0, words = redis.call("HGET", lost, root) }
 local place = redis.call("HGET", roots, root)
 if not answer.words and (begun == 1 or not place) then return finish({ known = 0, words = "", blobs = 0, bytes = 0, left = 0 }) end
@@ -45,7 +46,7 @@ for i, id in ipairs(ids) do
     answer.blobs, answer.bytes = answer.blobs + 1, answer.bytes + tonumber(b[5])
   end
   wait_no_more(not b[2] and b[6], b[5])
-  if b[10] == "reserved" then reserved(-1, -tonumber(b[5])) end
+  if b[10] == "reserved" then unreserve(id) end
   if b[7] then later("UNLINK", P .. "lease:" .. id, P .. "holders:" .. id) end
   later("UNLINK", P .. "blob:" .. id)
   later("ZREM", trash, id)

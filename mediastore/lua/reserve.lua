@@ -14,39 +14,46 @@
 -- ARGV[14] hold     ms    until it ends, unless it is renewed
 -- ARGV[15] longest  ms    until it ends however often it is renewed
 -- ARGV[16] who      text  the writer, as people will read it
--- ARGV[17] ttl      ms    lifetime of the ref; "" = never
+-- ARGV[17] life     text  lifetime of the ref: ms, "" = never, "@name" = by that policy (see _policy)
 -- ARGV[18..]        text  metadata: name, value, name, value, ...
 --
--- Returns {verdict = "reserved" | "joined" | "forgotten" | "lost", blob, path, until}.
--- "lost": it was not renewed in time, or a sweeper has the blob. Twice with one op: the same answer; with a ref id that
--- was made or burnt meanwhile: nothing more is written. Cost: O(depth of the scope).
+-- Returns {verdict = "reserved" | "joined" | "forgotten" | "lost" | "policy" | "quota:...", blob, path, until, life = ms or "", limited}.
+-- `life`: what the lifetime is as things stand. "policy": nobody knows it. "lost": it was not renewed in time, or a
+-- sweeper has the blob. Twice with one op: the same answer; with a ref id that was made or burnt meanwhile: nothing more
+-- is written. What was reserved already stays so when another blob is joined. "quota:...": what it would exceed (see _quota); `limited`: whether there is such a limit. Cost: O(depth of the scope).
 
 local id, blob, scope, root, path, size = ARGV[4], ARGV[5], ARGV[6], ARGV[7], ARGV[8], int(ARGV[9], 0, 9e15)
 local sha, again, token, hold_ms = ARGV[10], int(ARGV[12], 0, 1), ARGV[13], int(ARGV[14], 1, 9e15)
-local longest, ttl = int(ARGV[15], 1, 9e15), ARGV[17] ~= "" and int(ARGV[17], 1, 9e15)
+local longest, life = int(ARGV[15], 1, 9e15), lifetime(ARGV[17])
 local twin = earlier(id, blob)
-if twin then return finish({ verdict = "joined", blob = twin.blob, path = redis.call("HGET", P .. "blob:" .. twin.blob, "path") or "", ["until"] = "0" }) end
+if twin then return finish({ verdict = "joined", blob = twin.blob, path = redis.call("HGET", P .. "blob:" .. twin.blob, "path") or "", ["until"] = "0", life = "", limited = 0 }) end
 
 local line = lineage_to_change(scope)
 enter_kinds()
 own_kinds(root, blob)
 local b = redis.call("HMGET", P .. "blob:" .. blob, "state", "path", "size")
-local function answer(verdict, of, at, deadline) return finish({ verdict = verdict, blob = of, path = at, ["until"] = str(tonumber(deadline or 0)) }) end
+local function answer(verdict, of, at, deadline)
+  return finish({ verdict = verdict, blob = of, path = at, ["until"] = str(tonumber(deadline or 0)), life = life and life.ms and str(life.ms) or "", limited = limits_of(scope) and 1 or 0 })
+end
+if not life then return answer("policy", blob, path) end
 if redis.call("HEXISTS", P .. "lost", root) == 1 then return answer("forgotten", blob, path) end
 if again == 1 and not (b[1] == "reserved" and holds(blob, token)) then return answer("lost", blob, path) end
 
 local twin_blob, twin_b = same_content(root, sha, size, ARGV[11])
+local more, revived = size - number(b[3]), twin_b and twin_b.state == "doomed"
+local refs = b[1] and 0 or 1
+local over = over_quota(line, { refs = refs, bytes = more, new_refs = refs, new_bytes = (not twin_blob or revived) and more or 0 })
+if over then return answer(over, blob, path) end
 if twin_blob then
-  join(id, twin_blob, twin_b, line, ttl, { unpack(ARGV, 18) })
-  if b[1] then give_up(root, blob, b[3]) end
+  join(id, twin_blob, twin_b, line, life, { unpack(ARGV, 18) })
   return answer("joined", twin_blob, twin_b.path)
 end
 if b[1] then
   if b[2] ~= path then redis.call("HDEL", P .. "path:" .. root, b[2]) end
-  redis.call("HINCRBY", P .. "stats", "reserved_bytes", size - tonumber(b[3]))
+  reserved(0, more, scope)
 else
-  reserved(1, size)
-  redis.call("HSET", P .. "blob:" .. blob, "state", "reserved", "refs", 0, "ever", 0, "root", root, "custody", "owned", "draft", 1)
+  reserved(1, size, scope)
+  redis.call("HSET", P .. "blob:" .. blob, "state", "reserved", "refs", 0, "ever", 0, "root", root, "custody", "owned", "draft", 1, "scope", scope)
 end
 redis.call("HSET", P .. "path:" .. root, path, blob)
 redis.call("HSET", P .. "blob:" .. blob, "path", path, "size", str(size), "identity", "owned:" .. str(size))

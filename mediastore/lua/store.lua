@@ -10,29 +10,32 @@
 -- ARGV[10] identity text  "link:ino", "inode:ino" or "stat:ino:size:mtime_ns"
 -- ARGV[11] stat     text  "ino:size:mtime_ns" of the caller's own held link
 -- ARGV[12] custody  text  "adopted" or "borrowed"
--- ARGV[13] ttl      ms    "" = never
+-- ARGV[13] life     text  its lifetime: ms, "" = never, "@name" = by that policy (see _policy)
 -- ARGV[14..]        text  metadata: name, value, name, value, ...
 --
--- Returns {verdict = "new" | "joined" | "busy" | "forgotten", blob}. "busy": that blob of the path is being deleted, or written;
--- wait for its end and store again with new ids. "forgotten": the root was. A refused ref id is burnt.
--- Twice with one ref id: the first answer, nothing written. Cost: O(depth of the scope).
+-- Returns {verdict = "new" | "joined" | "busy" | "forgotten" | "policy" | "quota:...", blob}. "busy": that blob of the path is being deleted,
+-- or written; wait for its end and store again with new ids. "forgotten": the root was. "policy": nobody knows it. "quota:...":
+-- what it would exceed (see _quota). A refused ref id is burnt. Twice with one ref id: the first answer, nothing written. Cost: O(depth of the scope).
 
 local id, blob, scope, root, path = ARGV[4], ARGV[5], ARGV[6], ARGV[7], ARGV[8]
 local size, stat, custody, verdict, identity = int(ARGV[9], 0, 9e15), ARGV[11], ARGV[12], "new", ARGV[10]
-local ttl = ARGV[13] ~= "" and int(ARGV[13], 1, 9e15)
+local life = lifetime(ARGV[13])
 local twin = earlier(id, blob)
 if twin then return finish(twin) end
 
 local line = lineage_to_change(scope)
 enter_kinds()
-for name, kind in pairs({ lost = "hash", stats = "hash", ["path:" .. root] = "hash", ["borrowed:" .. root] = "hash", ["older:" .. root] = "hash", ["trash:" .. root] = "zset" }) do expect(kind, name) end
+quota_kinds()
+for name, kind in pairs({ lost = "hash", ["path:" .. root] = "hash", ["borrowed:" .. root] = "hash", ["older:" .. root] = "hash", ["trash:" .. root] = "zset" }) do expect(kind, name) end
 
 local current = redis.call("HGET", P .. "path:" .. root, path)
 local old = seen(current)
 local busy = old.state == "deleting" or old.state == "reserved" or old.state == "stuck" or (old.state == "doomed" and old.ever == "1")
-local refused = redis.call("HEXISTS", P .. "lost", root) == 1 and "forgotten" or busy and "busy"
+local there = old.state == "live" and same(old.identity, stat)
+local refused = not life and "policy" or redis.call("HEXISTS", P .. "lost", root) == 1 and "forgotten" or busy and "busy"
+  or over_quota(line, { refs = 1, bytes = size, new_refs = 1, new_bytes = there and 0 or size })
 if refused then
-  burn(id, current or blob)
+  burn(id, current or blob, refused)
   return finish({ verdict = refused, blob = current or blob })
 end
 -- On a shared path borrowed wins over adopted, in any order, for as long as one ref of it lives:
@@ -69,7 +72,9 @@ end
 local seq = next_seq()
 redis.call("HSET", P .. "ref:" .. id, "scope", scope, "seq", str(seq), "blob", blob, "root", root, "path", path,
   "size", size, "identity", identity, "stored_at", str(now), unpack(ARGV, 14))
-if ttl then set_expiry(id, ttl) end
+if life.ms then set_expiry(id, life.ms) end
+follow(life, id, seq)
 enter_ref(id, line, seq)
+use(scope, size)
 for name, by in pairs(counts) do redis.call("HINCRBY", P .. "stats", name, by) end
 return finish({ verdict = verdict, blob = blob })

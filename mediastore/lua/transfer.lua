@@ -10,6 +10,7 @@
 
 local id, scope = ARGV[4], ARGV[5]
 enter_kinds()
+quota_kinds()
 local ref = live(id)
 if not ref then return finish({ verdict = "dead", scope = "" }) end
 if scope == "" then
@@ -18,6 +19,9 @@ if scope == "" then
 end
 lineage_to_change(ref.scope)
 local line = lineage_to_change(scope)
+local size = ref.scope ~= scope and tonumber(ref.size) or 0
+local over = ref.scope ~= scope and over_quota(line, { refs = 1, bytes = size })
+if over then return finish({ verdict = over, scope = scope }) end
 
 local seq = next_seq()
 note_activity(lineage(ref.scope))
@@ -25,5 +29,7 @@ redis.call("HSET", P .. "ref:" .. id, "scope", scope, "seq", str(seq))
 redis.call("HDEL", P .. "ref:" .. id, "idle")
 if ref.scope ~= scope then redis.call("ZREM", P .. "scope:" .. ref.scope, id) end
 enter_ref(id, line, seq)
+use(ref.scope, -size)
+use(scope, size)
 if ref.scope ~= scope then prune(ref.scope) end
 return finish({ verdict = "done", scope = scope })

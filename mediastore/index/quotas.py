@@ -1,0 +1,63 @@
+"""Commands and reads about quotas."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from mediastore.errors import QuotaExceeded
+from mediastore.model import encode_scope
+from mediastore.quotas import Quota
+
+from .steps import Command, Marks, Read, text
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+Limit = int | str
+
+
+def set_quota(scope: str, limits: Sequence[Limit], op: str) -> Command[None]:
+    """Set the limits of the namespace ("") or a scope: bytes, refs, and of each scope bytes, refs; "" as it is, "never" none."""
+    return Command("set_quota", (encode_scope(scope), *limits), lambda _: None, op)
+
+
+def quota(scope: str) -> Read[Quota]:
+    """Read the limits of the namespace (""), or of a scope, and what counts against them."""
+    name = encode_scope(scope)
+    own = (f"bytes {name}", f"refs {name}") if scope else ("bytes", "refs")
+
+    def build(p: str, _: Marks) -> list[tuple[str | int, ...]]:
+        counts = ("size_bytes", "reserved_bytes", "refs", "reserved")
+        return [
+            ("HMGET", f"{p}quotas", *own, "scope_bytes", "scope_refs"),
+            ("HMGET", f"{p}stats", *counts),
+            ("HGET", f"{p}usage", name),
+            ("HGET", f"{p}writing", name),
+            ("ZCARD", f"{p}scope:{name}"),
+            ("ZSCORE", f"{p}scope:{name}", "deadline"),
+        ]
+
+    def parse(_: Marks, replies: list[Any], __: int) -> Quota:
+        limits = [None if said is None else int(text(said)) for said in replies[0]]
+        if not scope:
+            size, reserved_bytes, refs, reserved = (int(said or 0) for said in replies[1])
+            used = size + reserved_bytes, refs + reserved
+            return Quota(limits[0], limits[1], *used, limits[2], limits[3])
+        refs = int(replies[4]) - (replies[5] is not None) + int(replies[3] or 0)
+        most = [limits[0] if limits[0] is not None else limits[2]]
+        most += [limits[1] if limits[1] is not None else limits[3]]
+        return Quota(most[0], most[1], int(replies[2] or 0), refs)
+
+    return Read(build, parse)
+
+
+def exceeded(scope: str, verdict: str) -> QuotaExceeded:
+    """Return the error for a script's verdict: "quota:what:limit:used:more"."""
+    _, what, limit, used, more = verdict.split(":")
+    return QuotaExceeded(
+        what.removeprefix("scope_"),
+        scope if what.startswith("scope_") else "",
+        int(limit),
+        int(used),
+        int(more),
+    )
