@@ -196,12 +196,16 @@ class Crew:
             process.start()
             theirs.close()
 
-    def run(self, task: Callable[..., Any], settings: Settings, *args: Any) -> list[Any]:
+    def run(
+        self, task: Callable[..., Any], settings: Settings, *args: Any, limit_s: float = 50
+    ) -> list[Any]:
         """Have every process do `task(store, number, *args)`, all from one moment on; return their answers."""
         self._start.reset()
         for pipe in self._pipes:
             pipe.send((task, settings, args))
-        answers = [pipe.recv() if pipe.poll(50) else (None, "no answer") for pipe in self._pipes]
+        answers = [
+            pipe.recv() if pipe.poll(limit_s) else (None, "no answer") for pipe in self._pipes
+        ]
         assert not any(error for _, error in answers), "\n".join(error for _, error in answers)
         return [answer for answer, _ in answers]
 

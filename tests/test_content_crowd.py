@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from mediastore import Ref
 
 CONTENTS = 50
+LIMIT_S = 150
 
 
 @pytest.fixture
@@ -93,12 +94,13 @@ def release(store: MediaStore, number: int, crew: int) -> None:
 
 
 @pytest.mark.slow
+@pytest.mark.timeout(400)
 def test_a_crowd_with_the_same_contents_keeps_each_once_and_loses_none(
     crowd, settings, parent, client, media
 ):
     crew, seconds = crowd
 
-    mine = crew.run(mingle, settings, seconds)
+    mine = crew.run(mingle, settings, seconds, limit_s=LIMIT_S)
 
     refs = {ref: which for each in mine for ref, which in each.items()}
     paths = {ref: parent.resolve(ref) for ref in refs}
@@ -113,7 +115,7 @@ def test_a_crowd_with_the_same_contents_keeps_each_once_and_loses_none(
     assert (stats.refs, stats.blobs, stats.trash) == (len(refs), len(set(refs.values())), 0)
     assert stats.size_bytes == sum(len(content(which)) for which in set(refs.values()))
 
-    crew.run(release, settings, crew.size)
+    crew.run(release, settings, crew.size, limit_s=LIMIT_S)
 
     parent.sweep()
     ended = parent.stats()
@@ -137,11 +139,12 @@ def come_and_go(store: MediaStore, number: int, seconds: float) -> int:
 
 
 @pytest.mark.slow
+@pytest.mark.timeout(400)
 def test_no_store_fails_because_others_prune_its_directory(crowd, settings, media):
     crew, seconds = crowd
     apart = replace(settings, dedup=False)
 
-    turns = crew.run(come_and_go, apart, seconds)
+    turns = crew.run(come_and_go, apart, seconds, limit_s=LIMIT_S)
 
     assert min(turns) > 0
     assert [path.name for path in media.iterdir()] == [".mediastore"]
