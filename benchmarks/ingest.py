@@ -16,7 +16,7 @@ import time
 from dataclasses import replace
 from itertools import count
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from mediastore import MediaContent, MediaStore, Settings
 from mediastore.embedded import EmbeddedServer
@@ -119,12 +119,12 @@ def main() -> None:
         with EmbeddedServer(directory / "server") as server:
             plain = Settings(redis_url=server.url, max_age=None, durable=False, max_file_size=-1)
 
-            def opened(space: str, **changes: object) -> MediaStore:
+            def opened(space: str, **changes: Any) -> MediaStore:
                 root = directory / space
                 root.mkdir()
                 return MediaStore(
                     None, replace(plain, namespace=space, roots=(str(root),), **changes)
-                )  # type: ignore[arg-type]
+                )
 
             compare(
                 "64 KiB, no fsync",
