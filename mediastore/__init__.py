@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from .client import AsyncMediaStore, AsyncScope, MediaStore, Scope
     from .client.lease import AsyncLease, Lease
     from .content import MediaContent
-    from .hosts import Adopted, Forgotten, RootInfo
+    from .hosts import Adopted, Forgotten, Rebuilt, RootInfo
     from .lifetimes import LeaseInfo, ScopeDeadline, Tombstone, Waiting
     from .model import NEVER, Cleanup, Media, MediaMeta, Ref, Released, ReleasePlan, Stats, Swept
     from .settings import Settings
@@ -45,6 +45,7 @@ _HOME = {
     "MediaContent": "content",
     "MediaMeta": "model",
     "Ref": "model",
+    "Rebuilt": "hosts",
     "ReleasePlan": "model",
     "Released": "model",
     "RootInfo": "hosts",
@@ -71,6 +72,7 @@ __all__ = [
     "MediaContent",
     "MediaMeta",
     "MediaStore",
+    "Rebuilt",
     "Ref",
     "ReleasePlan",
     "Released",

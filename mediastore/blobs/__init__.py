@@ -8,6 +8,8 @@ Inside a root, all that is ours lies in `.mediastore/`:
     quarantine/<token>/      what one claim is deleting: <blob>.held and <blob>
     parked/<blob>            a file that was moved and could not be put back; never deleted by us
     tmp/<blob><ext>          content that is being written, and tmp/<blob>.meta its sidecar
+    meta/<blob>/<ref>.meta   sidecars of content: of the refs that do not have the one beside the file
+    drafts/<blob>/           such sidecars, and those beside files, that are being written
 
 Content that the store has written itself lies beside it, under names that are never used again: see `mediastore.naming`.
 """
@@ -19,14 +21,24 @@ from io import FileIO
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Generic, Self, TypeVar
 
-from mediastore.journal import Bound, Claim, Found, Held, Outcome, Placed, Written
+from mediastore.journal import (
+    Bound,
+    Claim,
+    Found,
+    Held,
+    Outcome,
+    Placed,
+    Written,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Generator
 
     from mediastore.lifetimes import Taken
+    from mediastore.sidecars import Inscription, Kin
 
     from .owned import Draft
+    from .surveying import Survey as _Survey
 
 R = TypeVar("R")
 MaybePath = Path | None
@@ -391,6 +403,46 @@ class Discard(Step[None]):
 
     draft: Draft
     path: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Announce(Step[None]):
+    """Make an empty temporary name for the sidecar of each ref, given as (ref, blob), before the index is read for it.
+
+    Where that fails, `Inscribe` does.
+    """
+
+    root: str
+    token: str
+    refs: tuple[tuple[str, str], ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Inscribe(Step[tuple[bool, ...]]):
+    """Write or remove sidecars that were announced; returns which of them are now as they should be.
+
+    The others were overtaken by somebody who has read the index later, or their directory cannot be written.
+    """
+
+    root: str
+    token: str
+    inscriptions: tuple[Inscription, ...]
+    durable: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Survey(Step["_Survey"]):
+    """Begin to look for the sidecars of a root; whoever has it closes it."""
+
+    root: str
+
+
+@dataclass(frozen=True, slots=True)
+class Surveyed(Step[tuple["Kin", ...]]):
+    """Go on until about so many refs are found; empty at the end."""
+
+    survey: _Survey
+    refs: int
 
 
 @dataclass(frozen=True, slots=True)

@@ -15,7 +15,7 @@ from mediastore import blobs as steps
 from mediastore.errors import BlobsUnavailable, InvalidRoot, MediaStoreError, StoreFull
 from mediastore.settings import default_root
 
-from . import owned, posix, registering, taking, tidying
+from . import inscribing, owned, posix, registering, surveying, taking, tidying
 from .adopting import adopting, held_blobs, rebind, unhold
 from .deleting import destroy
 from .reading import encoded, lasting, opened, registered
@@ -85,6 +85,10 @@ class LocalBlobs:
             steps.Write: self._write,
             steps.Finish: lambda step: owned.finish(step.draft, durable=step.durable),
             steps.Publish: self._publish,
+            steps.Announce: self._announce,
+            steps.Inscribe: self._inscribe,
+            steps.Survey: lambda step: surveying.Survey(self._descriptor(step.root)),
+            steps.Surveyed: lambda step: step.survey.next(step.refs),
             steps.Discard: self._discard,
         }
 
@@ -146,6 +150,11 @@ class LocalBlobs:
                 logger.warning("root %s is back; work goes on there", root.path)
             yield root, fd
 
+    @contextlib.contextmanager
+    def _descriptor(self, root_id: str) -> Iterator[int]:
+        with self._opened(root_id) as (_, fd):
+            yield fd
+
     # --- registering
 
     def _hold(self, step: steps.Hold) -> Held:
@@ -205,6 +214,16 @@ class LocalBlobs:
             self._opened(step.draft.root) as (_, fd),
         ):
             owned.discard(fd, step.draft, step.path)
+
+    # --- sidecars
+
+    def _announce(self, step: steps.Announce) -> None:
+        with self._opened(step.root) as (_, fd):
+            inscribing.announce(fd, step.token, step.refs)
+
+    def _inscribe(self, step: steps.Inscribe) -> tuple[bool, ...]:
+        with self._opened(step.root) as (_, fd):
+            return inscribing.inscribe(fd, step.token, step.inscriptions, durable=step.durable)
 
     # --- deleting
 

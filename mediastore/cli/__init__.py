@@ -65,6 +65,7 @@ def command_line() -> typer.Typer:
         lifetimes,
         looking,
         media,
+        rebuilding,
         roots,
         running,
         upkeep,
@@ -78,6 +79,7 @@ def command_line() -> typer.Typer:
         *(leasing.cat, leasing.lease, leasing.handoff, leasing.accept),
         *(lifetimes.delete, lifetimes.restore),
         *(upkeep.release, upkeep.sweep, upkeep.stats, upkeep.doctor, health.health, upkeep.demo),
+        *(rebuilding.rebuild,),
         *(running.up, running.status, running.down),
         *(config.config, acl.acl),
     )

@@ -15,11 +15,14 @@ from .aio_leasing import AsyncLeasing
 from .aio_many import AsyncMany
 from .aio_moving import AsyncMoving
 from .base import AnyPath, checked_meta, checked_plan, path_text
+from .rebuilding import AsyncRebuilding
 from .scope import AsyncScope
 from .scoping import Scoping
 
 
-class AsyncMediaStore(Scoping[AsyncScope], AsyncContent, AsyncMoving, AsyncLeasing, AsyncMany):
+class AsyncMediaStore(
+    Scoping[AsyncScope], AsyncContent, AsyncMoving, AsyncLeasing, AsyncMany, AsyncRebuilding
+):
     """The store for asyncio: Redis natively, files in threads. The methods are those of `MediaStore`, awaited."""
 
     _scopes = AsyncScope

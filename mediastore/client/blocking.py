@@ -15,11 +15,12 @@ from .content import Content
 from .leasing import Leasing
 from .many import Many
 from .moving import Moving
+from .rebuilding import Rebuilding
 from .scope import Scope
 from .scoping import Scoping
 
 
-class MediaStore(Scoping[Scope], Content, Moving, Leasing, Many):
+class MediaStore(Scoping[Scope], Content, Moving, Leasing, Many, Rebuilding):
     """The store, blocking. Safe to share between threads; a forked child may go on using it."""
 
     _scopes = Scope

@@ -16,6 +16,7 @@ from mediastore.lifetimes import Taken
 from mediastore.model import Ref
 from mediastore.sidecars import Sidecar
 
+from . import sidecars
 from .deleting import delete_batch
 from .orders import path_of
 from .storing import was_forgotten
@@ -60,6 +61,7 @@ class Job:
             stored_ms=now_ms,
             expires_ms=None if ttl is None else now_ms + ttl,
             meta=self.order.meta,
+            path=self.place.path,
             sha=written.sha,
             detected=self.order.detected,
         )
@@ -96,7 +98,9 @@ def reserve(ctx: Context, wanted: Order, need: int, sha: str = "") -> Flow[Job |
         wish = index.Wish(
             ref, blob, wanted.scope, wanted.ttl_ms, wanted.meta, wanted.detected, alone
         )
-        place = index.Place(draft.root, path_of(ctx.settings, wanted, wish, sha), need, sha)
+        place = index.Place(
+            draft.root, path_of(ctx.settings, wanted, wish, sha), need, sha, ctx.settings.sidecars
+        )
         at_s = yield from blobs.Elapsed()
         try:
             said = yield from _reserved(wish, place, hold)
@@ -109,7 +113,7 @@ def reserve(ctx: Context, wanted: Order, need: int, sha: str = "") -> Flow[Job |
         yield from blobs.Discard(draft)
         if said.verdict == "forgotten":
             raise (yield from was_forgotten(draft.root))
-        if (yield from _joined(ctx, wish, draft.root, said.path, place.size)):
+        if (yield from _joined(ctx, wish, draft.root, said, place.size)):
             return Ref(f"media://{ref}")
         alone = said.blob
     raise _vanishing()
@@ -146,9 +150,17 @@ def _reserved(wish: index.Wish, place: index.Place, hold: index.Hold) -> Flow[in
         return index.Reserved("joined", stored.blob, place.path, 0)
 
 
-def _joined(ctx: Context, wish: index.Wish, root: str, path: str, size: int) -> Flow[bool]:
+def _joined(
+    ctx: Context,
+    wish: index.Wish,
+    root: str,
+    said: index.Reserved | index.Committed,
+    size: int,
+) -> Flow[bool]:
     """Whether the file of the blob that was joined is there; where it is not, the ref is taken back."""
-    if (yield from blobs.Check(root, path, f"owned:{size}")) is not None:
+    if (yield from blobs.Check(root, said.path, f"owned:{size}")) is not None:
+        if ctx.settings.sidecars:
+            yield from sidecars.write_now(ctx, root, wish.ref, said.blob)
         return True
     # What it joined may have been in grace, which a store that came to nothing must not cut short.
     yield from changes.withdraw(wish.ref, ctx.new_id(), ctx.terms)
@@ -195,7 +207,7 @@ def conclude(ctx: Context, job: Job, *, anew: bool = False) -> Flow[Ref]:
         raise (yield from was_forgotten(job.place.root))
     if done.verdict == "joined":
         yield from delete_batch(ctx, job.place.root, (job.wish.blob,))
-        if not (yield from _joined(ctx, job.wish, job.place.root, done.path, written.size)):
+        if not (yield from _joined(ctx, job.wish, job.place.root, done, written.size)):
             raise _vanishing()
     return Ref(f"media://{job.wish.ref}")
 
@@ -213,7 +225,7 @@ def _place_again(ctx: Context, job: Job, written: Written) -> Flow[Ref | None]:
             raise _lapsed()
         if said.verdict == "forgotten":
             raise (yield from was_forgotten(job.place.root))
-        if (yield from _joined(ctx, job.wish, job.place.root, said.path, written.size)):
+        if (yield from _joined(ctx, job.wish, job.place.root, said, written.size)):
             yield from give_up(ctx, job)
             return Ref(f"media://{job.wish.ref}")
         job.wish = replace(job.wish, ref=ctx.new_id(), alone=said.blob)

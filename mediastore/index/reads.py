@@ -207,6 +207,7 @@ class Due:
 
     Attributes:
         forgotten: Roots that are forgotten, and not to the end: they leave `roots` when nothing waits there any more.
+        sidecars: Roots with sidecars to write or to remove.
     """
 
     expiry: bool
@@ -214,6 +215,7 @@ class Due:
     closed: tuple[str, ...]
     roots: tuple[str, ...]
     forgotten: tuple[str, ...] = ()
+    sidecars: tuple[str, ...] = ()
 
 
 def due(roots: Sequence[str], *, forgotten: bool = False) -> Read[Due]:
@@ -225,10 +227,13 @@ def due(roots: Sequence[str], *, forgotten: bool = False) -> Read[Due]:
             for name in ("expiry", "deadlines", *(f"trash:{r}" for r in roots))
         ]
         given_up = [("HKEYS", f"{p}lost"), ("HKEYS", f"{p}roots")] if forgotten else []
-        return [("ZRANGE", f"{p}closed", 0, 7), *first, *given_up]
+        unwritten = [("EXISTS", f"{p}meta:{root}") for root in roots]
+        return [("ZRANGE", f"{p}closed", 0, 7), *first, *unwritten, *given_up]
 
     def parse(_: Marks, replies: list[Any], now_ms: int) -> Due:
-        firsts, given_up = replies[1 : 3 + len(roots)], replies[3 + len(roots) :]
+        n = len(roots)
+        firsts, given_up = replies[1 : 3 + n], replies[3 + 2 * n :]
+        unwritten = replies[3 + n : 3 + 2 * n]
         ripe = [bool(s) and s[0][1] <= now_ms for s in map(scored, firsts)]
         lost, known = ({text(r) for r in reply} for reply in given_up or ((), ()))
         closed = tuple(decode_scope(text(scope)) for scope in replies[0])
@@ -238,6 +243,7 @@ def due(roots: Sequence[str], *, forgotten: bool = False) -> Read[Due]:
             closed,
             tuple(root for root, is_due in zip(roots, ripe[2:], strict=True) if is_due),
             tuple(sorted(lost & known)),
+            tuple(root for root, some in zip(roots, unwritten, strict=True) if some),
         )
 
     return Read(build, parse, timed=True)

@@ -32,6 +32,7 @@ END_BATCH: Final = 10
 
 _ENDS_REFS = (
     "_facts",
+    "_noted",
     "_marks",
     "_cuts",
     "_batch",
@@ -42,10 +43,11 @@ _ENDS_REFS = (
     "_doom",
     "_bury",
 )
-_ENTERS = ("_facts", "_marks", "_live", "_deadline", "_enter")
+_ENTERS = ("_facts", "_noted", "_marks", "_live", "_deadline", "_enter")
 _OWNS = (
     "_twin",
     "_facts",
+    "_noted",
     "_deadline",
     "_enter",
     "_rescue",
@@ -57,7 +59,7 @@ _OWNS = (
 _LEASES = ("_facts", "_marks", "_live", "_deadline", "_rescue", "_leases")
 #: What stands between the prelude and a script.
 _SHARED = {
-    "store": ("_twin", "_path", "_seen", "_rescue", "_deadline", "_enter"),
+    "store": ("_twin", "_noted", "_path", "_seen", "_rescue", "_deadline", "_enter"),
     "refuse": ("_twin",),
     "withdraw": _ENDS_REFS,
     "release": _ENDS_REFS,
@@ -83,12 +85,23 @@ _SHARED = {
     "acknowledge": ("_batch",),
     "forget": ("_batch", "_path", "_rescue", "_reserved"),
     "list": ("_marks",),
+    "revive": (
+        "_facts",
+        "_noted",
+        "_deadline",
+        "_enter",
+        "_rescue",
+        "_copy",
+        "_leases",
+        "_revival",
+    ),
 }
 #: Scripts that free memory must run when there is none left; so must the greeting before them, and those that keep
 #: what is held: a fleet short of memory must not lose its leases for it.
 _FREES = {
     *("open", "release", "drain", "expire", "claim", "acknowledge", "refuse", "withdraw"),
     *("forget", "adopt", "rebind", "delete", "renew", "end_lease", "lapse", "abandon"),
+    "inscribed",
 }
 _READS = {"list", "roots", "stats"}
 

@@ -27,6 +27,14 @@ local function end_ref(ref)
   count((withdrawn and "stored" or cause) .. "_bytes", withdrawn and -ref.size or ref.size)
   local blob = blobs[ref.blob]
   if blob then blob.refs, blob.touched, blob.cut, blob.home = blob.refs - 1, true, ref.cut, ref.scope end
+  if blob and blob.ended then blob.ended[#blob.ended + 1] = ref.id end
+end
+
+-- A blob that may go at once takes the sidecars of its refs along; it remembers them for the case that it is rescued.
+local function settle_sidecars(id, blob)
+  if blob.lost then return end
+  if blob.at_once then return redis.call("HSET", P .. "blob:" .. id, "ended", table.concat(blob.ended, " ")) end
+  for _, ref in ipairs(blob.ended) do note_sidecar(blob.root, ref, id) end
 end
 
 -- The newest tombstones are kept, and of them those that have not lapsed; a record for replays is always kept.
@@ -60,6 +68,7 @@ local function bury()
       redis.call("HSET", P .. "blob:" .. id, "refs", blob.refs)
       tally.kept = tally.kept + 1
     end
+    if blob.touched and blob.ended then settle_sidecars(id, blob) end
   end
   send_batches()
   if #refs > 0 then forget_graves() end

@@ -11,7 +11,10 @@ local function make_ref(id, blob, b, line, ttl, meta, at)
   for name, by in pairs({ refs = 1, stored_refs = 1, stored_bytes = b.size }) do redis.call("HINCRBY", P .. "stats", name, by) end
 end
 
-local function copy_ref(id, facts, blob, b, line, ttl) make_ref(id, blob, b, line, ttl, metadata_of(facts)) end
+local function copy_ref(id, facts, blob, b, line, ttl)
+  make_ref(id, blob, b, line, ttl, metadata_of(facts))
+  if b.meta then note_sidecar(b.root, id, blob) end
+end
 
 -- A blob that is live now, and was not before.
 local function counted_again(b)
@@ -20,7 +23,7 @@ local function counted_again(b)
 end
 
 local function blob_of(id)
-  local b = redis.call("HMGET", P .. "blob:" .. id, "state", "ever", "refs", "root", "path", "size", "identity", "custody", "cut", "due")
+  local b = redis.call("HMGET", P .. "blob:" .. id, "state", "ever", "refs", "root", "path", "size", "identity", "custody", "cut", "due", "meta", "ended")
   if not b[1] then return nil end
-  return { state = b[1], ever = b[2], refs = tonumber(b[3]), root = b[4], path = b[5], size = b[6], identity = b[7], custody = b[8], cut = b[9], due = b[10] }
+  return { state = b[1], ever = b[2], refs = tonumber(b[3]), root = b[4], path = b[5], size = b[6], identity = b[7], custody = b[8], cut = b[9], due = b[10], meta = b[11], ended = b[12] }
 end

@@ -38,6 +38,7 @@ reserved(-1, -tonumber(b.size))
 b.size, b.identity = str(size), "owned:" .. str(size)
 redis.call("HSET", P .. "blob:" .. blob, "state", "live", "refs", 1, "size", b.size, "identity", b.identity)
 redis.call("HDEL", P .. "blob:" .. blob, "draft", "leased")
+if b.meta then redis.call("HSET", P .. "blob:" .. blob, "meta", id) end
 if sha ~= "" then
   redis.call("HSET", P .. "blob:" .. blob, "sha", sha)
   redis.call("HSET", P .. "dedup:" .. b.root, sha, blob)

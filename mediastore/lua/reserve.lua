@@ -14,8 +14,9 @@
 -- ARGV[14] hold     ms    until it ends, unless it is renewed
 -- ARGV[15] longest  ms    until it ends however often it is renewed
 -- ARGV[16] who      text  the writer, as people will read it
--- ARGV[17] ttl      ms    lifetime of the ref; "" = never
--- ARGV[18..]        text  metadata: name, value, name, value, ...
+-- ARGV[17] sidecar  int   1: what is known of its refs is written beside the file as well
+-- ARGV[18] ttl      ms    lifetime of the ref; "" = never
+-- ARGV[19..]        text  metadata: name, value, name, value, ...
 --
 -- Returns {verdict = "reserved" | "joined" | "forgotten" | "lost", blob, path, until}.
 -- "lost": it was not renewed in time, and a sweeper has the blob. Twice with one ref id: nothing more is written.
@@ -23,7 +24,7 @@
 
 local id, blob, scope, root, path, size = ARGV[4], ARGV[5], ARGV[6], ARGV[7], ARGV[8], int(ARGV[9], 0, 9e15)
 local sha, again, token, hold_ms = ARGV[10], int(ARGV[12], 0, 1), ARGV[13], int(ARGV[14], 1, 9e15)
-local longest, ttl = int(ARGV[15], 1, 9e15), ARGV[17] ~= "" and int(ARGV[17], 1, 9e15)
+local longest, sidecar, ttl = int(ARGV[15], 1, 9e15), int(ARGV[17], 0, 1), ARGV[18] ~= "" and int(ARGV[18], 1, 9e15)
 local twin = earlier(id, blob)
 if twin then return finish({ verdict = "joined", blob = twin.blob, path = redis.call("HGET", P .. "blob:" .. twin.blob, "path") or "", ["until"] = "0" }) end
 
@@ -38,7 +39,7 @@ if b[1] and again == 0 then return answer("reserved", blob, path, redis.call("ZS
 
 local twin_blob, twin_b = same_content(root, sha, size, ARGV[11])
 if twin_blob then
-  join(id, twin_blob, twin_b, line, ttl, { unpack(ARGV, 18) })
+  join(id, twin_blob, twin_b, line, ttl, { unpack(ARGV, 19) })
   if b[1] then give_up(root, blob, b[3]) end
   return answer("joined", twin_blob, twin_b.path)
 end
@@ -48,6 +49,7 @@ if b[1] then
 else
   reserved(1, size)
   redis.call("HSET", P .. "blob:" .. blob, "state", "reserved", "refs", 0, "ever", 0, "root", root, "custody", "owned", "draft", 1)
+  if sidecar == 1 then redis.call("HSET", P .. "blob:" .. blob, "meta", id) end
 end
 redis.call("HSET", P .. "path:" .. root, path, blob)
 redis.call("HSET", P .. "blob:" .. blob, "path", path, "size", str(size), "identity", "owned:" .. str(size))

@@ -31,9 +31,11 @@ local line, paths = lineage_to_change(scope), expect("hash", "path:" .. b.root)
 for _, name in ipairs({ "older:", "borrowed:" }) do expect("hash", name .. b.root) end
 expect("zset", "trash:" .. b.root)
 if b.cut then expect("set", "left:" .. b.cut) end
+if b.meta then sidecar_kinds(b.root) end
 
 if b.state == "doomed" then
   rescue(facts.blob, b.root, b)
+  note_ended(b.root, facts.blob, b.ended)
   counted_again(b)
   local current = redis.call("HGET", paths, b.path)
   if not current then

@@ -18,6 +18,7 @@ expect("hash", "ref:" .. new)
 local ref = live(id)
 local b = ref and blob_of(ref.blob)
 if not b then return finish({ verdict = "dead" }) end
+if b.meta then sidecar_kinds(b.root) end
 
 redis.call("HSET", P .. "blob:" .. ref.blob, "refs", b.refs + 1)
 copy_ref(new, ref, ref.blob, b, line, ttl)

@@ -56,6 +56,7 @@ end
 if found then
   verdict, blob, identity = "joined", found, its.identity
   if its.state == "doomed" then rescue(blob, root, its) end
+  note_ended(root, blob, its.ended)
   redis.call("HSET", P .. "blob:" .. blob, "state", "live", "refs", tonumber(its.refs) + 1, "custody", custody)
 else
   redis.call("HSET", P .. "blob:" .. blob, "state", "live", "refs", 1, "ever", 0, "root", root, "path", path,
@@ -71,5 +72,6 @@ redis.call("HSET", P .. "ref:" .. id, "scope", scope, "seq", str(seq), "blob", b
   "size", size, "identity", identity, "stored_at", str(now), unpack(ARGV, 14))
 if ttl then set_expiry(id, ttl) end
 enter_ref(id, line, seq)
+if found and its.meta then note_sidecar(root, id, blob) end
 for name, by in pairs(counts) do redis.call("HINCRBY", P .. "stats", name, by) end
 return finish({ verdict = verdict, blob = blob })

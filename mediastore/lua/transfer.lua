@@ -12,6 +12,7 @@ local id, scope = ARGV[4], ARGV[5]
 enter_kinds()
 local ref = live(id)
 if not ref then return finish({ verdict = "dead", scope = "" }) end
+local noted = has_sidecar(ref)
 if scope == "" then
   scope = string.match(ref.scope, "^(.*)/[^/]*$")
   if not scope then return finish({ verdict = "top", scope = ref.scope }) end
@@ -26,4 +27,5 @@ redis.call("HDEL", P .. "ref:" .. id, "idle")
 if ref.scope ~= scope then redis.call("ZREM", P .. "scope:" .. ref.scope, id) end
 enter_ref(id, line, seq)
 if ref.scope ~= scope then prune(ref.scope) end
+if noted then note_sidecar(ref.root, id, ref.blob) end
 return finish({ verdict = "done", scope = scope })
