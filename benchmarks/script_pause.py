@@ -9,6 +9,7 @@ from __future__ import annotations
 import secrets
 import statistics
 import tempfile
+from dataclasses import replace
 from pathlib import Path
 
 import redis
@@ -88,6 +89,23 @@ def lifetimes(store: MediaStore, root: Path) -> None:
     store.sweep()
 
 
+def policed(store: MediaStore, root: Path) -> None:
+    """Change a policy that more refs live by than one step moves; four deep, each with metadata."""
+    deep = f"chat:{secrets.token_hex(4)}/msg:1/tool:2/part:3"
+    store.set_policy("short", 3600)
+    meta = replace(META, policy="short")
+    path = root / f"{secrets.token_hex(8)}.jpg"
+    path.write_bytes(b"x")
+    refs = store.store_many([path] * 2 * BATCH, scope=deep, meta=meta)
+    for seconds in (7200, 1800):
+        store.set_policy("short", seconds)
+    for ref in refs[:END_BATCH]:
+        store.apply_policy(str(ref), "retain-1days")
+        store.apply_policy(str(ref), "short")
+    store.remove_policy("short", force=True)
+    store.release_all(deep.split("/", maxsplit=1)[0])
+
+
 def copied(root: Path) -> None:
     """Write the root's marker anew, as copying does."""
     marker = root / ".mediastore" / "root"
@@ -112,6 +130,7 @@ def main() -> None:
                 for _ in range(ROUNDS):
                     one_round(store, root)
                     lifetimes(store, root)
+                    policed(store, root)
             report(client)
             client.close()
 
@@ -125,13 +144,13 @@ def report(client: redis.Redis) -> None:
         if words[0] == b"EVALSHA":
             pauses.setdefault(names[words[1].decode()], []).append(entry["duration"])
     print(
-        f"{'script':12} {'calls':>6} {'median':>7} {'p99':>6} {'max':>6}   us; {END_BATCH} refs ended, {BATCH} blobs at most"
+        f"{'script':13} {'calls':>6} {'median':>7} {'p99':>6} {'max':>6}   us; {END_BATCH} refs ended, {BATCH} blobs at most"
     )
     for name, durations in sorted(pauses.items()):
         durations.sort()
         p99 = durations[int(len(durations) * 0.99)]
         print(
-            f"{name:12} {len(durations):6} {statistics.median(durations):7.0f} {p99:6} {durations[-1]:6}"
+            f"{name:13} {len(durations):6} {statistics.median(durations):7.0f} {p99:6} {durations[-1]:6}"
         )
 
 

@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from .hosts import Adopted, Forgotten, Rebuilt, RootInfo
     from .lifetimes import LeaseInfo, ScopeDeadline, Tombstone, Waiting
     from .model import NEVER, Cleanup, Media, MediaMeta, Ref, Released, ReleasePlan, Stats, Swept
+    from .policies import Policy, PolicyChange
     from .settings import Settings
 
 __version__ = "0.1.0"
@@ -44,6 +45,8 @@ _HOME = {
     "Media": "model",
     "MediaContent": "content",
     "MediaMeta": "model",
+    "Policy": "policies",
+    "PolicyChange": "policies",
     "Ref": "model",
     "Rebuilt": "hosts",
     "ReleasePlan": "model",
@@ -72,6 +75,8 @@ __all__ = [
     "MediaContent",
     "MediaMeta",
     "MediaStore",
+    "Policy",
+    "PolicyChange",
     "Rebuilt",
     "Ref",
     "ReleasePlan",

@@ -189,14 +189,14 @@ def _kind(data: object) -> Kind:
 
 def _is_buffer(data: Any) -> bool:
     try:
-        with memoryview(data) as view:
-            contiguous = view.c_contiguous
+        view = memoryview(data)
     except TypeError:
         return False
     except ValueError as error:
         raise InvalidRequest(f"data cannot be read: {error}") from None
-    if not contiguous:
-        raise InvalidRequest("data is a buffer with gaps; give bytes(data)")
+    with view:
+        if not view.c_contiguous:
+            raise InvalidRequest("data is a buffer with gaps; give bytes(data)")
     return True
 
 

@@ -84,7 +84,8 @@ class InvalidPolicy(InvalidRequest):
 
     code = "invalid_policy"
     hint = (
-        'Cleanup is "delete" or "forget"; retention reads "delete-after-10min" or "retain-30days".'
+        'Cleanup is "delete" or "forget"; retention reads "delete-after-10min" or "retain-30days", '
+        "or is a name that `mediastore policy ls` lists."
     )
 
 

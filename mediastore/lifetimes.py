@@ -7,20 +7,32 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Final, Literal, Self
 
 from .errors import InvalidRequest
-from .model import Ref
+from .model import Ref, parse_duration, parse_retention
 
 if TYPE_CHECKING:
     from datetime import datetime
     from pathlib import Path
 
     from .errors import Reason
-    from .model import MediaMeta
+    from .model import Duration, MediaMeta
 
 _HANDOFF: Final = re.compile(
     r"media-lease://([A-Za-z0-9_-]{16,64})\.([A-Za-z0-9_-]{22})\.([A-Za-z0-9_-]{22})"
 )
 
 Kept = Literal["", "grace", "lease", "refs"]
+
+
+def parse_lifetime(value: Duration) -> float | None:
+    """Return a lifetime in seconds, as a duration or a spelt retention policy says it; None for `NEVER`.
+
+    Raises:
+        InvalidPolicy: it begins like a retention policy and is none.
+        InvalidRequest: it is no duration.
+    """
+    if isinstance(value, str) and value.startswith(("delete-after-", "retain-")):
+        return parse_retention(value)
+    return parse_duration(value)
 
 
 @dataclass(frozen=True, slots=True)

@@ -136,7 +136,7 @@ _TEXT_FORMATS: Final = frozenset(
 )
 _CONTROL: Final = re.compile("[\x00-\x08\x0b\x0e-\x1a\x1c-\x1f\x7f-\x9f]")
 #: What may stand before the first element.
-_PROLOG: Final = re.compile(r"(?:\s+|<!--.*?-->|<\?.*?\?>|<!doctype\s+(?!html)[^>\[]*(?:\[.*?\]\s*)?>)+", re.DOTALL | re.IGNORECASE)  # fmt: skip
+_PROLOG: Final = re.compile(r"(?:\s+|<!--.*?-->|<\?.*?\?>|<!doctype(?!\s+html)[^>\[]*(?:\[.*?\]\s*)?>)+", re.DOTALL | re.IGNORECASE)  # fmt: skip
 _SVG: Final = re.compile(r"<(?:[a-z_][\w.-]*:)?svg[\s/>]", re.IGNORECASE)
 _HTML: Final = re.compile(
     r"<(?:!doctype\s+html|html|head|body|script|iframe|style|title|meta|link|object|embed|form"

@@ -31,6 +31,7 @@ _LONGEST_S = 100 * 365 * 86400.0
 _DURATION = re.compile(r"(\d+(?:\.\d+)?)\s*(s|m|h|d)")
 _UNIT_S = {"s": 1, "m": 60, "h": 3600, "d": 86400}
 _RETENTION = re.compile(r"(?:delete-after|retain)-([1-9]\d{0,8})(min|hours|days)")
+_POLICY_NAME = re.compile(r"(?!delete-after-|retain-)[a-z][a-z0-9._-]{0,62}")
 _RETENTION_S = {"min": 60, "hours": 3600, "days": 86400}
 
 
@@ -166,6 +167,11 @@ def parse_retention(policy: str) -> float:
     return seconds
 
 
+def is_named(policy: str) -> bool:
+    """Return whether a retention policy is a name, whose lifetime somebody says elsewhere, rather than spelt out."""
+    return bool(_POLICY_NAME.fullmatch(policy))
+
+
 class Cleanup(StrEnum):
     """Whether the file is ours to delete once no ref holds it.
 
@@ -189,7 +195,7 @@ class MediaMeta:
     """What is known about one media file besides its place; kept with the ref, never interpreted.
 
     `cleanup` and `policy` are the two exceptions: whether the file is ours to delete, and the
-    retention policy that sets the ref's lifetime. Text fields hold at most 1024 bytes.
+    retention policy that sets the ref's lifetime: spelt, or a name that is looked up when the ref is stored. Text fields hold at most 1024 bytes.
     """
 
     filename: str = ""
@@ -213,7 +219,7 @@ class MediaMeta:
             value = getattr(self, name)
             if value is not None and (not isinstance(value, int) or not 0 <= value < 2**53):
                 raise InvalidRequest(f"{name} is a whole number from 0, not {value!r:.60}")
-        if self.policy:
+        if self.policy and not is_named(self.policy):
             parse_retention(self.policy)
 
     def to_dict(self) -> dict[str, str | int]:

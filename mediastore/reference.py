@@ -64,6 +64,8 @@ def as_text(name: str, value: Any) -> str:
         return "never"
     if isinstance(value, float):
         return _span(value)
+    if name == "policies" and not isinstance(value, str):
+        return ",".join(f"{n}={'never' if s is None else _span(s)}" for n, s in value)
     if isinstance(value, tuple):
         return (":" if name == "roots" else ",").join(value)
     return str(value)

@@ -23,7 +23,9 @@ from .values import (
     NUMBERS,
     SIZES,
     checked_boolean,
+    checked_default_policy,
     checked_namespaces,
+    checked_policies,
     checked_roots,
     checked_size,
     from_text,
@@ -70,7 +72,10 @@ class Settings:
         roots: Directories that hold media; in a variable, separated by `:`. None given: `$XDG_STATE_HOME/mediastore/media`.
             `{namespace}` in one stands for the name: a root belongs to one namespace, so with several `namespaces` each
             root must hold it (`/srv/media/{namespace}`).
-        max_age: Lifetime of a ref stored without `ttl` or `policy`; None, 0 or "never": no end.
+        max_age: Lifetime of a ref stored without `ttl` or `policy`, where there is no `default_policy`; None, 0 or "never": no end.
+        policies: Named retention policies of this process, such as `thumbnails=retain-2hours,voice=delete-after-10min`: each a
+            spelt policy or a duration. Those that `mediastore policy set` keeps in the index are the whole fleet's, and win.
+        default_policy: The retention policy, spelt or named, of a ref stored without `ttl` or `policy`; empty: `max_age` counts.
         sweep_interval: Time between two expiry sweeps, jittered by 10 % at most; 0 switches the in-process sweeper off.
         drain_interval: Time between two looks at what was released and is not deleted yet.
         cleanup_enabled: Whether `start()` and the Celery beat entries sweep for expiry at all.
@@ -115,6 +120,8 @@ class Settings:
     namespaces: tuple[str, ...] = ()
     roots: tuple[str, ...] = ()
     max_age: Duration | None = 1800.0
+    policies: Mapping[str, Duration] | tuple[tuple[str, Duration | None], ...] = ()
+    default_policy: str = ""
     sweep_interval: Duration = 300.0
     drain_interval: Duration = 5.0
     cleanup_enabled: bool = True
@@ -171,6 +178,8 @@ class Settings:
                     f"namespace {namespace!r:.80} is not of the form [a-z0-9][a-z0-9._-]{{0,62}}"
                 )
         self._set("roots", self._placed(checked_roots(self.roots)))
+        self._set("policies", checked_policies(self.policies))
+        checked_default_policy(self.default_policy)
         self._check_words()
         for name, (least, most) in NUMBERS.items():
             number = getattr(self, name)
@@ -212,6 +221,11 @@ class Settings:
     def served(self) -> tuple[str, ...]:
         """The namespaces that a worker with these settings serves."""
         return self.namespaces or (self.namespace,)
+
+    @property
+    def lengths(self) -> dict[str, float | None]:
+        """The named policies of these settings: how long each lets a ref live, in seconds; None: no end."""
+        return dict(self.policies)  # type: ignore[arg-type]  # pairs, since they were checked
 
     @property
     def called(self) -> str:

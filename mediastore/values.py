@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import os
 import re
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Final
 
 from .errors import InvalidRequest, InvalidSettings
-from .model import Duration, Never, parse_duration
+from .lifetimes import parse_lifetime
+from .model import Duration, Never, is_named, parse_duration, parse_retention
 
 #: The whole numbers, with the least and the most that make sense.
 NUMBERS: Final = {
@@ -39,6 +41,8 @@ def from_text(name: str, text: str, variable: str) -> object:
         return tuple(part for part in text.split(os.pathsep) if part)
     if name == "namespaces":
         return tuple(part.strip() for part in text.split(",") if part.strip())
+    if name == "policies":
+        return tuple(_pair(part.strip(), variable) for part in text.split(",") if part.strip())
     if name in BOOLEANS:
         if text.lower() not in _TRUE | _FALSE:
             raise InvalidSettings(f"{variable} is true or false, not {text!r:.60}")
@@ -95,6 +99,8 @@ def to_text(name: str, value: object) -> str:
         return os.pathsep.join(str(Path(root).absolute()) for root in value)  # type: ignore[attr-defined]
     if name == "namespaces":
         return ",".join(value)  # type: ignore[arg-type]
+    if name == "policies":
+        return ",".join(f"{n}={'never' if s is None else s}" for n, s in value)  # type: ignore[attr-defined]
     if name == "health_dir":
         return str(Path(str(value)).absolute())
     if value is None:
@@ -146,6 +152,47 @@ def checked_namespaces(names: object) -> tuple[str, ...]:
     if len(set(names)) < len(names):
         raise InvalidSettings(f"namespaces names one twice: {', '.join(names):.200}")
     return tuple(names)
+
+
+def _pair(part: str, variable: str) -> tuple[str, str]:
+    name, sign, lifetime = part.partition("=")
+    if not sign:
+        raise InvalidSettings(f"{variable} is name=lifetime,name=lifetime, not {part!r:.60}")
+    return name.strip(), lifetime.strip()
+
+
+def checked_policies(policies: object) -> tuple[tuple[str, float | None], ...]:
+    """Return named policies as pairs of a name and seconds, None for no end."""
+    items = policies.items() if isinstance(policies, Mapping) else policies
+    if not isinstance(items, Iterable) or isinstance(items, str | bytes):
+        raise InvalidSettings(f"policies is a mapping of names to lifetimes, not {items!r:.60}")
+    found: dict[str, float | None] = {}
+    for item in items:
+        if not isinstance(item, tuple) or len(item) != 2:  # noqa: PLR2004
+            raise InvalidSettings(f"policies holds names with lifetimes, not {item!r:.60}")
+        name, lifetime = item
+        if not isinstance(name, str) or not is_named(name):
+            raise InvalidSettings(
+                f"policies: {name!r:.80} is not of the form [a-z][a-z0-9._-]{{0,62}}, or begins like a spelt policy"
+            )
+        if name in found:
+            raise InvalidSettings(f"policies names {name!r} twice")
+        try:
+            found[name] = None if lifetime is None else parse_lifetime(lifetime)
+        except InvalidRequest as error:
+            raise InvalidSettings(f"policies: {name}: {error}") from None
+    return tuple(found.items())
+
+
+def checked_default_policy(policy: object) -> None:
+    """Refuse what is neither empty nor a retention policy, spelt or named."""
+    if not isinstance(policy, str):
+        raise InvalidSettings(f"default_policy is text, not {policy!r:.60}")
+    try:
+        if policy and not is_named(policy):
+            parse_retention(policy)
+    except InvalidRequest as error:
+        raise InvalidSettings(f"default_policy: {error}") from None
 
 
 def checked_roots(roots: object) -> tuple[str, ...]:

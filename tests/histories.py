@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
-from mediastore import Cleanup, MediaMeta
+from pathlib import Path
+
+from mediastore import Cleanup, MediaContent, MediaMeta
 from mediastore.flows import leasing, scoping
-from mediastore.index import changes, roots
+from mediastore.index import changes, content, lives, policies, roots
 from mediastore.index.steps import prefix
 from mediastore.journal import Bound, Held, Outcome
+from mediastore.lifetimes import Taken
+from mediastore.model import Ref
 
 FORGET = MediaMeta(cleanup=Cleanup.FORGET)
 
@@ -179,9 +183,115 @@ def leased(lab, process):
     process._run(leasing.end(process._ctx, second))
 
 
+NOWHERE = Path("none")
+
+
+class Writer:
+    """Content on its way into a root that is only a name, with ids that are known; its hash is its first byte."""
+
+    def __init__(self, process, name, sha=""):
+        self.process, self.name, self.blob = process, name, ident(f"b{name}")
+        self.wish = content.Wish(ident(f"r{name}"), self.blob, "s/x", None, MediaMeta())
+        self.hold = content.Hold(ident(f"t{name}"), 10_000, 60_000, "writer:here:1")
+        self.reserve(sha)
+
+    def reserve(self, sha="", *, again=False):
+        place = content.Place("root", f"content/{self.name}{sha}", 1, sha)
+        op = f"reserve {self.name}{sha}{again}"
+        self.said = self.process._ask(
+            content.reserve(self.wish, place, self.hold, op, again=again)
+        ).verdict
+
+    def commit(self, sha=""):
+        at_ms = self.process.lab.now_ms()
+        command = content.commit(self.wish, self.hold.token, 1, sha, at_ms)
+        self.said = self.process._ask(command).verdict
+
+    def renew(self):
+        ref = Ref(f"media://{self.wish.ref}")
+        taken = Taken(ref, self.blob, "root", self.hold.token, NOWHERE, MediaMeta(), "", 10_000, 0)
+        self.process._ask(lives.renew([taken], f"renew {self.name}"))
+
+
+def written(lab, process):
+    """Content is written, joined at each of the moments where it can be, given up, and written anew once it has gone."""
+    first, second = Writer(process, "1"), Writer(process, "2")
+    first.reserve("x", again=True)
+    first.commit("x")
+    early, late = Writer(process, "3", "x"), Writer(process, "4")
+    late.reserve("x", again=True)
+    second.commit("x")
+    given_up = Writer(process, "5")
+    process._ask(content.abandon(given_up.blob))
+    claim(process, "t1", 30_000)
+    gone = [Outcome(writer.blob, 1) for writer in (second, late, given_up)]
+    process._ask(changes.acknowledge("root", ident("t1"), "acknowledge t1", gone))
+    process._ask(changes.release("s", "release", changes.Terms(60_000, grace_ms=5_000)))
+    process._ask(changes.drain("s", "drain", changes.Terms(60_000, grace_ms=5_000)))
+    rescued = Writer(process, "6", "x")
+    process.release_all("s", wait=False)
+    process.drain()
+    claim(process, "t2", 30_000)
+    anew = Writer(process, "7", "x")
+    said = [writer.said for writer in (first, early, late, second, rescued, anew)]
+    assert said == ["new", "joined", "joined", "joined", "joined", "reserved"]
+
+
+def outlived(lab, process):
+    """Writers that are too slow: one was renewed and is in time, a sweeper has taken the others; one root is forgotten."""
+    lab.client.hset(f"{prefix(lab.namespace)}roots", "root", "host:/media")
+    renewed, slow, slower = (Writer(process, name) for name in "123")
+    lab.pass_time(6)
+    renewed.renew()
+    lab.pass_time(6)
+    claim(process, "t1", 30_000)
+    renewed.commit()
+    slow.commit()
+    slower.reserve("x", again=True)
+    acknowledge(process, "t1", slow.blob, 1)
+    last = Writer(process, "4")
+    process._ask(roots.forget("root", "forget"))
+    last.commit()
+    never = Writer(process, "5")
+    said = [writer.said for writer in (renewed, slow, slower, last, never)]
+    assert said == ["new", "lost", "lost", "lost", "forgotten"]
+
+
+def handed(lab, process):
+    """Content through the public methods."""
+    process.store_media(MediaContent(data=b"abc"), scope="s")
+    process.store_media(MediaContent(data=iter([b"a", b"bc"])), scope="s", ttl=5)
+    lab.pass_time(6)
+    process.sweep()
+    process.release_all("s")
+
+
+def policed(lab, process):
+    """Refs that live by a policy, which is changed, changed again before that is done, and removed."""
+    process.set_policy("short", 30)
+    meta = MediaMeta(policy="short")
+    cat = lab.file("a.jpg", "a")
+    refs = [process.store(cat, scope="s", meta=meta) for _ in range(4)]
+    process.pin(refs[0])
+    process.set_policy("short", 20)
+    process._ask(policies.set_policy("short", 15_000, "halfway"))
+    process.touch(refs[1])
+    process.apply_policy(refs[2], "retain-1hours")
+    process.apply_policy(process.share(refs[3], "t"), None)
+    process.sweep()
+    lab.pass_time(16)
+    process.sweep()
+    process.remove_policy("short", force=True)
+    process.release_all("s")
+
+
 HELD = Held("root", "4.jpg", 1, "link:4", "4:1:1", "adopted")
 HISTORIES = [
+    written,
+    outlived,
+    handed,
     moving,
+    policed,
     leased,
     forgotten,
     shared,

@@ -10,7 +10,7 @@ import pytest
 import redis
 import redis.asyncio
 
-from mediastore import AsyncMediaStore, Cleanup, MediaMeta, MediaStore, Settings
+from mediastore import AsyncMediaStore, Cleanup, MediaContent, MediaMeta, MediaStore, Settings
 from mediastore.errors import MediaStoreError
 from mediastore.model import ReleasePlan
 
@@ -50,9 +50,15 @@ CALLS = {
     "handoff": lambda store, _: store.handoff(REF),
     "accept": lambda store, _: store.accept(HANDED),
     "leases": lambda store, _: store.leases(REF),
+    "store_media": lambda store, _: store.store_media(MediaContent(data=b"e"), scope="s"),
     "store_many": lambda store, path: store.store_many([path], scope="s"),
     "resolve_many": lambda store, _: store.resolve_many([REF]),
     "release_many": lambda store, _: store.release_many(["s"]),
+    "set_policy": lambda store, _: store.set_policy("short", 60),
+    "policies": lambda store, _: store.policies(),
+    "remove_policy": lambda store, _: store.remove_policy("short"),
+    "apply_policy": lambda store, _: store.apply_policy(REF, "short"),
+    "enforce_policy": lambda store, _: store.enforce_policy(),
     "roots": lambda store, _: store.roots(),
     "forget_root": lambda store, _: store.forget_root(ROOT, even_here=True),
     "adopt_root": lambda store, path: (inner(store)._blobs.roots(), store.adopt_root(path.parent)),
@@ -78,7 +84,9 @@ def life(store, media):
     ]
     said = [refs, *(store.resolve(ref) for ref in refs), store.resolve_with_meta(refs[0])]
     said += [store.get(refs[0]), store.get(refs[2]), store.stats(), store.scopes(), store.refs("s")]
+    said += hands(store, "s")
     said += [*holds(store, refs[1]), *moves(store, refs[4]), *crowds(store, media)]
+    said += rules(store, media)
     plan = store.plan_release("s")
     said += [plan, store.execute(plan), store.release_all("u", wait=False), store.drain()]
     store._speech.now = lambda: 1_900_000_200_000  # so that old tombstones go
@@ -90,6 +98,16 @@ def life(store, media):
             store.resolve(ref)
         said.append(caught.value)
     return said
+
+
+def hands(store, scope):
+    """Call the methods that take content and give it back."""
+    meta = MediaMeta(session_id="é", filename="e.txt")
+    refs = [
+        store.store_media(MediaContent(data=b"e"), meta=meta, ttl=60),
+        store.store_media(MediaContent(data=iter([b"e" * 9, b"f"])), scope=scope),
+    ]
+    return [*refs, *(store.resolve_with_meta(ref) for ref in refs), store.get(refs[1])]
 
 
 def holds(store, ref):
@@ -119,6 +137,17 @@ def crowds(store, media):
     with store.scope("x", ttl=60, idle=60):
         ref = store.store(media / "a")
         return [*said, str(store.current_scope()), store.get(ref), store.release_all("x")]
+
+
+def rules(store, media):
+    """Call the methods that let refs live by policies."""
+    ref = store.store(media / "a", scope="y")
+    said = [store.set_policy("short", "1h"), store.apply_policy(ref, "short")]
+    by = store.store(media / "a", scope="y", meta=MediaMeta(policy="short"))
+    said += [store.get(by), store.touch(by), store.set_policy("short", "retain-2hours")]
+    said += [store.policies(), store.get(by), store.get(ref), store.enforce_policy()]
+    said += [store.remove_policy("short", force=True), store.policies(), store.get(by)]
+    return [*said, store.release_all("y")]
 
 
 def told(store, media):

@@ -280,3 +280,30 @@ def test_a_root_is_forgotten_and_adopted_with_the_rights_of_a_role(role, guarded
 
     assert (forgotten.exit_code, adopted.exit_code) == (0, 0), forgotten.output + adopted.output
     assert guarded.refused == []
+
+
+@pytest.mark.parametrize("role", ["bot", "worker"])
+def test_a_policy_is_set_changed_and_removed_with_the_rights_of_a_role(role, guarded, cat):
+    url = guarded.grant(role, "bots")
+    words = ("--redis-url", url, "--namespace", "bots", "--root", cat.parent)
+
+    codes = [
+        run(*words, "policy", "set", "p", "1h").exit_code,
+        run(*words, "store", cat, "--scope", "s", "--policy", "p").exit_code,
+        run(*words, "policy", "set", "p", "2h").exit_code,
+        run(*words, "policy", "rm", "p", "--force").exit_code,
+    ]
+
+    assert codes == [0, 0, 0, 0]
+    assert guarded.refused == []
+
+
+def test_a_reader_lists_policies_and_changes_none(guarded, cat):
+    with MediaStore.from_url(guarded.open_url, namespace="bots", roots=[str(cat.parent)]) as store:
+        store.set_policy("p", "1h")
+    url = guarded.grant("reader", "bots")
+    words = ("--redis-url", url, "--namespace", "bots", "--root", cat.parent)
+
+    assert [each["name"] for each in told(*words, "policy", "ls")["policies"]] == ["p"]
+    assert guarded.refused == []
+    assert run(*words, "policy", "set", "p", "2h").exit_code == 4

@@ -10,6 +10,7 @@ import pytest
 
 from mediastore import Cleanup, MediaMeta
 from mediastore.flows import leasing, scoping
+from mediastore.index import policies
 
 from .lab import Crash, Fuse, Lab
 
@@ -154,6 +155,29 @@ def open_it(_: Lab, process: Any) -> None:
     process._run(scoping.open_scope(process._ctx, "s/x", 100, 50))
 
 
+def policed(lab: Lab) -> None:
+    """Leave more refs that live by a policy than one script moves, one of them pinned."""
+    store = lab.process()
+    store.set_policy("short", 3000)
+    meta, cat = MediaMeta(policy="short"), lab.file("a.jpg", "a")
+    for _ in range(12):
+        ref = store.store(cat, scope="s/x", meta=meta)
+    store.pin(ref)
+
+
+def half_changed(lab: Lab) -> None:
+    """Leave a policy whose change to less than its refs have lived was stopped after the first step."""
+    policed(lab)
+    lab.pass_time(20)
+    store = lab.process()
+    store._ask(policies.set_policy("short", 10_000, "the change"))
+    store._ask(policies.move_policy("short", "the first step"))
+
+
+def store_by_it(lab: Lab, process: Any) -> None:
+    process.store(lab.root / "a.jpg", scope="t", meta=MediaMeta(policy="short"))
+
+
 def two_files(lab: Lab) -> None:
     lab.file("a.jpg", "a")
     lab.file("b.jpg", "b")
@@ -213,6 +237,15 @@ SCENARIOS = [
     Scenario("sweep what was in grace", waits, sweep_later),
     Scenario("open a scope", in_a_tree, open_it),
     Scenario("sweep a scope that is due", limited, lambda _, process: process.sweep()),
+    Scenario("store by a policy", policed, store_by_it),
+    Scenario("change a policy", policed, lambda _, process: process.set_policy("short", 100)),
+    Scenario(
+        "remove a policy",
+        policed,
+        lambda _, process: process.remove_policy("short", force=True),
+    ),
+    Scenario("apply a policy", policed, of_the_ref("apply_policy", "delete-after-10min")),
+    Scenario("sweep a changed policy", half_changed, lambda _, process: process.sweep()),
     Scenario("store many", two_files, store_many, unregistered=("a.jpg", "b.jpg")),
     Scenario("release many", tree, lambda _, process: process.release_many(["s/z", "s"])),
     Scenario("sweep what has expired", expired, lambda _, process: process.sweep()),

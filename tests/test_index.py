@@ -16,7 +16,7 @@ from mediastore.errors import Corrupt
 from mediastore.index.steps import Command, prefix, source
 from mediastore.model import decode_scope, encode_scope
 
-from .life import crowds, holds, life, listen, moves
+from .life import crowds, hands, holds, life, listen, moves, rules
 
 LUA = sorted((Path(mediastore.__file__).parent / "lua").glob("*.lua"))
 SCRIPTS = [path for path in LUA if not path.name.startswith("_")]
@@ -146,7 +146,12 @@ def test_a_script_sets_no_global(name):
 ID, BLOB, HELD = "r" * 22, "b" * 22, ("root", "a.jpg", 1, "link:1", "1:1:1", "adopted")
 #: Arguments that would change something, and for each number the values it must not have.
 LIVE, DEAD = "l" * 22, "d" * 22
+DRAFT, SHA = "w" * 22, "5" * 64
+RESERVED = ("s", "root", "new.jpg", 1, SHA, "", 0, "token1", 1000, 1000, "me")
 GOOD = {
+    "reserve": (ID, BLOB, *RESERVED, ""),
+    "commit": (ID, DRAFT, "s", "token0", 1, SHA, "", 1, ""),
+    "abandon": (DRAFT,),
     "delete": (LIVE, "1000 10 0 me"),
     "extend": (LIVE, "touch", 1000),
     "transfer": (LIVE, "t"),
@@ -171,6 +176,10 @@ GOOD = {
     "adopt": ("root", "host:/media", 0),
     "rebind": ("root", "host:/old", "whole", "link:1", "link:2"),
     "list": ("s", 0, 64),
+    "set_policy": ("short", 2000),
+    "remove_policy": ("short", 1),
+    "move_policy": ("short", 64),
+    "apply_policy": (LIVE, "@other:1000"),
 }
 LIMIT, SIZE, SPAN = (
     (0, 65, "x", "", "1.5", "-1"),
@@ -178,12 +187,27 @@ LIMIT, SIZE, SPAN = (
     (0, -1, "x", "1e16"),
 )
 TERMS = ("", "x", "0 10 0 me", "1000 -1 0 me", "1000 10 0.5 me", "1000 10 0")
+#: Lifetimes, and a policy that nobody knows.
+LIFE = (*SPAN, "@other:0", "@other:x")
 TTL = (0, -1, "x", "", "0.5", "1e16")
+FLAG = (-1, 2, "x", "", "0.5")
 BOUNDS = {
+    ("reserve", 9): SIZE,
+    ("reserve", 12): FLAG,
+    ("reserve", 14): TTL,
+    ("reserve", 15): TTL,
+    ("reserve", 17): SPAN,
+    ("commit", 8): SIZE,
+    ("commit", 11): SIZE,
+    ("commit", 12): SPAN,
     ("delete", 5): TERMS,
     ("extend", 6): SPAN,
-    ("share", 7): SPAN,
-    ("restore", 7): SPAN,
+    ("share", 7): LIFE,
+    ("restore", 7): LIFE,
+    ("set_policy", 5): TTL,
+    ("remove_policy", 5): (-1, 2, "x", "", "0.5"),
+    ("move_policy", 5): LIMIT,
+    ("apply_policy", 5): LIFE,
     ("lease", 6): TTL,
     ("lease", 7): TTL,
     ("renew", 4): LIMIT,
@@ -198,7 +222,7 @@ BOUNDS = {
     ("withdraw", 5): TERMS,
     ("idle", 6): LIMIT,
     ("store", 9): SIZE,
-    ("store", 13): SPAN,
+    ("store", 13): LIFE,
     ("release", 5): LIMIT,
     ("release", 6): TERMS,
     ("drain", 5): LIMIT,
@@ -210,8 +234,8 @@ BOUNDS = {
     ("acknowledge", 6): (-1, 65, "x"),
     ("acknowledge", 8): SIZE,
     ("forget", 5): LIMIT,
-    ("adopt", 6): (-1, 2, "x", "", "0.5"),
-    ("forget", 6): (-1, 2, "x", "", "0.5"),
+    ("adopt", 6): FLAG,
+    ("forget", 6): FLAG,
     ("list", 5): SIZE,
     ("list", 6): LIMIT,
 }
@@ -239,6 +263,8 @@ def busy(other, client, settings, make_file):
     whole = {"state": "live", "root": "root", "identity": "link:1"}
     client.hset(f"{start}blob:whole", mapping=whole)
     client.hset(f"{start}roots", "root", "host:/old")
+    draft = {"state": "reserved", "refs": 0, "ever": 0, "root": "root", "path": "w", "draft": 1}
+    client.hset(f"{start}blob:{DRAFT}", mapping={**draft, "size": 1, "custody": "owned"})
     live_for_ever(client, start)
     return other
 
@@ -246,7 +272,14 @@ def busy(other, client, settings, make_file):
 def live_for_ever(client, start):
     """Plant a ref in an idling scope, whose blob is leased and was another ref's, too."""
     facts = {"root": "root", "path": "l", "size": 1, "identity": "link:1"}
-    ref = {"scope": "idling", "seq": 1, "blob": "leased", "stored_at": 1, **facts}
+    ref = {
+        "scope": "idling",
+        "seq": 1,
+        "blob": "leased",
+        "stored_at": 1,
+        "policy": "short",
+        **facts,
+    }
     client.hset(f"{start}ref:{LIVE}", mapping=ref)
     client.zadd(f"{start}scope:idling", {LIVE: 1})
     blob = {"state": "live", "refs": 1, "ever": 0, "custody": "adopted", **facts}
@@ -254,6 +287,9 @@ def live_for_ever(client, start):
     client.zadd(f"{start}lease:leased", {"token0": 9e12})
     client.hset(f"{start}holders:leased", "token0", "9000000000000 1 me")
     client.set(f"{start}gone:{DEAD}", "released 1 idling . me leased")
+    client.hset(f"{start}policies", "short", "1000")
+    client.hset(f"{start}changing", "short", "5 0")
+    client.zadd(f"{start}under:short", {LIVE: 1})
     client.hset(f"{start}lifetimes", "idling", "0 1000 1 1")
     client.zadd(f"{start}deadlines", {"idling": 1001})
 
@@ -285,7 +321,7 @@ def test_a_number_out_of_bounds_is_refused_and_nothing_changes(
 
 
 def test_every_number_that_a_script_takes_was_tried():
-    number = r"(?:int|agree|wanted)\(ARGV\[(\d+)"
+    number = r"(?:int|agree|wanted|lifetime)\(ARGV\[(\d+)"
     found = {(p.stem, int(n)) for p in SCRIPTS for n in re.findall(number, code(p))}
 
     assert found | {("acknowledge", 8), ("renew", 7), ("extend", 6)} == set(BOUNDS)
@@ -359,7 +395,7 @@ def test_every_kind_of_client_gives_the_same_answers(
 def test_a_life_calls_every_public_method():
     constructors = {name for name in dir(MediaStore) if name.startswith("from_")}
     public = {name for name in dir(MediaStore) if not name.startswith("_")}
-    sources = "".join(map(inspect.getsource, (life, holds, moves, crowds)))
+    sources = "".join(map(inspect.getsource, (life, hands, holds, moves, crowds, rules)))
 
     assert public - constructors - {"start", "stop", "close"} == {
         name for name in public if f"store.{name}(" in sources

@@ -7,6 +7,7 @@ import io
 import json
 import subprocess
 import sys
+import time
 import zipfile
 from pathlib import Path
 
@@ -178,7 +179,7 @@ def test_the_media_of_the_demo_look_like_what_they_are(name):
         (bytes(range(256)), ""),
         (b"%PDF-1.7\nonly text so far", "application/pdf"),
         (b"{\\rtf1 hello}", "application/rtf"),
-        (gzip.compress(b"a"), "application/gzip"),
+        (gzip.compress(b"a", mtime=0), "application/gzip"),
         (zipped(), "application/zip"),
         # Two letters of magic are not enough for text to be something else.
         (b"BMW is a car, MZ a company", "text/plain"),
@@ -196,6 +197,7 @@ def test_bytes_and_text_are_told_apart(head, found):
         HTML,
         HTML.lower(),
         b" \r\n\t<HTML>",
+        b"<!DOCTYPE  html>hello",
         b"<!-- a -->\n<!-- b --><html lang=en>",
         b"<script>alert(1)</script>",
         b"<body onload=alert(1)>",
@@ -354,3 +356,16 @@ def test_importing_the_types_loads_no_matchers():
     told = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
 
     assert told.stdout.strip() == "False"
+
+
+@pytest.mark.parametrize(
+    "start", ["<!doctype", "<!--", "<!doctype [", "<?", "<a ", "[", '["', " \n"]
+)
+@pytest.mark.parametrize("filler", [" ", "]", "<", "<!--", "\\", "<? ", "] "])
+def test_no_head_takes_long_to_look_at(start, filler):
+    head = (start + filler * 65536)[:65536].encode()
+
+    began = time.perf_counter()
+    sniff(head)
+
+    assert time.perf_counter() - began < 1

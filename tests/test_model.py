@@ -101,7 +101,7 @@ def test_metadata_goes_through_json_and_back():
 @pytest.mark.parametrize(
     "values",
     [{"filename": None}, {"filename": 3}, {"filename": "x" * 1025}, {"source": "a\x00"}, {"run_id": "\ud800"},
-     {"message_idx": -1}, {"part_idx": "3"}, {"message_idx": 2**53}, {"policy": "soon"}, {"cleanup": 3}],
+     {"message_idx": -1}, {"part_idx": "3"}, {"message_idx": 2**53}, {"policy": "Soon"}, {"cleanup": 3}],
 )  # fmt: skip
 def test_bad_metadata_is_refused(values):
     with pytest.raises(InvalidRequest):

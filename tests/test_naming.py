@@ -189,6 +189,13 @@ def test_a_cut_default_scope_is_none_that_an_uncut_id_can_have():
     assert naming.default_scope("run", cut) != f"run/{cut}"
 
 
+def test_a_cut_default_scope_holds_no_half_of_an_escape():
+    for size in range(390, 401):
+        body = naming.default_scope("run", "x" * size + "/" * 20).partition("%~")[0]
+
+        assert not re.search(r"%.?\Z", body)
+
+
 @pytest.mark.parametrize(
     ("text", "scope"),
     [

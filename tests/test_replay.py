@@ -78,12 +78,12 @@ class Witness:
 
 
 def is_late_twin(script, words, first, again, before):
-    """Whether a store, or its refusal, comes so late that it can only say that ref and blob have gone since.
+    """Whether a store, a commit or a refusal comes so late that it can only say that ref and blob have gone since.
 
     Of a ref that was made and ended it says "joined", so that its caller drops the file's second name;
     of one that was withdrawn it says "busy", and that caller has answered long ago.
     """
-    if script not in {"store", "refuse"} or isinstance(again, Exception):
+    if script not in {"store", "commit", "refuse"} or isinstance(again, Exception):
         return False
     ref, blob = words[OWN : OWN + 2]
     if f"ref:{ref}" in before or json.loads(first)["verdict"] not in {"new", "joined"}:

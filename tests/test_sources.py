@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import array
 import asyncio
+import ctypes
 import io
 import os
 import socket
@@ -56,7 +57,17 @@ def test_a_source_that_is_not_awaited_answers_awaits_as_well(way, tmp_path):
 
 
 @pytest.mark.parametrize(
-    "empty", [b"", bytearray(), memoryview(b""), io.BytesIO(), iter([]), [b""], "data:,"]
+    "empty",
+    [
+        b"",
+        bytearray(),
+        memoryview(b""),
+        memoryview((ctypes.c_char * 3 * 0)()),
+        io.BytesIO(),
+        iter([]),
+        [b""],
+        "data:,",
+    ],
 )
 def test_an_empty_source_is_an_empty_file(empty):
     with source_of(MediaContent(data=empty)) as source:
@@ -90,6 +101,13 @@ def test_the_size_of_a_pipe_is_not_known():
     with os.fdopen(read, "rb") as file, source_of(MediaContent(data=file)) as source:
         assert source.size is None
         assert drained(source) == b"abc"
+
+
+def test_the_size_of_a_device_is_not_known():
+    with open("/dev/zero", "rb", buffering=0) as file:
+        source = source_of(MediaContent(data=file))
+
+        assert source.size is None
 
 
 @pytest.mark.parametrize(
@@ -166,6 +184,19 @@ def test_async_pieces_are_awaited_behind_a_head_that_takes_nothing_away():
 
     assert asyncio.run(whole(given_one_by_one(b"", DATA[:3], bytearray(), DATA[3:]))) == DATA
     assert asyncio.run(whole(Upload(DATA[:3], DATA[3:], b"", b"more"))) == DATA
+
+
+def test_what_an_async_iterator_raises_is_raised_as_it_is():
+    error = OSError(5, "mine")
+
+    async def broken():
+        yield b"a"
+        raise error
+
+    with pytest.raises(OSError, match="mine") as caught:
+        asyncio.run(adrained(source_of(MediaContent(data=broken()))))
+
+    assert caught.value is error
 
 
 def test_async_pieces_need_the_async_store():
@@ -263,6 +294,21 @@ def test_what_is_no_regular_file_is_refused_without_waiting_and_without_a_descri
     assert len(os.listdir("/dev/fd")) == before
 
 
+def test_a_fifo_that_takes_the_place_of_a_file_is_refused_without_waiting(tmp_path, monkeypatch):
+    os.mkfifo(tmp_path / "a")
+    (tmp_path / "b").write_bytes(b"abc")
+    looked = os.stat(tmp_path / "b")
+    before = len(os.listdir("/dev/fd"))
+    monkeypatch.setattr(os, "stat", lambda *_, **__: looked)
+
+    with pytest.raises(NotARegularFile, match="FIFO") as caught:
+        read_whole(file_path=tmp_path / "a")
+
+    # The traceback still holds what was open when it was raised.
+    assert caught.value.__traceback__
+    assert len(os.listdir("/dev/fd")) == before
+
+
 @pytest.mark.parametrize("path", ["/" + "a" * 300, "/" + "a/" * 5000, "/\ud800"])
 def test_a_path_that_can_be_none_is_refused(path):
     with pytest.raises(InvalidPath):
@@ -282,6 +328,7 @@ def test_a_file_that_cannot_be_read_says_so(tmp_path, monkeypatch):
         read_whole(file_path=path)
 
 
+@pytest.mark.skipif(not os.path.exists("/proc/self/mem"), reason="only Linux has it")
 def test_a_file_that_fails_while_it_is_read_says_so():
     # Reading the memory of a process from address 0 on is an I/O error.
     with pytest.raises(BlobsUnavailable, match="EIO"):

@@ -135,9 +135,12 @@ def test_without_a_scope_no_block_begins(store, media, expect_empty):
 
 
 def test_a_directory_with_files_at_the_path_is_parked(store, media):
+    def filled(path):
+        made_a_directory(path)
+        (path / "theirs").write_bytes(PNG)
+
     with pytest.raises(NotARegularFile), store.writer(scope="s") as draft:
-        made_a_directory(draft.path)
-        (draft.path / "theirs").write_bytes(PNG)
+        filled(draft.path)
 
     [parked] = (media / ".mediastore/parked").iterdir()
     assert (parked / "theirs").read_bytes() == PNG

@@ -15,7 +15,17 @@ from mediastore import blobs as steps
 from mediastore.errors import BlobsUnavailable, InvalidRoot, MediaStoreError, StoreFull
 from mediastore.settings import default_root
 
-from . import inscribing, owned, posix, registering, surveying, taking, tidying
+from . import (
+    drafting,
+    inscribing,
+    inscriptions,
+    owned,
+    posix,
+    registering,
+    surveying,
+    taking,
+    tidying,
+)
 from .adopting import adopting, held_blobs, rebind, unhold
 from .deleting import destroy
 from .reading import encoded, lasting, opened, registered
@@ -73,23 +83,28 @@ class LocalBlobs:
             steps.HeldBlobs: self._held_blobs,
             steps.Unhold: self._unhold,
             steps.Remark: self._remark,
-            steps.Begin: self._begin,
-            steps.Reopen: self._reopen,
-            steps.Absorb: lambda step: owned.absorb(step.draft, step.size),
-            steps.Locate: lambda step: taking.locate(self.roots().values(), step.path),
-            steps.Take: self._take,
-            steps.Identify: lambda step: taking.identify(step.path),
-            steps.Leave: lambda step: taking.leave(step.path, step.seen),
-            steps.Encode: lambda step: encoded(step.file, step.limit),
-            steps.Digest: lambda step: hashlib.sha256(step.data).hexdigest(),
-            steps.Write: self._write,
-            steps.Finish: lambda step: owned.finish(step.draft, durable=step.durable),
-            steps.Publish: self._publish,
-            steps.Announce: self._announce,
-            steps.Inscribe: self._inscribe,
-            steps.Survey: lambda step: surveying.Survey(self._descriptor(step.root)),
-            steps.Surveyed: lambda step: step.survey.next(step.refs),
-            steps.Discard: self._discard,
+            drafting.Begin: self._begin,
+            drafting.Reopen: self._reopen,
+            drafting.Absorb: lambda step: owned.absorb(step.draft, step.size),
+            drafting.Locate: lambda step: taking.locate(self.roots().values(), step.path),
+            drafting.Take: self._take,
+            drafting.Identify: lambda step: taking.identify(step.path),
+            drafting.Leave: lambda step: taking.leave(step.path, step.seen),
+            drafting.Encode: lambda step: encoded(step.file, step.limit),
+            drafting.Digest: lambda step: hashlib.sha256(step.data).hexdigest(),
+            drafting.Write: self._write,
+            drafting.Finish: lambda step: owned.finish(step.draft, durable=step.durable),
+            drafting.Publish: self._publish,
+            drafting.Discard: self._discard,
+        }
+        self._do |= self._on_sidecars()
+
+    def _on_sidecars(self) -> dict[type, Callable[[Any], Any]]:
+        return {
+            inscriptions.Announce: self._announce,
+            inscriptions.Inscribe: self._inscribe,
+            inscriptions.Survey: lambda step: surveying.Survey(self._descriptor(step.root)),
+            inscriptions.Surveyed: lambda step: step.survey.next(step.refs),
         }
 
     def perform(self, step: steps.Step[Any]) -> Any:
@@ -188,26 +203,26 @@ class LocalBlobs:
 
     # --- writing content
 
-    def _begin(self, step: steps.Begin) -> owned.Draft:
+    def _begin(self, step: drafting.Begin) -> owned.Draft:
         with self._opened(step.root) as (root, fd):
             return owned.begin(root, fd, step)
 
-    def _write(self, step: steps.Write) -> int:
+    def _write(self, step: drafting.Write) -> int:
         return owned.write(step.draft, step.piece)
 
-    def _reopen(self, step: steps.Reopen) -> bytes:
+    def _reopen(self, step: drafting.Reopen) -> bytes:
         with self._opened(step.draft.root) as (_, fd):
             return owned.reopen(fd, step.draft, hashed=step.hashed)
 
-    def _take(self, step: steps.Take) -> bool:
+    def _take(self, step: drafting.Take) -> bool:
         with self._opened(step.draft.root) as (_, fd):
             return taking.take(fd, step.draft, step.path)
 
-    def _publish(self, step: steps.Publish) -> bool:
+    def _publish(self, step: drafting.Publish) -> bool:
         with self._opened(step.draft.root) as (_, fd):
             return owned.publish(fd, step.draft, step.path, step.sidecar, durable=step.durable)
 
-    def _discard(self, step: steps.Discard) -> None:
+    def _discard(self, step: drafting.Discard) -> None:
         # What stays is the trash's business: the blob is in it.
         with (
             contextlib.suppress(OSError, BlobsUnavailable),
@@ -217,11 +232,11 @@ class LocalBlobs:
 
     # --- sidecars
 
-    def _announce(self, step: steps.Announce) -> None:
+    def _announce(self, step: inscriptions.Announce) -> None:
         with self._opened(step.root) as (_, fd):
             inscribing.announce(fd, step.token, step.refs)
 
-    def _inscribe(self, step: steps.Inscribe) -> tuple[bool, ...]:
+    def _inscribe(self, step: inscriptions.Inscribe) -> tuple[bool, ...]:
         with self._opened(step.root) as (_, fd):
             return inscribing.inscribe(fd, step.token, step.inscriptions, durable=step.durable)
 

@@ -26,9 +26,9 @@ from .root import TMP, held_name
 if TYPE_CHECKING:
     from hashlib import _Hash
 
-    from mediastore.blobs import Begin
     from mediastore.journal import Doomed
 
+    from .drafting import Begin
     from .root import Root
 
 #: Nobody but the owner's user, unless the root is shared with a group.
@@ -46,7 +46,7 @@ HEAD: Final = 8192
 
 @dataclass(slots=True)
 class Draft:
-    """A file that is being written, and what is known of it so far. It closes itself when nobody has it any more."""
+    """A file that is being written, and what is known of it so far. Its files are closed when nobody has it any more."""
 
     root: str
     blob: str
@@ -58,6 +58,15 @@ class Draft:
     sha: _Hash | None = field(default_factory=hashlib.sha256)
     size: int = 0
     looked: int = 0
+
+    def close(self) -> None:
+        """Close its files; a second call does nothing."""
+        self.file.close()
+        if self.sidecar is not None:
+            self.sidecar.close()
+
+    def __del__(self) -> None:
+        self.close()
 
 
 def begin(root: Root, fd: int, step: Begin) -> Draft:
@@ -209,9 +218,7 @@ def _make_directories(fd: int, path: str, *, durable: bool) -> None:
 
 def discard(fd: int, draft: Draft, path: str) -> None:
     """Remove the temporary names, and the final ones where it came that far."""
-    draft.file.close()
-    if draft.sidecar is not None:
-        draft.sidecar.close()
+    draft.close()
     _remove(fd, draft.name, draft.blob, path)
 
 

@@ -65,6 +65,7 @@ def command_line() -> typer.Typer:
         lifetimes,
         looking,
         media,
+        policies,
         rebuilding,
         roots,
         running,
@@ -86,4 +87,5 @@ def command_line() -> typer.Typer:
     for command in commands:
         line.command()(command)
     line.add_typer(roots.group(), name="roots")
+    line.add_typer(policies.group(), name="policy")
     return line

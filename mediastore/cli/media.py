@@ -35,6 +35,10 @@ def store(
     source: Annotated[
         str, typer.Option(metavar="NAME", help='Where it came from, such as "telegram".')
     ] = "",
+    policy: Annotated[
+        str,
+        typer.Option(metavar="POLICY", help="A retention policy, spelt or named; no --ttl then."),
+    ] = "",
     forget: Annotated[
         bool, typer.Option("--forget", help="Never delete the file, only forget it.")
     ] = False,
@@ -55,7 +59,7 @@ def store(
     if ttl is not None:
         parse_duration(ttl)
     cleanup = Cleanup.FORGET if forget else Cleanup.DELETE
-    meta = MediaMeta(filename, content_type, source, cleanup)
+    meta = MediaMeta(filename, content_type, source, cleanup, policy=policy)
     with opened(ctx, as_json=as_json) as media:
         stored = in_batches(
             paths,

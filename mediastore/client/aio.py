@@ -14,6 +14,7 @@ from .aio_content import AsyncContent
 from .aio_leasing import AsyncLeasing
 from .aio_many import AsyncMany
 from .aio_moving import AsyncMoving
+from .aio_policies import AsyncPolicies
 from .base import AnyPath, checked_meta, checked_plan, path_text
 from .rebuilding import AsyncRebuilding
 from .scope import AsyncScope
@@ -21,7 +22,13 @@ from .scoping import Scoping
 
 
 class AsyncMediaStore(
-    Scoping[AsyncScope], AsyncContent, AsyncMoving, AsyncLeasing, AsyncMany, AsyncRebuilding
+    Scoping[AsyncScope],
+    AsyncContent,
+    AsyncMoving,
+    AsyncLeasing,
+    AsyncMany,
+    AsyncPolicies,
+    AsyncRebuilding,
 ):
     """The store for asyncio: Redis natively, files in threads. The methods are those of `MediaStore`, awaited."""
 

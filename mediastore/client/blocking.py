@@ -15,12 +15,13 @@ from .content import Content
 from .leasing import Leasing
 from .many import Many
 from .moving import Moving
+from .policies import Policies
 from .rebuilding import Rebuilding
 from .scope import Scope
 from .scoping import Scoping
 
 
-class MediaStore(Scoping[Scope], Content, Moving, Leasing, Many, Rebuilding):
+class MediaStore(Scoping[Scope], Content, Moving, Leasing, Many, Policies, Rebuilding):
     """The store, blocking. Safe to share between threads; a forked child may go on using it."""
 
     _scopes = Scope
@@ -47,7 +48,7 @@ class MediaStore(Scoping[Scope], Content, Moving, Leasing, Many, Rebuilding):
             scope: A scope path such as ``"telegram:42"`` or ``"chat:42/msg:7"``; of a scope object, its `name`.
                 None: the current scope, the innermost `with store.scope(...)` around the call.
             meta: What is known about the file.
-            ttl: Lifetime from now; `NEVER` for none. None: the metadata's policy, else the setting `max_age`.
+            ttl: Lifetime from now; `NEVER` for none. None: the metadata's policy, else the settings `default_policy`, `max_age`.
             move: Take the file into the store's own custody instead, from wherever it lies, as
                 `store_media(MediaContent(file_path=path), move=True)` does.
 
@@ -55,7 +56,7 @@ class MediaStore(Scoping[Scope], Content, Moving, Leasing, Many, Rebuilding):
             A new ref at each call.
 
         Raises:
-            InvalidRequest: InvalidScope, InvalidPath, FileMissing, NotARegularFile, OutsideRoots, InvalidRoot; nothing changed.
+            InvalidRequest: InvalidScope, InvalidPolicy, InvalidPath, FileMissing, NotARegularFile, OutsideRoots, InvalidRoot; nothing changed.
             StoreFull: Redis or the root has no room; nothing changed.
             IndexUnavailable: Redis failed; the ref was made or not, and if it was, it expires.
             BlobsUnavailable: the path's last registration is being deleted and that does not end.

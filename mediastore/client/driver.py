@@ -7,6 +7,7 @@ import time
 from typing import Any, TypeVar
 
 from mediastore import blobs
+from mediastore.blobs import drafting
 from mediastore.blobs.sources import agathered, gathered
 from mediastore.connection import AsyncLink, Link, connect, connect_async
 from mediastore.errors import StaleCommand
@@ -47,11 +48,11 @@ class Driver(BaseStore):
             return time.monotonic()
         if isinstance(step, blobs.Pause):
             return time.sleep(step.seconds)
-        if isinstance(step, blobs.Peek):
+        if isinstance(step, drafting.Peek):
             return step.source.head()
-        if isinstance(step, blobs.Draw):
+        if isinstance(step, drafting.Draw):
             return gathered(step.source, step.size)
-        if isinstance(step, blobs.Guard):
+        if isinstance(step, drafting.Guard):
             return self._guard(step.taken)
         return self._blobs.perform(step)
 
@@ -113,12 +114,12 @@ class AsyncDriver(BaseStore):
             return time.monotonic()
         if isinstance(step, blobs.Pause):
             return await asyncio.sleep(step.seconds)
-        if isinstance(step, blobs.Guard):
+        if isinstance(step, drafting.Guard):
             return self._guard(step.taken)
-        if isinstance(step, blobs.Peek):
+        if isinstance(step, drafting.Peek):
             source = step.source
             return await (source.ahead() if source.async_ else asyncio.to_thread(source.head))
-        if isinstance(step, blobs.Draw):
+        if isinstance(step, drafting.Draw):
             source = step.source
             if source.async_:
                 return await agathered(source, step.size)

@@ -19,7 +19,8 @@ class Moving(Driver):
 
         Args:
             ref: A live ref.
-            ttl: The lifetime from now; `NEVER` for none. None: as long as it was given the last time, again.
+            ttl: The lifetime from now; `NEVER` for none: either takes it out of a named policy. None: as long as it was given
+                the last time, again.
                 Of a pinned ref, the lifetime that it gets when it is unpinned.
 
         Raises:
@@ -71,7 +72,7 @@ class Moving(Driver):
         Args:
             ref: A live ref.
             scope: Where the new ref belongs.
-            ttl: Its lifetime; None: the metadata's policy, else the setting `max_age`.
+            ttl: Its lifetime; None: the metadata's policy, else the settings `default_policy`, `max_age`.
 
         Raises:
             RefGone, RefUnknown: it is dead; nothing was changed.
@@ -96,7 +97,7 @@ class Moving(Driver):
         Args:
             ref: A dead ref.
             scope: Where the new ref belongs; None: the scope that the dead one was in.
-            ttl: Its lifetime; None: the metadata's policy, else the setting `max_age`.
+            ttl: Its lifetime; None: the metadata's policy, else the settings `default_policy`, `max_age`.
 
         Raises:
             RefGone: its bytes are gone or going.

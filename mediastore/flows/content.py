@@ -6,6 +6,7 @@ import logging
 from typing import TYPE_CHECKING, Any, Final
 
 from mediastore import blobs
+from mediastore.blobs import drafting
 from mediastore.blobs.sources import source_of
 from mediastore.content import MediaContent, is_mime
 from mediastore.errors import BlobMissing, InvalidRequest, MediaStoreError, TooLarge
@@ -46,10 +47,10 @@ def store(
         return (yield from take_over(ctx, str(content.file_path), scope, meta, ttl))
     source = source_of(content)
     try:
-        head = yield from blobs.Peek(source)
+        head = yield from drafting.Peek(source)
         wanted = order(ctx.settings, head, scope, meta, ttl)
         known = ctx.settings.dedup and content.kind == "bytes"
-        sha = (yield from blobs.Digest(content.data)) if known else ""
+        sha = (yield from drafting.Digest(content.data)) if known else ""
         return (yield from store_media(ctx, source, wanted, sha))
     finally:
         source.close()
@@ -80,16 +81,16 @@ def take_over(
     """Make a file content of the store's own; its former name goes when its ref is there."""
     meta = completed(MediaContent(file_path=path), meta)
     yield from _must_be_free(path)
-    seen = yield from blobs.Identify(path)
+    seen = yield from drafting.Identify(path)
     source = source_of(MediaContent(file_path=path))
     try:
-        wanted = order(ctx.settings, (yield from blobs.Peek(source)), scope, meta, ttl)
+        wanted = order(ctx.settings, (yield from drafting.Peek(source)), scope, meta, ttl)
         must_fit(wanted, source.size or 0, told=True)
         ref = yield from _taken(ctx, source, path, wanted)
     finally:
         source.close()
     try:
-        if not (yield from blobs.Leave(path, seen)):
+        if not (yield from drafting.Leave(path, seen)):
             logger.warning("%s was replaced while it was moved; what is there now stays", path)
     except MediaStoreError as error:
         logger.warning("%s was stored, and could not be removed: %s", path, error)
@@ -98,7 +99,7 @@ def take_over(
 
 def _must_be_free(path: str) -> Flow[None]:
     """Refuse a file that live refs are registered for: without its name they would lose it."""
-    root, relative = yield from blobs.Locate(path)
+    root, relative = yield from drafting.Locate(path)
     if not root:
         return
     [holder] = yield from reads.holders_of([(root, relative)])
@@ -113,7 +114,7 @@ def _taken(ctx: Context, source: Any, path: str, wanted: Order) -> Flow[Ref]:
     """Store a file without a copy where that is possible."""
     job = yield from _reserved(ctx, wanted)
     try:
-        if (yield from blobs.Take(job.draft, path)):
+        if (yield from drafting.Take(job.draft, path)):
             yield from absorb(ctx, job)
         else:
             yield from _copied(job, source)
@@ -135,17 +136,17 @@ def _reserved(ctx: Context, wanted: Order) -> Flow[Job]:
 
 
 def _copied(job: Job, source: Any) -> Flow[None]:
-    while piece := (yield from blobs.Draw(source, PIECE)):
+    while piece := (yield from drafting.Draw(source, PIECE)):
         must_fit(job.order, job.draft.size + len(piece))
-        yield from blobs.Write(job.draft, piece)
+        yield from drafting.Write(job.draft, piece)
 
 
 def absorb(ctx: Context, job: Job) -> Flow[bytes]:
     """Count and hash what somebody else has put under the temporary name; returns its first bytes."""
     hashed = ctx.settings.dedup
-    head = yield from blobs.Reopen(job.draft, hashed)
+    head = yield from drafting.Reopen(job.draft, hashed)
     must_fit(job.order, job.draft.size, told=True)
-    while hashed and (yield from blobs.Absorb(job.draft, PIECE)):
+    while hashed and (yield from drafting.Absorb(job.draft, PIECE)):
         must_fit(job.order, job.draft.size)
     return head
 
@@ -189,5 +190,5 @@ def encoded(ctx: Context, ref: str, limit: int) -> Flow[tuple[str, str]]:
     file = yield from blobs.Open(media.root, str(path), media.identity)
     if file is None:
         raise BlobMissing(media.ref, str(path))
-    text = yield from blobs.Encode(file, must_be_small)
+    text = yield from drafting.Encode(file, must_be_small)
     return text, media.meta.content_type or "application/octet-stream"

@@ -14,6 +14,7 @@ from mediastore.model import Duration, Ref, Released, Swept, check_scope, parse_
 from . import sidecars
 from .context import LOOK_AGAIN_AT_MOST_S, LOOK_AGAIN_S, Context, Flow
 from .deleting import delete_batch, delete_named
+from .policing import go_on
 from .storing import lookup
 
 if TYPE_CHECKING:
@@ -235,13 +236,15 @@ def sweep(
     while True:
         due = yield from reads.due(tuple(roots), forgotten=tidy)
         expiring, lapsing = due.expiry and expiry, due.deadlines and expiry
+        changing = due.changing if expiry else ()
         if (
-            not (expiring or lapsing or due.closed or due.roots)
+            not (expiring or lapsing or changing or due.closed or due.roots)
             or (yield from blobs.Elapsed()) > deadline
         ):
             break
         worked = True
-        if expiring:
+        yield from go_on(ctx, changing, deadline)
+        if expiring or changing:
             yield from _expire(ctx, deadline, tally, roots)
         closed = due.closed
         if lapsing:
@@ -254,7 +257,7 @@ def sweep(
             if done is not None:
                 tally.acknowledged(done)
                 progress = True
-        if not (expiring or lapsing or due.closed or progress):
+        if not (expiring or lapsing or changing or due.closed or progress):
             break  # a root that cannot be written now must not keep us busy
     for root in due.sidecars:
         yield from sidecars.work_off(ctx, root, deadline)

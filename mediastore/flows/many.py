@@ -11,7 +11,8 @@ from mediastore.index.steps import Batch
 from mediastore.model import Cleanup, Duration, Media, MediaMeta, Ref, Released, check_scope
 
 from .ending import Release
-from .storing import check, lifetime_ms, note_activity, refused, settled, store, why_dead
+from .retention import lifetime
+from .storing import check, note_activity, refused, settled, store, why_dead
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -45,13 +46,13 @@ def _store_some(
     for number, (path, meta) in enumerate(items):
         ref, blob = ctx.new_id(), ctx.new_id()
         try:
-            ttl_ms = lifetime_ms(ctx.settings, meta, ttl)
+            life, meta = lifetime(ctx.settings, meta, ttl)  # noqa: PLW2901
             held = yield from blobs.Hold(path, blob, meta.cleanup is Cleanup.FORGET)
         except MediaStoreError as error:
             found[number] = as_value(error)
             continue
         begun.append((number, ref, blob, held))
-        commands.append(changes.store(ref, blob, scope, held, ttl_ms, meta))
+        commands.append(changes.store(ref, blob, scope, held, life, meta))
     try:
         answers = (yield from Batch(tuple(commands))) if commands else []
     except Corrupt:

@@ -8,9 +8,10 @@ from typing import TYPE_CHECKING
 from mediastore import blobs
 from mediastore.errors import InvalidRequest, RefGone, RefUnknown
 from mediastore.index import lives, reads
-from mediastore.model import Duration, Media, MediaMeta, Ref, check_scope, parse_duration
+from mediastore.model import Duration, Media, Ref, check_scope, parse_duration
 
-from .storing import lifetime_ms, lookup, path_in
+from .retention import lifetime_of_copy, unknown
+from .storing import lookup, path_in
 
 if TYPE_CHECKING:
     from datetime import datetime
@@ -64,16 +65,13 @@ def share(ctx: Context, ref: str, scope: str, ttl: Duration | None) -> Flow[Ref]
     check_scope(scope)
     wanted, new = Ref.parse(ref), ctx.new_id()
     media = yield from lookup(wanted)
-    ttl_ms = _lifetime_ms(ctx, media.meta, ttl)
-    moved = yield from lives.share(wanted.id, new, scope, ttl_ms, ctx.new_id())
+    life = lifetime_of_copy(ctx.settings, media.meta, ttl)
+    moved = yield from lives.share(wanted.id, new, scope, life, ctx.new_id())
     if moved.verdict == "dead":
         yield from _refuse(wanted)
+    if moved.verdict == "policy":
+        raise (yield from unknown(ctx.settings, ctx.settings.default_policy))
     return Ref(f"media://{new}")
-
-
-def _lifetime_ms(ctx: Context, meta: MediaMeta, ttl: Duration | None) -> int | None:
-    # A copy of the metadata brings its policy along; a ttl that is said now wins over it.
-    return lifetime_ms(ctx.settings, meta if ttl is None else MediaMeta(), ttl)
 
 
 def restore(ctx: Context, ref: str, scope: str | None, ttl: Duration | None) -> Flow[Ref]:
@@ -82,10 +80,12 @@ def restore(ctx: Context, ref: str, scope: str | None, ttl: Duration | None) -> 
         check_scope(scope)
     wanted, new = Ref.parse(ref), ctx.new_id()
     said = yield from _obituary(wanted, _TO_RESTORE)
-    ttl_ms = _lifetime_ms(ctx, said.meta, ttl)
-    moved = yield from lives.restore(wanted.id, new, scope or "", ttl_ms, ctx.new_id())
+    life = lifetime_of_copy(ctx.settings, said.meta, ttl)
+    moved = yield from lives.restore(wanted.id, new, scope or "", life, ctx.new_id())
     if moved.verdict == "live":
         raise _alive(wanted, _TO_RESTORE)
+    if moved.verdict == "policy":
+        raise (yield from unknown(ctx.settings, ctx.settings.default_policy))
     if moved.verdict != "done":
         raise said.error(wanted)
     return Ref(f"media://{new}")

@@ -10,7 +10,7 @@ from mediastore import media_types, naming
 from mediastore.errors import InvalidRequest, TooLarge
 from mediastore.model import Cleanup, Duration, MediaMeta, check_scope
 
-from .storing import lifetime_ms
+from .retention import lifetime
 
 if TYPE_CHECKING:
     from mediastore.content import MediaContent
@@ -31,7 +31,7 @@ class Order:
 
     scope: str
     meta: MediaMeta
-    ttl_ms: int | None
+    life: str
     extension: str
     limit: int | None
     detected: str = ""
@@ -56,8 +56,8 @@ def order(
     detected = "" if media_types.agree(meta.content_type, sniffed) else sniffed
     extension = media_types.extension(meta.content_type, meta.filename)
     home = scope_meant(settings, scope, meta)
-    ttl_ms = lifetime_ms(settings, meta, ttl)
-    return Order(home, meta, ttl_ms, extension, settings.size_limit, detected)
+    life, meta = lifetime(settings, meta, ttl)
+    return Order(home, meta, life, extension, settings.size_limit, detected)
 
 
 def completed(content: MediaContent, meta: MediaMeta) -> MediaMeta:

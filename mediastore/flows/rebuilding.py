@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Final
 
 from mediastore import blobs
+from mediastore.blobs import inscriptions
 from mediastore.errors import InvalidRequest
 from mediastore.hosts import Rebuilt
 from mediastore.index import changes, lives, sidecars as index
@@ -55,7 +56,7 @@ def rebuild(ctx: Context, root: str | None, *, dry_run: bool) -> Flow[Rebuilt]:
     roots = yield from blobs.Roots()
     tally = _Tally()
     for each in _chosen(roots, root):
-        survey = yield from blobs.Survey(each)
+        survey = yield from inscriptions.Survey(each)
         try:
             yield from _Rebuilding(ctx, each, tally, dry_run=dry_run).go(survey)
         finally:
@@ -90,7 +91,7 @@ class _Rebuilding:
         self._large = ""
 
     def go(self, survey: Survey) -> Flow[None]:
-        while found := (yield from blobs.Surveyed(survey, BATCH)):
+        while found := (yield from inscriptions.Surveyed(survey, BATCH)):
             for kin in found:
                 self._note(kin)
                 yield from self._take(kin)

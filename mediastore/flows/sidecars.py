@@ -6,6 +6,7 @@ import logging
 from typing import TYPE_CHECKING
 
 from mediastore import blobs
+from mediastore.blobs import inscriptions
 from mediastore.errors import MediaStoreError, Unavailable
 from mediastore.index import sidecars as index
 from mediastore.index.steps import END_BATCH
@@ -49,10 +50,10 @@ def write_now(ctx: Context, root: str, ref: str, blob: str) -> Flow[None]:
 def _inscribe(ctx: Context, root: str, refs: Sequence[tuple[str, str]]) -> Flow[None]:
     """Announce, read, write, take off the journal; in this order nobody who comes late leaves anything behind."""
     token = ctx.new_id()
-    yield from blobs.Announce(root, token, tuple(refs))
+    yield from inscriptions.Announce(root, token, tuple(refs))
     told = yield from index.told(root, refs)
     wanted = tuple(inscription for inscription, _ in told)
-    done = yield from blobs.Inscribe(root, token, wanted, ctx.settings.durable)
+    done = yield from inscriptions.Inscribe(root, token, wanted, ctx.settings.durable)
     entries = [entry for (_, entry), over in zip(told, done, strict=True) if entry and over]
     if entries:
         yield from index.inscribed(root, entries)

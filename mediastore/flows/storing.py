@@ -12,7 +12,6 @@ from mediastore.errors import (
     BlobMissing,
     BlobsUnavailable,
     Corrupt,
-    InvalidRequest,
     MediaStoreError,
     NotThere,
     RefUnknown,
@@ -29,17 +28,14 @@ from mediastore.model import (
     Ref,
     check_scope,
     from_ms,
-    parse_duration,
-    parse_retention,
 )
 
 from .context import LOOK_AGAIN_AT_MOST_S, LOOK_AGAIN_S, Context, Flow
 from .deleting import delete_batch
+from .retention import lifetime, unknown
 
 if TYPE_CHECKING:
     from mediastore.journal import Held
-    from mediastore.settings import Settings
-
 
 logger = logging.getLogger("mediastore")
 
@@ -50,12 +46,12 @@ _MOST_NOTED: Final = 10_000
 def store(ctx: Context, path: str, scope: str, meta: MediaMeta, ttl: Duration | None) -> Flow[Ref]:
     """Take a second name for the file, register it in one script, give the name its lasting place."""
     check_scope(scope)
-    ttl_ms = lifetime_ms(ctx.settings, meta, ttl)
+    life, meta = lifetime(ctx.settings, meta, ttl)
     while True:
         ref, blob = ctx.new_id(), ctx.new_id()
         held: Held = yield from blobs.Hold(path, blob, meta.cleanup is Cleanup.FORGET)
         try:
-            stored = yield from changes.store(ref, blob, scope, held, ttl_ms, meta)
+            stored = yield from changes.store(ref, blob, scope, held, life, meta)
         except MediaStoreError as error:
             stored = yield from refused(held, ref, blob, error)
         if (yield from settled(ctx, path, held, ref, blob, stored)):
@@ -84,8 +80,12 @@ def settled(
 
     Raises:
         InvalidRoot: the root was forgotten.
+        InvalidPolicy: nobody knows the policy that it is to live by.
         BlobsUnavailable: the path's last registration is being deleted and that does not end.
     """
+    if stored.verdict == "policy":
+        yield from blobs.Drop(held, blob)
+        raise (yield from unknown(ctx.settings, stored.policy))
     if stored.verdict == "forgotten":
         yield from blobs.Drop(held, blob)
         raise (yield from was_forgotten(held.root))
@@ -108,19 +108,6 @@ def was_forgotten(root: str) -> Flow[MediaStoreError]:
     here = yield from blobs.Roots()
     seen = yield from hosts.place_of(root)
     return hosts.was_forgotten(here.get(root, root), root, f"{seen.forgotten_ms} {seen.place}")
-
-
-def lifetime_ms(settings: Settings, meta: MediaMeta, ttl: Duration | None) -> int | None:
-    """Return how long a new ref lives: `ttl`, else its retention policy, else the setting `max_age`."""
-    if ttl is not None and meta.policy:
-        raise InvalidRequest("give a ttl or a retention policy, not both")
-    if ttl is not None:
-        seconds = parse_duration(ttl)
-    else:
-        seconds = (
-            parse_retention(meta.policy) if meta.policy else settings.seconds("max_age") or None
-        )
-    return None if seconds is None else max(1, round(seconds * 1000))
 
 
 def _outlast(ctx: Context, root: str, blob: str, path: str) -> Flow[None]:

@@ -10,6 +10,7 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, Final
 
 from mediastore import blobs
+from mediastore.blobs import drafting
 from mediastore.errors import BlobsUnavailable, MediaStoreError, StoreFull
 from mediastore.index import changes, content as index
 from mediastore.lifetimes import Taken
@@ -19,6 +20,7 @@ from mediastore.sidecars import Sidecar
 from . import sidecars
 from .deleting import delete_batch
 from .orders import path_of
+from .retention import unknown
 from .storing import was_forgotten
 
 if TYPE_CHECKING:
@@ -45,6 +47,8 @@ class Job:
     draft: Draft
     reserved_ms: int
     reserved_s: float
+    #: How long the ref will live unless its policy is changed meanwhile; None for no end.
+    life_ms: int | None = None
     guard: Any = None
     #: Whether the last word was said, and its answer never came: the ref is made, or the blob lapses.
     unknown: bool = False
@@ -52,14 +56,14 @@ class Job:
     def sidecar(self, written: Written, now_s: float) -> Sidecar:
         """Return what is written beside the file."""
         now_ms = self.reserved_ms + round((now_s - self.reserved_s) * 1000)
-        ttl = self.order.ttl_ms
+        life_ms = self.life_ms
         return Sidecar(
             ref=Ref(f"media://{self.wish.ref}"),
             blob=self.wish.blob,
             scope=self.order.scope,
             size=written.size,
             stored_ms=now_ms,
-            expires_ms=None if ttl is None else now_ms + ttl,
+            expires_ms=None if life_ms is None else now_ms + life_ms,
             meta=self.order.meta,
             path=self.place.path,
             sha=written.sha,
@@ -73,7 +77,7 @@ class Job:
         self.wish = replace(
             self.wish,
             scope=order.scope,
-            ttl_ms=order.ttl_ms,
+            life=order.life,
             meta=order.meta,
             detected=order.detected,
         )
@@ -95,24 +99,24 @@ def reserve(ctx: Context, wanted: Order, need: int, sha: str = "") -> Flow[Job |
     for _ in range(_MOST_TRIES):
         ref, blob = ctx.new_id(), ctx.new_id()
         draft: Draft = yield from _begin(ctx, wanted, blob, need)
-        wish = index.Wish(
-            ref, blob, wanted.scope, wanted.ttl_ms, wanted.meta, wanted.detected, alone
-        )
+        wish = index.Wish(ref, blob, wanted.scope, wanted.life, wanted.meta, wanted.detected, alone)
         place = index.Place(
             draft.root, path_of(ctx.settings, wanted, wish, sha), need, sha, ctx.settings.sidecars
         )
         at_s = yield from blobs.Elapsed()
         try:
-            said = yield from _reserved(wish, place, hold)
+            said = yield from _reserved(ctx, wish, place, hold)
         except MediaStoreError:
-            yield from blobs.Discard(draft)
+            yield from drafting.Discard(draft)
             raise
         if said.verdict == "reserved":
             now_ms = said.until_ms - hold.ttl_ms
-            return Job(wanted, wish, place, hold, draft, now_ms, at_s)
-        yield from blobs.Discard(draft)
+            return Job(wanted, wish, place, hold, draft, now_ms, at_s, said.life_ms)
+        yield from drafting.Discard(draft)
         if said.verdict == "forgotten":
             raise (yield from was_forgotten(draft.root))
+        if said.verdict == "policy":
+            raise (yield from unknown(ctx.settings, wanted.meta.policy))
         if (yield from _joined(ctx, wish, draft.root, said, place.size)):
             return Ref(f"media://{ref}")
         alone = said.blob
@@ -125,7 +129,7 @@ def _begin(ctx: Context, wanted: Order, blob: str, need: int) -> Flow[Draft]:
     for root in (yield from blobs.Roots()):
         try:
             return (
-                yield from blobs.Begin(
+                yield from drafting.Begin(
                     root,
                     blob,
                     wanted.extension,
@@ -139,9 +143,11 @@ def _begin(ctx: Context, wanted: Order, blob: str, need: int) -> Flow[Draft]:
     raise failed or BlobsUnavailable("this process has no root")
 
 
-def _reserved(wish: index.Wish, place: index.Place, hold: index.Hold) -> Flow[index.Reserved]:
+def _reserved(
+    ctx: Context, wish: index.Wish, place: index.Place, hold: index.Hold
+) -> Flow[index.Reserved]:
     try:
-        return (yield from index.reserve(wish, place, hold))
+        return (yield from index.reserve(wish, place, hold, ctx.new_id()))
     except StoreFull:
         # A delayed twin of the command must not make the ref later.
         stored = yield from changes.refuse(wish.ref, wish.blob)
@@ -180,19 +186,19 @@ def keep(job: Job) -> Flow[None]:
         ttl_ms=job.hold.ttl_ms,
         until_ms=job.reserved_ms + job.hold.ttl_ms,
     )
-    job.guard = yield from blobs.Guard(taken)
+    job.guard = yield from drafting.Guard(taken)
 
 
 def conclude(ctx: Context, job: Job, *, anew: bool = False) -> Flow[Ref]:
     """Publish what was written, and make its ref; `anew`: first say again where it lies, and ask whether it is reserved still."""
-    written = yield from blobs.Finish(job.draft, ctx.settings.durable)
+    written = yield from drafting.Finish(job.draft, ctx.settings.durable)
     if anew or (ctx.settings.dedup and not job.place.sha):
         found = yield from _place_again(ctx, job, written)
         if found is not None:
             return found
     sidecar = job.sidecar(written, (yield from blobs.Elapsed()))
     text = sidecar.to_text().encode()
-    if not (yield from blobs.Publish(job.draft, job.place.path, text, ctx.settings.durable)):
+    if not (yield from drafting.Publish(job.draft, job.place.path, text, ctx.settings.durable)):
         raise _lapsed()
     try:
         done = yield from index.commit(
@@ -205,6 +211,8 @@ def conclude(ctx: Context, job: Job, *, anew: bool = False) -> Flow[Ref]:
         raise _lapsed()
     if done.verdict == "forgotten":
         raise (yield from was_forgotten(job.place.root))
+    if done.verdict == "policy":
+        raise (yield from unknown(ctx.settings, job.order.meta.policy))
     if done.verdict == "joined":
         yield from delete_batch(ctx, job.place.root, (job.wish.blob,))
         if not (yield from _joined(ctx, job.wish, job.place.root, done, written.size)):
@@ -218,9 +226,12 @@ def _place_again(ctx: Context, job: Job, written: Written) -> Flow[Ref | None]:
         sha = written.sha if ctx.settings.dedup else ""
         path = path_of(ctx.settings, job.order, job.wish, sha)
         job.place = index.Place(job.place.root, path, written.size, sha)
-        said = yield from index.reserve(job.wish, job.place, job.hold, again=True)
+        said = yield from index.reserve(job.wish, job.place, job.hold, ctx.new_id(), again=True)
         if said.verdict == "reserved":
+            job.life_ms = said.life_ms
             return None
+        if said.verdict == "policy":
+            raise (yield from unknown(ctx.settings, job.order.meta.policy))
         if said.verdict == "lost":
             raise _lapsed()
         if said.verdict == "forgotten":
@@ -238,7 +249,7 @@ def give_up(ctx: Context, job: Job) -> Flow[None]:
     if job.unknown:
         return
     try:
-        yield from blobs.Discard(job.draft, job.place.path)
+        yield from drafting.Discard(job.draft, job.place.path)
         yield from index.abandon(job.wish.blob)
         yield from delete_batch(ctx, job.place.root, (job.wish.blob,))
     except MediaStoreError as error:

@@ -3,7 +3,7 @@
 Keys of one namespace share the prefix `mediastore:{<namespace>}:` and so one slot of a cluster:
 
     ref:<id>         hash    scope seq blob root path size identity stored_at expires_at ttl pinned idle, and the metadata
-    blob:<id>        hash    state refs ever token root path custody identity size tries errno cut leased due grace
+    blob:<id>        hash    state refs ever token root path custody identity size tries errno cut leased due grace sha draft
     scope:<scope>    zset    ref id -> seq, the scope's refs in store order; `deadline` -> seq, if it has one
     children:<scope> zset    child scope -> lower bound of the seqs below it
     scopes           zset    every scope that holds refs, by name
@@ -11,11 +11,15 @@ Keys of one namespace share the prefix `mediastore:{<namespace>}:` and so one sl
     cuts             hash    scope -> "seq cause who ..." of each time it was closed, as long; "released" or "expired"
     lifetimes        hash    scope -> its deadlines: "fixed_ms idle_ms last_active_ms seq"
     deadlines        zset    scope -> ms at which the first of them is due
+    policies         hash    name -> how long a ref lives by that policy, ms or "never"
+    under:<name>     zset    ref id -> seq at which its deadline was set by the policy that the index has by this name
+    changing         hash    name -> "seq left": refs set before seq are to be moved, those before left only leave it
     seq clock format string  the last seq given; the latest time a script ended a ref; the format number
     expiry           zset    ref id -> due ms
     path:<root id>   hash    relative path -> its current blob
     older:<root>     hash    inode number and path -> a blob that had the path before its current one, live or waiting
     borrowed:<root>  hash    relative path -> how many live borrowed blobs it had before that one
+    dedup:<root>     hash    SHA-256 of content -> the blob that has it and that no sweeper has claimed
     lease:<blob>     zset    lease token -> deadline ms
     holders:<blob>   hash    lease token -> "last_ms since_ms who": it can be renewed until the first
     trash:<root id>  zset    blob id -> due ms: the journal of bytes that must go

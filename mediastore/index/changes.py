@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 from mediastore.journal import Claim, Doomed, Held, Outcome
 from mediastore.model import MediaMeta, decode_scope, encode_scope
 
-from .steps import BATCH, END_BATCH, FORMAT, Command, from_json
+from .steps import BATCH, END_BATCH, FORMAT, Command, Lifetime, from_json
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -43,20 +43,21 @@ def open_index(roots: Mapping[str, str]) -> Command[Opened]:
 
 @dataclass(frozen=True, slots=True)
 class Stored:
-    """The verdict on a store: "new", "joined" (an existing blob), "busy" (being deleted), "forgotten" (its root), "refused"."""
+    """The verdict on a store: "new", "joined" (an existing blob), "busy" (being deleted), "forgotten" (its root), "refused", "policy" (nobody knows it)."""
 
     verdict: str
     blob: str
+    policy: str = ""
 
 
 def store(
-    ref: str, blob: str, scope: str, held: Held, ttl_ms: int | None, meta: MediaMeta
+    ref: str, blob: str, scope: str, held: Held, life: Lifetime, meta: MediaMeta
 ) -> Command[Stored]:
     """Register a held file as a new ref."""
     pairs = [str(part) for item in meta.to_dict().items() for part in item]
     place = (held.root, held.path, held.size, held.identity, held.stat, held.custody)
-    args = (ref, blob, encode_scope(scope), *place, "" if ttl_ms is None else ttl_ms, *pairs)
-    return Command("store", args, lambda r: Stored(**from_json(r)))
+    args = (ref, blob, encode_scope(scope), *place, "" if life is None else life, *pairs)
+    return Command("store", args, lambda r: Stored(**from_json(r), policy=meta.policy))
 
 
 def refuse(ref: str, blob: str) -> Command[Stored]:

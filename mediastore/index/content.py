@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 from mediastore.model import encode_scope
 
-from .steps import Command, from_json
+from .steps import Command, Lifetime, from_json
 
 if TYPE_CHECKING:
     from typing import Any
@@ -26,7 +26,7 @@ class Wish:
     ref: str
     blob: str
     scope: str
-    ttl_ms: int | None
+    life: Lifetime
     meta: MediaMeta
     detected: str = ""
     alone: str = ""
@@ -34,7 +34,7 @@ class Wish:
     @property
     def lifetime(self) -> int | str:
         """Its lifetime as the scripts read it."""
-        return "" if self.ttl_ms is None else self.ttl_ms
+        return "" if self.life is None else self.life
 
     @property
     def facts(self) -> list[str]:
@@ -69,15 +69,21 @@ class Hold:
 
 @dataclass(frozen=True, slots=True)
 class Reserved:
-    """The verdict: "reserved", "joined" (a blob that has the content), "forgotten" (the root), "lost" (to a sweeper)."""
+    """The verdict: "reserved", "joined" (a blob that has the content), "forgotten" (the root), "lost" (to a sweeper), "policy" (nobody knows it).
+
+    `life_ms` is how long the ref would live as things stand, None for no end.
+    """
 
     verdict: str
     blob: str
     path: str
     until_ms: int
+    life_ms: int | None = None
 
 
-def reserve(wish: Wish, place: Place, hold: Hold, *, again: bool = False) -> Command[Reserved]:
+def reserve(
+    wish: Wish, place: Place, hold: Hold, op: str, *, again: bool = False
+) -> Command[Reserved]:
     """Enter a blob that is about to be written; `again`: say its path, size and hash anew, if it is reserved still."""
     said = (wish.alone, int(again), hold.token, hold.ttl_ms, hold.longest_ms, hold.who)
     args = (
@@ -87,14 +93,15 @@ def reserve(wish: Wish, place: Place, hold: Hold, *, again: bool = False) -> Com
 
     def parse(reply: Any) -> Reserved:
         a = from_json(reply)
-        return Reserved(a["verdict"], a["blob"], a["path"], int(a["until"]))
+        life_ms = int(a["life"]) if a["life"] else None
+        return Reserved(a["verdict"], a["blob"], a["path"], int(a["until"]), life_ms)
 
-    return Command("reserve", args, parse)
+    return Command("reserve", args, parse, op)
 
 
 @dataclass(frozen=True, slots=True)
 class Committed:
-    """The verdict: "new", "joined", "lost" (the reservation had ended), "forgotten" (the root)."""
+    """The verdict: "new", "joined", "lost" (the reservation had ended), "forgotten" (the root), "policy" (nobody knows it)."""
 
     verdict: str
     blob: str
@@ -108,6 +115,6 @@ def commit(wish: Wish, token: str, size: int, sha: str, stored_ms: int) -> Comma
     return Command("commit", args, lambda r: Committed(**from_json(r)))
 
 
-def abandon(blob: str) -> Command[bool]:
-    """Give a reserved blob up."""
-    return Command("abandon", (blob,), lambda r: bool(from_json(r)["given"]))
+def abandon(blob: str) -> Command[None]:
+    """Give a blob up, if it is reserved still."""
+    return Command("abandon", (blob,), lambda _: None)

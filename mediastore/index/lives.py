@@ -10,7 +10,7 @@ from mediastore.lifetimes import Kept, LeaseInfo, ScopeDeadline, Taken, Tombston
 from mediastore.model import MediaMeta, Ref, decode_scope, encode_scope, from_ms
 
 from .reads import Obituary, facts_of
-from .steps import BATCH, END_BATCH, Command, Marks, Read, from_json, pairs, scored, text
+from .steps import BATCH, END_BATCH, Command, Lifetime, Marks, Read, from_json, pairs, scored, text
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -45,15 +45,15 @@ def transfer(ref: str, scope: str, op: str) -> Command[Moved]:
     return Command("transfer", (ref, encode_scope(scope)), _moved, op)
 
 
-def share(ref: str, new: str, scope: str, ttl_ms: int | None, op: str) -> Command[Moved]:
+def share(ref: str, new: str, scope: str, life: Lifetime, op: str) -> Command[Moved]:
     """Make one more ref of a live ref's bytes."""
-    args = (ref, new, encode_scope(scope), "" if ttl_ms is None else ttl_ms)
+    args = (ref, new, encode_scope(scope), "" if life is None else life)
     return Command("share", args, _moved, op)
 
 
-def restore(ref: str, new: str, scope: str, ttl_ms: int | None, op: str) -> Command[Moved]:
+def restore(ref: str, new: str, scope: str, life: Lifetime, op: str) -> Command[Moved]:
     """Make a new ref of a dead one's bytes; `scope` "" for the one that it was in."""
-    args = (ref, new, encode_scope(scope), "" if ttl_ms is None else ttl_ms)
+    args = (ref, new, encode_scope(scope), "" if life is None else life)
     return Command("restore", args, _moved, op)
 
 

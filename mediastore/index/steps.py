@@ -19,6 +19,9 @@ if TYPE_CHECKING:
 
 R = TypeVar("R")
 
+#: How long a ref is to live, as scripts read it: ms, None for no end, or a word that `_policy.lua` explains.
+Lifetime = int | str | None
+
 #: What this version writes; another format is refused, never guessed.
 FORMAT: Final = "1"
 #: A changing command is refused this long after it was made (W of the protocol).
@@ -33,6 +36,7 @@ END_BATCH: Final = 10
 _ENDS_REFS = (
     "_facts",
     "_noted",
+    "_policy",
     "_marks",
     "_cuts",
     "_batch",
@@ -43,11 +47,12 @@ _ENDS_REFS = (
     "_doom",
     "_bury",
 )
-_ENTERS = ("_facts", "_noted", "_marks", "_live", "_deadline", "_enter")
+_ENTERS = ("_facts", "_noted", "_policy", "_marks", "_live", "_deadline", "_enter")
 _OWNS = (
     "_twin",
     "_facts",
     "_noted",
+    "_policy",
     "_deadline",
     "_enter",
     "_rescue",
@@ -59,7 +64,7 @@ _OWNS = (
 _LEASES = ("_facts", "_marks", "_live", "_deadline", "_rescue", "_leases")
 #: What stands between the prelude and a script.
 _SHARED = {
-    "store": ("_twin", "_noted", "_path", "_seen", "_rescue", "_deadline", "_enter"),
+    "store": ("_twin", "_noted", "_path", "_seen", "_rescue", "_policy", "_deadline", "_enter"),
     "refuse": ("_twin",),
     "withdraw": _ENDS_REFS,
     "release": _ENDS_REFS,
@@ -85,9 +90,14 @@ _SHARED = {
     "acknowledge": ("_batch",),
     "forget": ("_batch", "_path", "_rescue", "_reserved"),
     "list": ("_marks",),
+    "set_policy": ("_policy",),
+    "remove_policy": ("_policy",),
+    "move_policy": ("_facts", "_noted", "_policy", "_marks", "_live", "_batch"),
+    "apply_policy": _ENTERS,
     "revive": (
         "_facts",
         "_noted",
+        "_policy",
         "_deadline",
         "_enter",
         "_rescue",
@@ -101,6 +111,8 @@ _SHARED = {
 _FREES = {
     *("open", "release", "drain", "expire", "claim", "acknowledge", "refuse", "withdraw"),
     *("forget", "adopt", "rebind", "delete", "renew", "end_lease", "lapse", "abandon"),
+    # A shorter policy is a way out; and a sweep must get past the change of one to what it frees.
+    "move_policy",
     "inscribed",
 }
 _READS = {"list", "roots", "stats"}

@@ -57,6 +57,7 @@ local function bury()
     later("ZREM", P .. "expiry", ref.id)
     later("UNLINK", P .. "ref:" .. ref.id)
     if ref.scope then later("ZREM", P .. "scope:" .. ref.scope, ref.id) end
+    if ref.under then later("ZREM", ref.under, ref.id) end
     if ref.scope then homes[ref.scope] = true end
     if ref.id == DEADLINE then forget_deadline(ref.scope) end
     if ref.known then end_ref(ref) end

@@ -2,17 +2,20 @@
 
 -- The place and the identity are the blob's: an adopted root gave it new ones, and its refs still say the old.
 -- `at`: when it was stored, if that was not now.
-local function make_ref(id, blob, b, line, ttl, meta, at)
+local function make_ref(id, blob, b, line, life, meta, at)
   local seq = next_seq()
   redis.call("HSET", P .. "ref:" .. id, "scope", line[1], "seq", str(seq), "blob", blob, "root", b.root, "path", b.path,
     "size", b.size, "identity", b.identity, "stored_at", str(at or now), unpack(meta))
-  if ttl then set_expiry(id, (at or now) + ttl - now) end
+  if life.ms then set_expiry(id, (at or now) + life.ms - now) end
+  follow(life, id, seq)
   enter_ref(id, line, seq)
   for name, by in pairs({ refs = 1, stored_refs = 1, stored_bytes = b.size }) do redis.call("HINCRBY", P .. "stats", name, by) end
 end
 
-local function copy_ref(id, facts, blob, b, line, ttl)
-  make_ref(id, blob, b, line, ttl, metadata_of(facts))
+-- A policy that is named is one that it lives by; one that says its length may stand beside another ttl.
+local function copy_ref(id, facts, blob, b, line, life)
+  facts.policy = life.policy or not is_named(facts.policy) and facts.policy or nil
+  make_ref(id, blob, b, line, life, metadata_of(facts))
   if b.meta then note_sidecar(b.root, id, blob) end
 end
 

@@ -6,6 +6,7 @@
 local function sidecar_kinds(root)
   expect("zset", "meta:" .. root)
   expect("hash", "lost")
+  expect("string", "seq")
 end
 
 -- Nobody sweeps a root that was forgotten.

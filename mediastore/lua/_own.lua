@@ -16,13 +16,13 @@ local function same_content(root, sha, size, alone)
   return id, b
 end
 
-local function join(id, blob, b, line, ttl, meta)
+local function join(id, blob, b, line, life, meta)
   if b.state == "doomed" then
     rescue(blob, b.root, b)
     note_ended(b.root, blob, b.ended)
     counted_again(b)
   end
   redis.call("HSET", P .. "blob:" .. blob, "state", "live", "refs", b.refs + 1)
-  make_ref(id, blob, b, line, ttl, meta)
+  make_ref(id, blob, b, line, life, meta)
   if b.meta then note_sidecar(b.root, id, blob) end
 end

@@ -46,6 +46,7 @@ local function plan(id, home, cut)
   if ref.scope then plan_scope(ref.scope) end
   if ref.known then
     ref.blob, ref.size, ref.due, ref.facts = r.blob, tonumber(r.size), tonumber(r.expires_at or ""), metadata_of(r)
+    if is_named(r.policy) then ref.under = expect("zset", "under:" .. r.policy) end
     ref.mark = first_cut(marks[ref.scope], tonumber(r.seq))
     ref.cut = ref.mark and ref.mark.scope or cut
     if not blobs[ref.blob] then plan_blob(ref.blob) end

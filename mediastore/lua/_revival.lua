@@ -1,11 +1,22 @@
 -- _revival: put after _copy and _leases. What the index knows of refs that are to be made again; nothing is written
 -- before all of it is read.
 
+-- It lives by a policy again that was made again; its deadline stays what it was.
+local function lives_by(meta)
+  for i = 1, #meta, 2 do
+    if meta[i] == "policy" and is_named(meta[i + 1]) then
+      expect_policy(meta[i + 1])
+      return { policy = meta[i + 1], follows = redis.call("HGET", P .. "policies", meta[i + 1]) }
+    end
+  end
+  return {}
+end
+
 local function read_plan(text)
   local id, blob, scope, path, size, sha, stored, expires, ttl, pinned, first, meta = unpack(cjson.decode(text))
   return {
     id = id, blob = blob, line = lineage_to_change(scope), path = path, size = int(size, 0, 9e15), sha = sha, stored = int(stored, 0, 9e15),
-    expires = expires ~= "" and int(expires, 0, 9e15), ttl = ttl ~= "" and int(ttl, 1, 9e15), pinned = pinned == 1, first = first == 1, meta = meta,
+    life = lives_by(meta), expires = expires ~= "" and int(expires, 0, 9e15), ttl = ttl ~= "" and int(ttl, 1, 9e15), pinned = pinned == 1, first = first == 1, meta = meta,
   }
 end
 

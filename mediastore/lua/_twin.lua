@@ -6,10 +6,11 @@ local function earlier(id, blob)
   if known then return { verdict = known == blob and "new" or "joined", blob = known } end
   local gone = redis.call("GET", P .. "gone:" .. id)
   if not gone then return nil end
-  if string.sub(gone, 1, 7) == "refused" then return { verdict = "busy", blob = string.sub(gone, 9) } end
+  local refused, why = string.match(gone, "^refused (%S+) ?(%S*)$")
+  if refused then return { verdict = why ~= "" and why or "busy", blob = refused } end
   -- Ended since. With its blob gone too, the caller's second name of the file must go, not get its place.
   return { verdict = redis.call("EXISTS", P .. "blob:" .. blob) == 1 and "new" or "joined", blob = blob }
 end
 
 -- A refused id is burnt, so that a delayed twin cannot succeed later.
-local function burn(id, blob) redis.call("SET", P .. "gone:" .. id, "refused " .. blob, "PX", RECORD_MS) end
+local function burn(id, blob, why) redis.call("SET", P .. "gone:" .. id, "refused " .. blob .. " " .. why, "PX", RECORD_MS) end

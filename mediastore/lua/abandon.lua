@@ -3,13 +3,13 @@
 -- KEYS[1] prefix  "mediastore:{bots}:"
 -- ARGV[4] blob    id  the reserved blob
 --
--- Returns {given = 0 or 1}: 0 where it is reserved no more. Twice: the second time 0. Cost: O(1).
+-- Returns {done = 1}: it is reserved no more, whatever it was before. Twice: the same answer. Cost: O(1).
 
 local blob = ARGV[4]
 local b = redis.call("HMGET", P .. "blob:" .. blob, "state", "root", "size")
-if b[1] ~= "reserved" then return finish({ given = 0 }) end
+if b[1] ~= "reserved" then return finish({ done = 1 }) end
 expect("hash", "stats")
 expect("zset", "trash:" .. b[2])
 expect_leases(blob)
 give_up(b[2], blob, b[3])
-return finish({ given = 1 })
+return finish({ done = 1 })

@@ -9,14 +9,14 @@
 -- ARGV[9] sha     text  SHA-256 of them; "" where blobs are not to be shared
 -- ARGV[10] alone  id    a blob that is not to be joined, because its file is gone; "" for none
 -- ARGV[11] at     ms    when it was stored, as its sidecar says: not in the future, nor more than a minute ago
--- ARGV[12] ttl    ms    lifetime of the ref from then on; "" = never
+-- ARGV[12] life   text  lifetime of the ref from then on: ms, "" = never, "@name" = by that policy (see _policy)
 -- ARGV[13..]      text  metadata: name, value, name, value, ...
 --
--- Returns {verdict = "new" | "joined" | "lost" | "forgotten", blob, path}. "joined": another blob has the same content;
--- the caller's own is in the trash and due. Twice with one ref id: nothing more is written. Cost: O(depth of the scope).
+-- Returns {verdict = "new" | "joined" | "lost" | "forgotten" | "policy", blob, path}. "joined": another blob has the same
+-- content; the caller's own is in the trash and due. "policy": nobody knows it any more. Twice with one ref id: nothing more is written. Cost: O(depth of the scope).
 
 local id, blob, scope, token, size, sha = ARGV[4], ARGV[5], ARGV[6], ARGV[7], int(ARGV[8], 0, 9e15), ARGV[9]
-local at, ttl = math.max(math.min(int(ARGV[11], 0, 9e15), now), now - 60000), ARGV[12] ~= "" and int(ARGV[12], 1, 9e15)
+local at, life = math.max(math.min(int(ARGV[11], 0, 9e15), now), now - 60000), lifetime(ARGV[12])
 local twin = earlier(id, blob)
 if twin then return finish({ verdict = twin.verdict, blob = twin.blob, path = redis.call("HGET", P .. "blob:" .. twin.blob, "path") or "" }) end
 
@@ -26,11 +26,13 @@ local line = lineage_to_change(scope)
 enter_kinds()
 own_kinds(b.root, blob)
 if redis.call("HEXISTS", P .. "lost", b.root) == 1 then return finish({ verdict = "forgotten", blob = blob, path = b.path }) end
+if not life then return finish({ verdict = "policy", blob = blob, path = b.path }) end
+if b.meta then sidecar_kinds(b.root) end
 
 local meta = { unpack(ARGV, 13) }
 local other, its = same_content(b.root, sha, size, ARGV[10])
 if other then
-  join(id, other, its, line, ttl, meta)
+  join(id, other, its, line, life, meta)
   give_up(b.root, blob, b.size)
   return finish({ verdict = "joined", blob = other, path = its.path })
 end
@@ -46,5 +48,7 @@ end
 redis.call("UNLINK", P .. "lease:" .. blob, P .. "holders:" .. blob)
 redis.call("ZREM", P .. "trash:" .. b.root, blob)
 counted_again(b)
-make_ref(id, blob, b, line, ttl, meta, at)
+make_ref(id, blob, b, line, life, meta, at)
+-- What its sidecar says may be wrong by now.
+if b.meta and (life.follows or at ~= tonumber(ARGV[11])) then note_sidecar(b.root, id, blob) end
 return finish({ verdict = "new", blob = blob, path = b.path })

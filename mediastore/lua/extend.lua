@@ -6,19 +6,29 @@
 -- ARGV[6] ttl     ms    touch: the lifetime from now; "" the same length again, "never" no end
 --
 -- Returns {verdict = "done" | "dead", expires_at = ms or ""}.
--- A pinned ref keeps its length for the day it is unpinned. Twice with one op: the same answer. Cost: O(log expiry).
+-- A pinned ref keeps its length for the day it is unpinned. With a ttl that is said it leaves its policy. Twice with one op: the same answer. Cost: O(log expiry).
 
 local id, verb, wanted = ARGV[4], ARGV[5], ARGV[6]
 local given = wanted ~= "" and wanted ~= "never" and int(wanted, 1, 9e15)
 enter_kinds()
 local ref = live(id)
 if not ref then return finish({ verdict = "dead", expires_at = "" }) end
+local policy = is_named(ref.policy) and ref.policy
+if policy then expect_policy(policy) end
 local noted = has_sidecar(ref)
 
 local key = P .. "ref:" .. id
 local length = tonumber(ref.ttl or "") or ref.expires_at and tonumber(ref.expires_at) - tonumber(ref.stored_at)
 if given then length = given end
 if wanted == "never" then length = nil end
+if policy and wanted ~= "" then
+  redis.call("HDEL", key, "policy")
+  redis.call("ZREM", P .. "under:" .. policy, id)
+elseif policy then
+  -- The new length of a policy that is changing just now counts from here on, and the change passes it by.
+  local life = newest(id, policy)
+  if life then length = life.ms end
+end
 local pinned = verb == "pin" or (verb == "touch" and ref.pinned)
 
 -- Without a deadline nothing tells the length any more, and after a new one not the difference to `stored_at`.

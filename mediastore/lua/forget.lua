@@ -12,7 +12,7 @@
 local root, limit, begun = ARGV[4], int(ARGV[5], 1, 64), int(ARGV[6], 0, 1)
 local roots, lost, stats = expect("hash", "roots"), expect("hash", "lost"), expect("hash", "stats")
 local trash, paths, stuck = expect("zset", "trash:" .. root), expect("hash", "path:" .. root), expect("hash", "stuck")
-expect("hash", "older:" .. root)
+for _, name in ipairs({ "older:", "dedup:" }) do expect("hash", name .. root) end
 expect("zset", "meta:" .. root)
 local answer = { known = 1, blobs = 0, bytes = 0, words = redis.call("HGET", lost, root) }
 local place = redis.call("HGET", roots, root)

@@ -15,31 +15,34 @@
 -- ARGV[15] longest  ms    until it ends however often it is renewed
 -- ARGV[16] who      text  the writer, as people will read it
 -- ARGV[17] sidecar  int   1: what is known of its refs is written beside the file as well
--- ARGV[18] ttl      ms    lifetime of the ref; "" = never
+-- ARGV[18] life     text  lifetime of the ref: ms, "" = never, "@name" = by that policy (see _policy)
 -- ARGV[19..]        text  metadata: name, value, name, value, ...
 --
--- Returns {verdict = "reserved" | "joined" | "forgotten" | "lost", blob, path, until}.
--- "lost": it was not renewed in time, and a sweeper has the blob. Twice with one ref id: nothing more is written.
--- Cost: O(depth of the scope).
+-- Returns {verdict = "reserved" | "joined" | "forgotten" | "lost" | "policy", blob, path, until, life = ms or ""}.
+-- `life`: what the lifetime is as things stand. "policy": nobody knows it. "lost": it was not renewed in time, or a
+-- sweeper has the blob. Twice with one op: the same answer; with a ref id that was made or burnt meanwhile: nothing more
+-- is written. Cost: O(depth of the scope).
 
 local id, blob, scope, root, path, size = ARGV[4], ARGV[5], ARGV[6], ARGV[7], ARGV[8], int(ARGV[9], 0, 9e15)
 local sha, again, token, hold_ms = ARGV[10], int(ARGV[12], 0, 1), ARGV[13], int(ARGV[14], 1, 9e15)
-local longest, sidecar, ttl = int(ARGV[15], 1, 9e15), int(ARGV[17], 0, 1), ARGV[18] ~= "" and int(ARGV[18], 1, 9e15)
+local longest, sidecar, life = int(ARGV[15], 1, 9e15), int(ARGV[17], 0, 1), lifetime(ARGV[18])
 local twin = earlier(id, blob)
-if twin then return finish({ verdict = "joined", blob = twin.blob, path = redis.call("HGET", P .. "blob:" .. twin.blob, "path") or "", ["until"] = "0" }) end
+if twin then return finish({ verdict = "joined", blob = twin.blob, path = redis.call("HGET", P .. "blob:" .. twin.blob, "path") or "", ["until"] = "0", life = "" }) end
 
 local line = lineage_to_change(scope)
 enter_kinds()
 own_kinds(root, blob)
 local b = redis.call("HMGET", P .. "blob:" .. blob, "state", "path", "size")
-local function answer(verdict, of, at, deadline) return finish({ verdict = verdict, blob = of, path = at, ["until"] = str(tonumber(deadline or 0)) }) end
+local function answer(verdict, of, at, deadline)
+  return finish({ verdict = verdict, blob = of, path = at, ["until"] = str(tonumber(deadline or 0)), life = life and life.ms and str(life.ms) or "" })
+end
+if not life then return answer("policy", blob, path) end
 if redis.call("HEXISTS", P .. "lost", root) == 1 then return answer("forgotten", blob, path) end
-if (b[1] or again == 1) and not (b[1] == "reserved" and holds(blob, token)) then return answer("lost", blob, path) end
-if b[1] and again == 0 then return answer("reserved", blob, path, redis.call("ZSCORE", P .. "lease:" .. blob, token)) end
+if again == 1 and not (b[1] == "reserved" and holds(blob, token)) then return answer("lost", blob, path) end
 
 local twin_blob, twin_b = same_content(root, sha, size, ARGV[11])
 if twin_blob then
-  join(id, twin_blob, twin_b, line, ttl, { unpack(ARGV, 19) })
+  join(id, twin_blob, twin_b, line, life, { unpack(ARGV, 19) })
   if b[1] then give_up(root, blob, b[3]) end
   return answer("joined", twin_blob, twin_b.path)
 end

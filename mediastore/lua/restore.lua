@@ -4,13 +4,13 @@
 -- ARGV[4] ref     id    the dead ref; it stays dead
 -- ARGV[5] new     id    the ref to make
 -- ARGV[6] scope   text  percent-encoded; "" means the scope that the dead one was in
--- ARGV[7] ttl     ms    "" = never
+-- ARGV[7] life    text  its lifetime: ms, "" = never, "@name" = by that policy (see _policy)
 --
--- Returns {verdict = "done" | "live" | "late" | "unknown", scope}.
+-- Returns {verdict = "done" | "live" | "late" | "unknown" | "policy", scope}. "policy": nobody knows the one that it is to live by.
 -- Twice with one op: the same answer. Cost: O(depth of the scope).
 
 local id, new, scope = ARGV[4], ARGV[5], ARGV[6]
-local ttl = ARGV[7] ~= "" and int(ARGV[7], 1, 9e15)
+local life = lifetime(ARGV[7])
 enter_kinds()
 expect("hash", "stats")
 expect("hash", "ref:" .. new)
@@ -26,6 +26,7 @@ end
 local b = blob_of(facts.blob)
 local late = not b or not (b.state == "live" or (b.state == "doomed" and b.ever == "0"))
 if late or redis.call("HEXISTS", expect("hash", "lost"), b.root) == 1 then return finish({ verdict = "late", scope = "" }) end
+if not life then return finish({ verdict = "policy", scope = "" }) end
 scope = scope ~= "" and scope or facts.scope
 local line, paths = lineage_to_change(scope), expect("hash", "path:" .. b.root)
 for _, name in ipairs({ "older:", "borrowed:" }) do expect("hash", name .. b.root) end
@@ -47,5 +48,5 @@ if b.state == "doomed" then
   end
 end
 redis.call("HSET", P .. "blob:" .. facts.blob, "state", "live", "refs", b.refs + 1)
-copy_ref(new, facts, facts.blob, b, line, ttl)
+copy_ref(new, facts, facts.blob, b, line, life)
 return finish({ verdict = "done", scope = scope })

@@ -32,7 +32,7 @@ for _, r in ipairs(plans) do
     b.refs = b.refs + 1
     redis.call("HSET", P .. "blob:" .. r.home, "refs", b.refs)
     if r.first and r.home == r.blob then redis.call("HSET", P .. "blob:" .. r.home, "meta", r.id) end
-    make_ref(r.id, r.home, b, r.line, nil, r.meta, r.stored)
+    make_ref(r.id, r.home, b, r.line, r.life, r.meta, r.stored)
     if r.ttl then redis.call("HSET", key, "ttl", str(r.ttl)) end
     if r.pinned then redis.call("HSET", key, "pinned", 1) end
     if r.expires then

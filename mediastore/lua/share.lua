@@ -4,13 +4,13 @@
 -- ARGV[4] ref     id    the live ref
 -- ARGV[5] new     id    the ref to make
 -- ARGV[6] scope   text  percent-encoded
--- ARGV[7] ttl     ms    "" = never
+-- ARGV[7] life    text  its lifetime: ms, "" = never, "@name" = by that policy (see _policy)
 --
--- Returns {verdict = "done" | "dead"}.
+-- Returns {verdict = "done" | "dead" | "policy"}. "policy": nobody knows the one that it is to live by.
 -- Twice with one op: the same answer. Cost: O(depth of the scope).
 
 local id, new, scope = ARGV[4], ARGV[5], ARGV[6]
-local ttl = ARGV[7] ~= "" and int(ARGV[7], 1, 9e15)
+local life = lifetime(ARGV[7])
 local line = lineage_to_change(scope)
 enter_kinds()
 expect("hash", "stats")
@@ -18,9 +18,10 @@ expect("hash", "ref:" .. new)
 local ref = live(id)
 local b = ref and blob_of(ref.blob)
 if not b then return finish({ verdict = "dead" }) end
+if not life then return finish({ verdict = "policy" }) end
 if b.meta then sidecar_kinds(b.root) end
 
 redis.call("HSET", P .. "blob:" .. ref.blob, "refs", b.refs + 1)
-copy_ref(new, ref, ref.blob, b, line, ttl)
+copy_ref(new, ref, ref.blob, b, line, life)
 note_activity(lineage(ref.scope))
 return finish({ verdict = "done" })

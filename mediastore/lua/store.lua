@@ -10,16 +10,17 @@
 -- ARGV[10] identity text  "link:ino", "inode:ino" or "stat:ino:size:mtime_ns"
 -- ARGV[11] stat     text  "ino:size:mtime_ns" of the caller's own held link
 -- ARGV[12] custody  text  "adopted" or "borrowed"
--- ARGV[13] ttl      ms    "" = never
+-- ARGV[13] life     text  its lifetime: ms, "" = never, "@name" = by that policy (see _policy)
 -- ARGV[14..]        text  metadata: name, value, name, value, ...
 --
--- Returns {verdict = "new" | "joined" | "busy" | "forgotten", blob}. "busy": that blob of the path is being deleted, or written;
--- wait for its end and store again with new ids. "forgotten": the root was. A refused ref id is burnt.
+-- Returns {verdict = "new" | "joined" | "busy" | "forgotten" | "policy", blob}. "busy": that blob of the path is being deleted,
+-- or written; wait for its end and store again with new ids. "forgotten": the root was. "policy": nobody knows it.
+-- A refused ref id is burnt.
 -- Twice with one ref id: the first answer, nothing written. Cost: O(depth of the scope).
 
 local id, blob, scope, root, path = ARGV[4], ARGV[5], ARGV[6], ARGV[7], ARGV[8]
 local size, stat, custody, verdict, identity = int(ARGV[9], 0, 9e15), ARGV[11], ARGV[12], "new", ARGV[10]
-local ttl = ARGV[13] ~= "" and int(ARGV[13], 1, 9e15)
+local life = lifetime(ARGV[13])
 local twin = earlier(id, blob)
 if twin then return finish(twin) end
 
@@ -30,9 +31,9 @@ for name, kind in pairs({ lost = "hash", stats = "hash", ["path:" .. root] = "ha
 local current = redis.call("HGET", P .. "path:" .. root, path)
 local old = seen(current)
 local busy = old.state == "deleting" or old.state == "reserved" or old.state == "stuck" or (old.state == "doomed" and old.ever == "1")
-local refused = redis.call("HEXISTS", P .. "lost", root) == 1 and "forgotten" or busy and "busy"
+local refused = not life and "policy" or redis.call("HEXISTS", P .. "lost", root) == 1 and "forgotten" or busy and "busy"
 if refused then
-  burn(id, current or blob)
+  burn(id, current or blob, refused)
   return finish({ verdict = refused, blob = current or blob })
 end
 -- On a shared path borrowed wins over adopted, in any order, for as long as one ref of it lives:
@@ -70,7 +71,8 @@ end
 local seq = next_seq()
 redis.call("HSET", P .. "ref:" .. id, "scope", scope, "seq", str(seq), "blob", blob, "root", root, "path", path,
   "size", size, "identity", identity, "stored_at", str(now), unpack(ARGV, 14))
-if ttl then set_expiry(id, ttl) end
+if life.ms then set_expiry(id, life.ms) end
+follow(life, id, seq)
 enter_ref(id, line, seq)
 if found and its.meta then note_sidecar(root, id, blob) end
 for name, by in pairs(counts) do redis.call("HINCRBY", P .. "stats", name, by) end

@@ -1,0 +1,174 @@
+"""Steps on content: its source, the draft that becomes its file, and a file that is read back."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from mediastore.journal import Written
+
+from . import Step
+
+if TYPE_CHECKING:
+    from io import FileIO
+
+    from mediastore.lifetimes import Taken
+
+    from .owned import Draft
+
+
+@dataclass(frozen=True, slots=True)
+class Begin(Step["Draft"]):
+    """Make the empty temporary file of a blob that is about to be reserved, and that of its sidecar.
+
+    `floor` is how many bytes must stay free in the root, `need` how many are to come as far as known.
+
+    Raises:
+        StoreFull: the root has too little room.
+        BlobsUnavailable: the root does not answer.
+    """
+
+    root: str
+    blob: str
+    extension: str
+    sidecar: bool
+    need: int
+    floor: int
+
+
+@dataclass(frozen=True, slots=True)
+class Peek(Step[bytes]):
+    """Open a source and look at its first bytes; they are drawn all the same. Raises what the source raises."""
+
+    source: Any
+
+
+@dataclass(frozen=True, slots=True)
+class Digest(Step[str]):
+    """Return the SHA-256 of bytes in memory, in hex."""
+
+    data: Any
+
+
+@dataclass(frozen=True, slots=True)
+class Draw(Step[bytes]):
+    """Take the next piece of a source, of at most `size` bytes; empty at the end. What the source raises is raised."""
+
+    source: Any
+    size: int
+
+
+@dataclass(frozen=True, slots=True)
+class Write(Step[int]):
+    """Append to a temporary file; returns how many bytes it has now.
+
+    Raises:
+        StoreFull: the root is full, or below its floor.
+    """
+
+    draft: Draft
+    piece: bytes
+
+
+@dataclass(frozen=True, slots=True)
+class Reopen(Step[bytes]):
+    """Take what somebody else has written under a temporary name, or put there; returns its first bytes.
+
+    Its size is known then, unless it is to be counted and `hashed` piece by piece.
+
+    Raises:
+        FileMissing, NotARegularFile: there is no file under the name any more.
+    """
+
+    draft: Draft
+    hashed: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Absorb(Step[bool]):
+    """Count and hash the next `size` bytes of a reopened file; False at the end."""
+
+    draft: Draft
+    size: int
+
+
+@dataclass(frozen=True, slots=True)
+class Locate(Step[tuple[str, str]]):
+    """Return the root of a file and its path there; both empty where it lies in none of this process's roots.
+
+    Raises:
+        FileMissing, NotARegularFile, InvalidPath: it is no file that can be taken.
+    """
+
+    path: str
+
+
+@dataclass(frozen=True, slots=True)
+class Take(Step[bool]):
+    """Let a temporary name stand for a file that lies elsewhere; False where it cannot, and has to be copied.
+
+    The file keeps its own name until `Leave`.
+    """
+
+    draft: Draft
+    path: str
+
+
+@dataclass(frozen=True, slots=True)
+class Leave(Step[bool]):
+    """Remove the name that a file had before it was taken or copied; False where another file has that name now."""
+
+    path: str
+    seen: tuple[int, int]
+
+
+@dataclass(frozen=True, slots=True)
+class Identify(Step[tuple[int, int]]):
+    """Return device and inode number of a file, for as long as somebody has it open or it has a name."""
+
+    path: str
+
+
+@dataclass(frozen=True, slots=True)
+class Encode(Step[str]):
+    """Read an open file to its end as base64 text, and close it.
+
+    Raises:
+        TooLarge: it has more than `limit` bytes.
+    """
+
+    file: FileIO
+    limit: int
+
+
+@dataclass(frozen=True, slots=True)
+class Finish(Step[Written]):
+    """Have a temporary file on the disk, and close it."""
+
+    draft: Draft
+    durable: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Publish(Step[bool]):
+    """Give a temporary file its name, and its sidecar's; False where the temporary name is gone: a sweeper has taken the blob."""
+
+    draft: Draft
+    path: str
+    sidecar: bytes
+    durable: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Discard(Step[None]):
+    """Remove the names of a blob that never came to be. It may leave some: they go with the trash, or with the strays."""
+
+    draft: Draft
+    path: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Guard(Step[Any]):
+    """Have a writer's lease renewed in the background; returns an object whose `over` ends that when it is set."""
+
+    taken: Taken

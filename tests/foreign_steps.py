@@ -1,0 +1,326 @@
+"""An index with something in every kind of key, every step that uses it, and the keys that each step looks at."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+
+from mediastore import MediaMeta
+from mediastore.connection import Link
+from mediastore.index import changes, content, lives, policies, presence, reads, roots
+from mediastore.index.steps import prefix
+from mediastore.journal import Bound, Held, Outcome
+from mediastore.lifetimes import Handoff, Taken
+from mediastore.model import Ref, from_ms
+from mediastore.speech import Speech
+
+from .test_index import dump
+
+NOW_MS = 1_900_000_000_000
+LONG_MS = 86_400_000
+TERMS = changes.Terms(LONG_MS)
+
+
+def ident(name):
+    return name.ljust(22, "0")
+
+
+class Index:
+    """A namespace with something in every kind of key, and steps that use them."""
+
+    def __init__(self, client, namespace):
+        self.client, self.namespace, self.now = client, namespace, NOW_MS
+        self.link = Link(client, Speech(namespace, lambda: self.now))
+
+    def do(self, *steps):
+        for step in steps:
+            self.link.perform(step)
+
+    def register(self, name, scope, *, life=None, policy=""):
+        meta = replace(META, policy=policy)
+        self.do(changes.store(ident(f"r{name}"), ident(f"b{name}"), scope, held(name), life, meta))
+
+    def fill(self):
+        places = {name: f"host:/{name}" for name in ("root", "gone", "last", "own")}
+        self.do(changes.open_index(places))
+        lost = Held("gone", "lost.jpg", 1, "link:31", "31:1:1", "adopted")
+        self.do(changes.store(ident("r31"), ident("b31"), "lost", lost, None, META))
+        self.do(roots.forget("gone", "op8"))
+        for name, scope in {"1": "s/x", "2": "small", "4": "closed/x", "5": "closed"}.items():
+            self.register(name, scope)
+        self.register("3", "due/x", life=1000)
+        for name in ("13", "14"):
+            self.register(name, "kept/x")
+        self.live_by_policies()
+        for name, scope in {"13": "kept/x", "15": "kept/y"}.items():
+            self.do(
+                lives.lease(ident(f"r{name}"), ident(f"t{name}"), 60_000, LONG_MS, "here:1", f"op1{name}"),
+                lives.limit(scope, 1_000 if name == "15" else 60_000, 60_000, f"op2{name}"),
+            )  # fmt: skip
+        self.do(
+            changes.delete(ident("r13"), "op9", replace(TERMS, grace_ms=10_000)),
+            changes.delete(ident("r14"), "op11", replace(TERMS, grace_ms=10_000)),
+        )
+        for name in "6789":
+            self.register(name, "cut/x")
+        for name in ("21", "22"):
+            lent = Held("root", "lent.jpg", 1, f"inode:{name}", f"{name}:1:1", "borrowed")
+            self.do(changes.store(ident(f"r{name}"), ident(f"b{name}"), "lent", lent, None, META))
+        self.do(
+            changes.release("cut", "op1", TERMS), changes.drain("cut", "op2", TERMS),
+            changes.claim("root", ident("t6"), "op3", 30_000, [ident("b6")]),
+            changes.acknowledge("root", ident("t6"), "op4", [Outcome(ident("b6"), 0, "EPERM", True)]),
+            changes.claim("root", ident("t8"), "op5", 60_000, [ident("b8")]),
+            changes.claim("root", ident("t9"), "op6", 1_000, [ident("b9")]),
+            changes.release("closed", "op7", TERMS),
+            presence.seen(["worker:w1@here"], self.now),
+        )  # fmt: skip
+        self.write()
+        self.now += 2_000
+        return self.dump()
+
+    def write(self):
+        """Leave content in each state: in grace, being written, given up by its writer, due."""
+        for name, sha, hold_ms in (
+            ("41", SHA, 1_000),
+            ("44", "44", 1_000),
+            ("42", "", 60_000),
+            ("43", "", 1_000),
+        ):
+            self.do(reserve(name, "", hold_ms=hold_ms))
+            if sha:
+                self.do(commit(name, sha, self.now))
+        grace = replace(TERMS, grace_ms=10_000)
+        self.do(
+            changes.delete(ident("r41"), "end41", grace),
+            changes.delete(ident("r44"), "end44", TERMS),
+        )
+
+    def live_by_policies(self):
+        """Leave refs that live by a policy, and one policy that is being changed."""
+        self.do(policies.set_policy("long", LONG_MS, "op31"))
+        self.do(policies.set_policy("short", 60_000, "op32"))
+        self.register("15", "kept/x", life="@long", policy="long")
+        for name in ("16", "17"):
+            self.register(name, "lived", life="@short", policy="short")
+        self.do(policies.set_policy("short", 30_000, "op33"))
+
+    def dump(self):
+        return dump(self.client, self.namespace)
+
+    def load(self, state):
+        keys = list(self.client.scan_iter(match=f"{prefix(self.namespace)}*", count=1000))
+        with self.client.pipeline() as pipe:
+            pipe.unlink("none", *keys)
+            for name, (kind, value) in state.items():
+                key = prefix(self.namespace) + name
+                if kind == "hash":
+                    pipe.hset(key, mapping=value)
+                elif kind == "zset":
+                    pipe.zadd(key, dict(value))
+                elif kind == "string":
+                    pipe.set(key, value)
+                else:
+                    (pipe.sadd if kind == "set" else pipe.rpush)(key, *value)
+            pipe.execute()
+
+
+META = MediaMeta(filename="cat.jpg")
+
+
+def held(name):
+    return Held("root", f"{name}.jpg", 1, f"link:{name}", f"{name}:1:1", "adopted")
+
+
+SHA = "5" * 64
+
+
+def wish(name):
+    return content.Wish(ident(f"r{name}"), ident(f"b{name}"), "own/x", None, META)
+
+
+def reserve(name, sha, *, hold_ms=60_000, again=False):
+    place = content.Place("own", f"{name}{sha}.jpg", 1, sha)
+    hold = content.Hold(ident(f"t{name}"), hold_ms, LONG_MS, "writer:here:1")
+    return content.reserve(wish(name), place, hold, f"op{name}", again=again)
+
+
+def commit(name, sha, now_ms):
+    return content.commit(wish(name), ident(f"t{name}"), 1, sha, now_ms)
+
+
+FOREIGN = {
+    "string": ("string", b"foreign"),
+    "hash": ("hash", {b"foreign": b"1"}),
+    "zset": ("zset", [(b"foreign", 1.0)]),
+    "set": ("set", {b"foreign"}),
+    "list": ("list", [b"foreign"]),
+}
+LEASE = Taken(
+    REF := Ref(f"media://{ident('r13')}"), ident("b13"), "root", ident("t13"), Path("13.jpg"), META, "link:1", 1_000, 0
+)  # fmt: skip
+SAID = reads.Obituary("deleted", from_ms(0), "", "s", ident("b13"), META)
+HANDED = Handoff(REF, ident("b13"), ident("t13"))
+REBOUND = Bound(ident("b1"), "1.jpg", "link:1", "link:2")
+STEPS = {
+    "open": changes.open_index({"root": "host:/media"}),
+    "store": changes.store(ident("new"), ident("newb"), "s/x", held("7"), "@short", META),
+    "reserve": replace(reserve("new", ""), op="op"),
+    "reserve and join": replace(reserve("new", SHA), op="op"),
+    "reserve again": replace(reserve("42", "42", again=True), op="op"),
+    "reserve again and join": replace(reserve("42", SHA, again=True), op="op"),
+    "commit": commit("42", "42", NOW_MS),
+    "commit and join": commit("42", SHA, NOW_MS),
+    "abandon": content.abandon(ident("b42")),
+    "claim content": changes.claim("own", ident("t"), "op", 1_000),
+    "forget content": roots.forget("own", "op"),
+    "withdraw": changes.withdraw(ident("r1"), "op", TERMS),
+    "release": changes.release("small", "op", TERMS),
+    "drain": changes.drain("closed", "op", TERMS),
+    "expire": changes.expire("op", TERMS),
+    "delete": changes.delete(ident("r15"), "op", TERMS),
+    "extend": lives.extend(ident("r15"), "touch", 1_000, "op"),
+    "transfer": lives.transfer(ident("r15"), "s/x", "op"),
+    "share": lives.share(ident("r15"), ident("new"), "s/x", "@short", "op"),
+    "restore": lives.restore(ident("r13"), ident("new"), "s/x", "@short", "op"),
+    "set_policy": policies.set_policy("short", 50_000, "op"),
+    "remove_policy": policies.remove_policy("short", "op", force=True),
+    "move_policy": policies.move_policy("short", "op"),
+    "apply_policy": policies.apply_policy(ident("r15"), "@short", "op"),
+    "policies": policies.listing(),
+    "counts": policies.counts(["short"]),
+    "lease": lives.lease(ident("r15"), ident("t"), 1_000, LONG_MS, "here:1", "op"),
+    "renew": lives.renew([LEASE], "op"),
+    "end_lease": lives.end_lease(ident("b13"), ident("t13"), "op"),
+    "accept": lives.accept(HANDED, ident("t"), 1_000, LONG_MS, "here:1", "op"),
+    "limit": lives.limit("kept/x", 1_000, 1_000, "op"),
+    "lapse": changes.lapse("op"),
+    "idle": lives.idle("kept/x", 0, "op"),
+    "note": lives.note("kept/x", "op"),
+    "leases": lives.leases(ident("b13")),
+    "remains": lives.remains(SAID),
+    "scope_deadlines": lives.scope_deadlines("kept/x"),
+    "left_page": lives.left_page("kept/x", 0),
+    "waiting": lives.waiting([ident("b13")]),
+    "root_of": reads.root_of(ident("b1")),
+    "claim": changes.claim("root", ident("t"), "op", 1_000),
+    "acknowledge": changes.acknowledge("root", ident("t8"), "op", [Outcome(ident("b8"), 1)]),
+    "refuse": changes.refuse(ident("new"), ident("newb")),
+    "forget": roots.forget("root", "op"),
+    "adopt": roots.adopt("root", "host:/new", "op", copied=True),
+    "rebind": roots.rebind("root", "host:/media", "op", [REBOUND]),
+    "roots": roots.listing(),
+    "identity_of": roots.identity_of("root", "1.jpg", ident("b1")),
+    "paths": roots.paths("root", 0),
+    "placed": roots.placed([("1.jpg", ident("b1"))]),
+    "list": reads.page("s/x", 0, 20),
+    "stats": reads.stats(),
+    "lookup": reads.lookup([Ref(f"media://{ident('r1')}")]),
+    "blob_state": reads.blob_state("root", ident("b1")),
+    "due": reads.due(("root",)),
+    "due and forgotten": reads.due(("root",), forgotten=True),
+    "farewell": reads.farewell(Ref(f"media://{ident('r1')}")),
+    "roots_of": reads.roots_of([ident("b1")]),
+    "place_of": roots.place_of("root"),
+    "scope_names": reads.scope_names("", ""),
+    "children": reads.children("s", 0),
+    "seen": presence.seen(["worker:w1@here", "beat:beat@here"], NOW_MS + 5_000),
+    "last_seen": presence.last_seen(),
+}
+
+#: The keys that each step looks at. Those that are missing here and not in the index are planted.
+_ENTERED = "clock children:own scope:own/x expiry scopes seq lifetimes deadlines"
+_WRITTEN = f"{_ENTERED} lost stats path:own dedup:own trash:own"
+_NEW = f"{_WRITTEN} op:op ref:rnew gone:rnew blob:bnew lease:bnew holders:bnew"
+_DRAFT = f"{_WRITTEN} ref:r42 gone:r42 blob:b42 lease:b42 holders:b42"
+LOOKS_AT = {
+    "reserve": _NEW,
+    "reserve and join": f"{_NEW} blob:b41 left:own/x",
+    "reserve again": f"{_DRAFT} op:op",
+    "reserve again and join": f"{_DRAFT} op:op blob:b41 left:own/x",
+    "commit": _DRAFT,
+    "commit and join": f"{_DRAFT} blob:b41 left:own/x",
+    "abandon": "clock stats trash:own blob:b42 lease:b42 holders:b42",
+    "claim content": "clock lost older:own path:own dedup:own stats trash:own claim:t op:op"
+    " blob:b43 lease:b43 holders:b43 blob:b44",
+    "forget content": "clock lost older:own path:own dedup:own roots stats stuck trash:own op:op"
+    " blob:b41 left:own/x blob:b42 lease:b42 holders:b42 blob:b43 lease:b43 holders:b43 blob:b44",
+    "open": "clock format roots lost",
+    "store": "lost blob:b7 children:s clock expiry left:cut borrowed:root older:root path:root"
+    " scope:s/x scopes seq stats trash:root ref:new gone:new deadlines lifetimes policies changing under:short",
+    "withdraw": "lost blob:b1 children:s clock closed expiry borrowed:root older:root path:root ref:r1"
+    " scope:s/x scopes seq stats trash:root op:op cuts deadlines graves left:s/x lifetimes",
+    "release": "lost blob:b2 clock closed expiry borrowed:root older:root path:root ref:r2 scope:small"
+    " scopes seq stats trash:root children:small left:small op:op cuts deadlines graves"
+    " lifetimes",
+    "drain": "lost blob:b4 blob:b5 children:closed clock closed expiry borrowed:root older:root"
+    " path:root ref:r4 ref:r5 scope:closed scope:closed/x scopes seq stats trash:root"
+    " children:closed/x left:closed op:op cuts deadlines graves left:closed/x lifetimes",
+    "expire": "lost blob:b3 children:due clock closed expiry borrowed:root older:root path:root ref:r3"
+    " scope:due/x scopes seq stats trash:root op:op cuts deadlines graves left:due/x lifetimes",
+    "claim": "lost blob:b7 blob:b9 claim:t9 clock dedup:root older:root path:root stats trash:root claim:t op:op",
+    "acknowledge": "blob:b8 claim:t8 clock left:cut path:root stats stuck trash:root op:op",
+    "refuse": "clock ref:new gone:new",
+    "forget": "blob:b6 blob:b7 blob:b8 blob:b9 claim:t6 claim:t8 claim:t9 clock dedup:root left:cut lost older:root path:root"
+    " roots stats stuck trash:root op:op blob:b13 blob:b14 holders:b13 lease:b13 left:kept/x",
+    "adopt": "clock lost older:root roots seq op:op",
+    "rebind": "blob:b1 clock roots op:op",
+    "roots": "clock lost roots stats trash:root trash:last trash:gone trash:own",
+    "identity_of": "path:root blob:b1",
+    "paths": "path:root",
+    "placed": "blob:b1",
+    "list": "blob:b1 clock closed ref:r1 scope:s/x",
+    "stats": "clock closed roots scopes stats stuck trash:root trash:own",
+    "lookup": "closed ref:r1",
+    "farewell": "gone:r1",
+    "blob_state": "blob:b1 trash:root",
+    "due": "changing closed expiry trash:root deadlines",
+    "due and forgotten": "changing closed expiry lost roots trash:root deadlines",
+    "roots_of": "blob:b1",
+    "place_of": "roots lost",
+    "scope_names": "scopes",
+    "children": "children:s",
+    "seen": "seen",
+    "last_seen": "seen",
+    "delete": "blob:b15 borrowed:root children:kept clock closed cuts deadlines expiry graves"
+    " holders:b15 lease:b15 left:kept/x lifetimes lost older:root op:op path:root ref:r15"
+    " scope:kept/x scopes seq stats trash:root under:long",
+    "extend": "changing clock closed deadlines expiry lifetimes op:op policies ref:r15 scopes seq under:long",
+    "transfer": "children:kept children:s clock closed deadlines expiry lifetimes op:op ref:r15"
+    " scope:kept/x scope:s/x scopes seq",
+    "share": "blob:b15 changing children:s clock closed deadlines expiry lifetimes op:op policies ref:new ref:r15"
+    " scope:s/x scopes seq stats under:short",
+    "restore": "changing policies under:short blob:b13 borrowed:root children:s clock deadlines expiry gone:r13 left:kept/x lifetimes"
+    " lost older:root op:op path:root ref:new ref:r13 scope:s/x scopes seq stats trash:root",
+    "lease": "stats trash:root blob:b15 clock closed deadlines holders:b15 lease:b15 lifetimes op:op ref:r15",
+    "renew": "stats op:op blob:b13 clock holders:b13 lease:b13 trash:root",
+    "end_lease": "stats blob:b13 clock holders:b13 lease:b13 op:op trash:root",
+    "accept": "stats blob:b13 clock gone:r13 holders:b13 lease:b13 op:op ref:r13 trash:root",
+    "limit": "children:kept/x children:kept clock closed deadlines expiry lifetimes op:op scope:kept/x scopes seq",
+    "lapse": "children:kept children:kept/y clock closed cuts deadlines lifetimes op:op scope:kept/y"
+    " scopes seq",
+    "idle": "op:op clock lifetimes deadlines scope:kept/x ref:r15",
+    "note": "op:op clock deadlines lifetimes",
+    "leases": "holders:b13 lease:b13",
+    "remains": "blob:b13",
+    "scope_deadlines": "closed lifetimes",
+    "left_page": "left:kept/x",
+    "waiting": "blob:b13 holders:b13 lease:b13",
+    "root_of": "blob:b1",
+    "set_policy": "changing clock op:op policies seq under:short",
+    "remove_policy": "changing clock op:op policies seq under:short",
+    "move_policy": "changing clock closed expiry op:op policies ref:r16 ref:r17 under:short",
+    "apply_policy": "changing clock closed deadlines expiry lifetimes op:op policies ref:r15 scopes seq"
+    " under:long under:short",
+    "policies": "changing policies",
+    "counts": "under:short",
+}
+
+
+def key_of(name, state):
+    kind, _, rest = name.partition(":")
+    return (
+        f"{kind}:{ident(rest)}"
+        if kind in {"ref", "blob", "claim", "gone", "lease", "holders"}
+        else name
+    )
