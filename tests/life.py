@@ -59,6 +59,7 @@ CALLS = {
     "remove_policy": lambda store, _: store.remove_policy("short"),
     "apply_policy": lambda store, _: store.apply_policy(REF, "short"),
     "enforce_policy": lambda store, _: store.enforce_policy(),
+    "rebuild": lambda store, _: store.rebuild(),
     "roots": lambda store, _: store.roots(),
     "forget_root": lambda store, _: store.forget_root(ROOT, even_here=True),
     "adopt_root": lambda store, path: (inner(store)._blobs.roots(), store.adopt_root(path.parent)),
@@ -107,7 +108,8 @@ def hands(store, scope):
         store.store_media(MediaContent(data=b"e"), meta=meta, ttl=60),
         store.store_media(MediaContent(data=iter([b"e" * 9, b"f"])), scope=scope),
     ]
-    return [*refs, *(store.resolve_with_meta(ref) for ref in refs), store.get(refs[1])]
+    said = [*refs, *(store.resolve_with_meta(ref) for ref in refs), store.get(refs[1])]
+    return [*said, store.rebuild(), store.rebuild(dry_run=True)]
 
 
 def holds(store, ref):

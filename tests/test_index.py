@@ -147,7 +147,8 @@ ID, BLOB, HELD = "r" * 22, "b" * 22, ("root", "a.jpg", 1, "link:1", "1:1:1", "ad
 #: Arguments that would change something, and for each number the values it must not have.
 LIVE, DEAD = "l" * 22, "d" * 22
 DRAFT, SHA = "w" * 22, "5" * 64
-RESERVED = ("s", "root", "new.jpg", 1, SHA, "", 0, "token1", 1000, 1000, "me")
+RESERVED = ("s", "root", "new.jpg", 1, SHA, "", 0, "token1", 1000, 1000, "me", 1)
+TOLD = '["lost", "b", "s", "scopes/s/x", 1, "", 1, "", "", 0, 1, []]'
 GOOD = {
     "reserve": (ID, BLOB, *RESERVED, ""),
     "commit": (ID, DRAFT, "s", "token0", 1, SHA, "", 1, ""),
@@ -180,12 +181,11 @@ GOOD = {
     "remove_policy": ("short", 1),
     "move_policy": ("short", 64),
     "apply_policy": (LIVE, "@other:1000"),
+    "inscribed": ("root", 1, "r b", 5),
+    "revive": ("root", 0, "", 1000, "me", TOLD),
 }
-LIMIT, SIZE, SPAN = (
-    (0, 65, "x", "", "1.5", "-1"),
-    (-1, "x", "", "0.5", "1e16"),
-    (0, -1, "x", "1e16"),
-)
+LIMIT, SIZE = (0, 65, "x", "", "1.5", "-1"), (-1, "x", "", "0.5", "1e16")
+SPAN = (0, -1, "x", "1e16")
 TERMS = ("", "x", "0 10 0 me", "1000 -1 0 me", "1000 10 0.5 me", "1000 10 0")
 #: Lifetimes, and a policy that nobody knows.
 LIFE = (*SPAN, "@other:0", "@other:x")
@@ -196,7 +196,8 @@ BOUNDS = {
     ("reserve", 12): FLAG,
     ("reserve", 14): TTL,
     ("reserve", 15): TTL,
-    ("reserve", 17): SPAN,
+    ("reserve", 17): FLAG,
+    ("reserve", 18): SPAN,
     ("commit", 8): SIZE,
     ("commit", 11): SIZE,
     ("commit", 12): SPAN,
@@ -238,6 +239,9 @@ BOUNDS = {
     ("forget", 6): FLAG,
     ("list", 5): SIZE,
     ("list", 6): LIMIT,
+    ("inscribed", 5): LIMIT,
+    ("revive", 5): FLAG,
+    ("revive", 7): TTL,
 }
 
 
@@ -272,15 +276,8 @@ def busy(other, client, settings, make_file):
 def live_for_ever(client, start):
     """Plant a ref in an idling scope, whose blob is leased and was another ref's, too."""
     facts = {"root": "root", "path": "l", "size": 1, "identity": "link:1"}
-    ref = {
-        "scope": "idling",
-        "seq": 1,
-        "blob": "leased",
-        "stored_at": 1,
-        "policy": "short",
-        **facts,
-    }
-    client.hset(f"{start}ref:{LIVE}", mapping=ref)
+    ref = {"scope": "idling", "seq": 1, "blob": "leased", "stored_at": 1, "policy": "short"}
+    client.hset(f"{start}ref:{LIVE}", mapping={**ref, **facts})
     client.zadd(f"{start}scope:idling", {LIVE: 1})
     blob = {"state": "live", "refs": 1, "ever": 0, "custody": "adopted", **facts}
     client.hset(f"{start}blob:leased", mapping=blob)
@@ -290,6 +287,7 @@ def live_for_ever(client, start):
     client.hset(f"{start}policies", "short", "1000")
     client.hset(f"{start}changing", "short", "5 0")
     client.zadd(f"{start}under:short", {LIVE: 1})
+    client.zadd(f"{start}meta:root", {"r b": 5})
     client.hset(f"{start}lifetimes", "idling", "0 1000 1 1")
     client.zadd(f"{start}deadlines", {"idling": 1001})
 

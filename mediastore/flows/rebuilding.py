@@ -10,7 +10,7 @@ from mediastore import blobs
 from mediastore.blobs import inscriptions
 from mediastore.errors import InvalidRequest
 from mediastore.hosts import Rebuilt
-from mediastore.index import changes, lives, sidecars as index
+from mediastore.index import changes, lives, roots as hosts, sidecars as index
 from mediastore.index.steps import BATCH, END_BATCH
 
 from .storing import was_forgotten
@@ -56,6 +56,8 @@ def rebuild(ctx: Context, root: str | None, *, dry_run: bool) -> Flow[Rebuilt]:
     roots = yield from blobs.Roots()
     tally = _Tally()
     for each in _chosen(roots, root):
+        if (yield from hosts.place_of(each)).forgotten_ms:
+            raise (yield from was_forgotten(each))
         survey = yield from inscriptions.Survey(each)
         try:
             yield from _Rebuilding(ctx, each, tally, dry_run=dry_run).go(survey)

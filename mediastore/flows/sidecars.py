@@ -56,4 +56,4 @@ def _inscribe(ctx: Context, root: str, refs: Sequence[tuple[str, str]]) -> Flow[
     done = yield from inscriptions.Inscribe(root, token, wanted, ctx.settings.durable)
     entries = [entry for (_, entry), over in zip(told, done, strict=True) if entry and over]
     if entries:
-        yield from index.inscribed(root, entries)
+        yield from index.inscribed(root, entries, ctx.new_id())

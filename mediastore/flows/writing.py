@@ -55,7 +55,7 @@ class Job:
 
     def sidecar(self, written: Written, now_s: float) -> Sidecar:
         """Return what is written beside the file."""
-        now_ms = self.reserved_ms + round((now_s - self.reserved_s) * 1000)
+        now_ms = self.reserved_ms + int((now_s - self.reserved_s) * 1000)
         life_ms = self.life_ms
         return Sidecar(
             ref=Ref(f"media://{self.wish.ref}"),
@@ -103,13 +103,14 @@ def reserve(ctx: Context, wanted: Order, need: int, sha: str = "") -> Flow[Job |
         place = index.Place(
             draft.root, path_of(ctx.settings, wanted, wish, sha), need, sha, ctx.settings.sidecars
         )
-        at_s = yield from blobs.Elapsed()
         try:
             said = yield from _reserved(ctx, wish, place, hold)
         except MediaStoreError:
             yield from drafting.Discard(draft)
             raise
         if said.verdict == "reserved":
+            # Asked after the answer came: our idea of the server's time is never ahead of it.
+            at_s = yield from blobs.Elapsed()
             now_ms = said.until_ms - hold.ttl_ms
             return Job(wanted, wish, place, hold, draft, now_ms, at_s, said.life_ms)
         yield from drafting.Discard(draft)

@@ -229,7 +229,7 @@ def due(roots: Sequence[str], *, forgotten: bool = False) -> Read[Due]:
             for name in ("expiry", "deadlines", *(f"trash:{r}" for r in roots))
         ]
         given_up = [("HKEYS", f"{p}lost"), ("HKEYS", f"{p}roots")] if forgotten else []
-        unwritten = [("EXISTS", f"{p}meta:{root}") for root in roots]
+        unwritten = [("ZCARD", f"{p}meta:{root}") for root in roots]
         heads = [("ZRANGE", f"{p}closed", 0, 7), ("HKEYS", f"{p}changing")]
         return [*heads, *first, *unwritten, *given_up]
 

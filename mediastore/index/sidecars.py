@@ -113,13 +113,13 @@ def _sidecar(entry: Entry, ref: Mapping[str, str], path: str, sha: str) -> Sidec
     )
 
 
-def inscribed(root: str, entries: Sequence[Entry]) -> Command[int]:
+def inscribed(root: str, entries: Sequence[Entry], op: str) -> Command[int]:
     """Take entries off the journal that have not changed since."""
     args: list[str | int] = []
     for entry in entries:
         args += [entry.member, entry.seq]
     return Command(
-        "inscribed", (root, len(entries), *args), lambda reply: int(from_json(reply)["done"])
+        "inscribed", (root, len(entries), *args), lambda reply: int(from_json(reply)["done"]), op
     )
 
 

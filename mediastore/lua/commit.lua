@@ -49,6 +49,6 @@ redis.call("UNLINK", P .. "lease:" .. blob, P .. "holders:" .. blob)
 redis.call("ZREM", P .. "trash:" .. b.root, blob)
 counted_again(b)
 make_ref(id, blob, b, line, life, meta, at)
--- What its sidecar says may be wrong by now.
-if b.meta and (life.follows or at ~= tonumber(ARGV[11])) then note_sidecar(b.root, id, blob) end
+-- What its sidecar says of its lifetime may be wrong by now.
+if b.meta and (life.follows or math.abs(at - tonumber(ARGV[11])) > 1000) then note_sidecar(b.root, id, blob) end
 return finish({ verdict = "new", blob = blob, path = b.path })

@@ -6,10 +6,11 @@
 -- ARGV[6..]       text  entries in twos: "ref blob", and the seq with which it was read
 --
 -- Returns {done}: how many were taken off.
--- Twice: nothing more is taken off, as no seq is given twice. Cost: O(entries * log journal).
+-- Twice with one op: the same answer. Cost: O(entries * log journal).
 
-local journal, count, done = expect("zset", "meta:" .. ARGV[4]), int(ARGV[5], 1, 64), {}
-for i = 6, math.min(#ARGV, 5 + 2 * count), 2 do
+local journal, done = expect("zset", "meta:" .. ARGV[4]), {}
+if #ARGV > 5 + 2 * int(ARGV[5], 1, 64) then error("BADARG " .. #ARGV) end
+for i = 6, #ARGV, 2 do
   local seq = redis.call("ZSCORE", journal, ARGV[i])
   if seq and tonumber(seq) == tonumber(ARGV[i + 1]) then done[#done + 1] = ARGV[i] end
 end
