@@ -13,14 +13,7 @@ from mediastore.sidecars import Sidecar
 
 from .conftest import names_left
 from .processes import CALLS, Once, Paused
-from .sidecar_fixtures import PNG, journal, put, told
-
-
-@pytest.fixture
-def sharing(clients, settings):
-    """Give a store that keeps equal content once."""
-    with MediaStore(clients(), replace(settings, dedup=True)) as made:
-        yield made
+from .sidecar_fixtures import PNG, journal, put, sharing, told  # noqa: F401 - a fixture
 
 
 def says(sidecar, media):

@@ -39,7 +39,7 @@ class Rebuilding(Driver):
             InvalidRoot: the root was forgotten.
             IndexUnavailable, BlobsUnavailable, StoreFull: call again; what is back stays.
         """
-        return self._run(flows.rebuild(self._ctx, _root_text(root), dry_run=dry_run))
+        return self._run(flows.rebuild(self._ctx, _root_text(root), self._host, dry_run=dry_run))
 
 
 class AsyncRebuilding(AsyncDriver):
@@ -47,7 +47,9 @@ class AsyncRebuilding(AsyncDriver):
 
     async def rebuild(self, root: AnyPath | None = None, *, dry_run: bool = False) -> Rebuilt:
         """As `MediaStore.rebuild`."""
-        return await self._run(flows.rebuild(self._ctx, _root_text(root), dry_run=dry_run))
+        return await self._run(
+            flows.rebuild(self._ctx, _root_text(root), self._host, dry_run=dry_run)
+        )
 
 
 def _root_text(root: AnyPath | None) -> str | None:

@@ -51,10 +51,13 @@ class _Tally:
         )
 
 
-def rebuild(ctx: Context, root: str | None, *, dry_run: bool) -> Flow[Rebuilt]:
+def rebuild(ctx: Context, root: str | None, host: str, *, dry_run: bool) -> Flow[Rebuilt]:
     """Go through the sidecars of one root, given by its path or id, or of all, and make the refs of which they tell."""
     roots = yield from blobs.Roots()
     tally = _Tally()
+    if not dry_run:
+        # Whoever was greeted before the loss says no more where its roots are.
+        yield from changes.open_index({each: f"{host}:{path}" for each, path in roots.items()})
     for each in _chosen(roots, root):
         if (yield from hosts.place_of(each)).forgotten_ms:
             raise (yield from was_forgotten(each))
@@ -122,7 +125,7 @@ class _Rebuilding:
         if not kin.more:
             if self._large and not self._dry:
                 yield from lives.end_lease(self._large, self._token, self._ctx.new_id())
-            self._token = ""
+            self._token = self._large = ""
 
     def _revive(self) -> Flow[None]:
         told, self._pending = self._pending, []

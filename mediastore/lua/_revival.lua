@@ -35,26 +35,29 @@ local function find_home(root, r, found)
   return r.blob, b
 end
 
-local function judge(root, r, found, planned)
+local function judge(root, r, found, planned, token)
   if planned[r.id] or redis.call("HGET", P .. "ref:" .. r.id, "blob") then return "known" end
   if redis.call("GET", P .. "gone:" .. r.id) or redis.call("ZSCORE", P .. "meta:" .. root, r.id .. " " .. r.blob) then return "dead" end
   r.home, r.b = find_home(root, r, found)
   if r.b.state == "reserved" then return "known" end -- its writer is about to make the ref
   local same = r.b.root == root and r.b.path == r.path and tonumber(r.b.size) == r.size
-  if not same or r.b.state ~= "live" then return "dead" end
   lease_kinds(r.home)
+  -- The refs that came back before these have ended already; the caller's own lease has kept the file.
+  local kept = r.b.state == "doomed" and r.b.ever == "0" and token ~= "" and holds(r.home, token)
+  if not same or not (kept or r.b.state == "live") then return "dead" end
+  if r.b.cut then expect("set", "left:" .. r.b.cut) end
   planned[r.id] = true
   return "made"
 end
 
-local function plan_revival(root, texts)
+local function plan_revival(root, texts, token)
   enter_kinds()
   local kinds = { lost = "hash", stats = "hash", ["path:" .. root] = "hash", ["dedup:" .. root] = "hash", ["meta:" .. root] = "zset" }
   for name, kind in pairs(kinds) do expect(kind, name) end
   local plans, found, planned = {}, {}, {}
   for i, text in ipairs(texts) do
     plans[i] = read_plan(text)
-    plans[i].verdict = judge(root, plans[i], found, planned)
+    plans[i].verdict = judge(root, plans[i], found, planned, token)
   end
   return plans, redis.call("HEXISTS", P .. "lost", root) == 1
 end

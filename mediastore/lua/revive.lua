@@ -17,7 +17,7 @@
 
 local root, dry, token, hold_ms = ARGV[4], int(ARGV[5], 0, 1), ARGV[6], int(ARGV[7], 1, 9e15)
 if #ARGV > 8 + 10 then error("BADARG " .. #ARGV) end
-local plans, lost = plan_revival(root, { unpack(ARGV, 9) })
+local plans, lost = plan_revival(root, { unpack(ARGV, 9) }, token)
 local answer = { verdicts = {}, blobs = 0 }
 for i, r in ipairs(plans) do
   answer.verdicts[i] = lost and "forgotten" or r.verdict
@@ -29,8 +29,14 @@ for _, r in ipairs(plans) do
   if r.fresh then make_blob(root, r) end
   if r.verdict == "made" then
     local b, key = r.b, P .. "ref:" .. r.id
+    if b.state == "doomed" then
+      rescue(r.home, root, b)
+      note_ended(root, r.home, b.ended)
+      counted_again(b)
+      b.state = "live"
+    end
     b.refs = b.refs + 1
-    redis.call("HSET", P .. "blob:" .. r.home, "refs", b.refs)
+    redis.call("HSET", P .. "blob:" .. r.home, "state", "live", "refs", b.refs)
     if r.first and r.home == r.blob then redis.call("HSET", P .. "blob:" .. r.home, "meta", r.id) end
     make_ref(r.id, r.home, b, r.line, r.life, r.meta, r.stored)
     if r.ttl then redis.call("HSET", key, "ttl", str(r.ttl)) end
