@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from .client import AsyncMediaStore, AsyncScope, MediaStore, Scope
     from .client.lease import AsyncLease, Lease
     from .content import MediaContent
-    from .hosts import Adopted, Forgotten, RootInfo
+    from .hosts import Adopted, Forgotten, Rebuilt, RootInfo
     from .lifetimes import LeaseInfo, ScopeDeadline, Tombstone, Waiting
     from .model import NEVER, Cleanup, Media, MediaMeta, Ref, Released, ReleasePlan, Stats, Swept
     from .policies import Policy, PolicyChange
@@ -56,6 +56,7 @@ _HOME = {
     "Policy": "policies",
     "PolicyChange": "policies",
     "Ref": "model",
+    "Rebuilt": "hosts",
     "ReleasePlan": "model",
     "Released": "model",
     "RootInfo": "hosts",
@@ -96,6 +97,7 @@ __all__ = [
     "Policy",
     "PolicyChange",
     "PolicyHandler",
+    "Rebuilt",
     "Ref",
     "ReleasePlan",
     "Released",

@@ -67,3 +67,26 @@ class Adopted:
     differ: tuple[str, ...]
     removed: int
     parked: int
+
+
+@dataclass(frozen=True, slots=True)
+class Rebuilt:
+    """What making the index again from sidecars came to.
+
+    Attributes:
+        refs: Refs that are known again, with their ids, scopes, metadata and deadlines.
+        blobs: Files that are known again.
+        known: Refs that the index knew already; they stay as they are.
+        dead: Refs that the index knows to have ended, or whose file is on its way out; they stay dead.
+        missing: Sidecars whose file is not there, or has another size.
+        broken: Sidecars that cannot be read, or lie where they do not belong; they stay where they are.
+        named: Paths of the first hundred of those, relative to their root; the log names all of them.
+    """
+
+    refs: int
+    blobs: int
+    known: int
+    dead: int
+    missing: int
+    broken: int
+    named: tuple[str, ...] = ()

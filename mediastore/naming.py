@@ -22,6 +22,8 @@ DIRECTORIES: Final = {
     "run": "runs",
     "scope": "scopes",
 }
+#: The directories of a root in which the store writes content.
+HOMES: Final = frozenset({*DIRECTORIES.values(), "content"})
 
 _PLAIN: Final = frozenset("abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789-_.@+=,")
 #: Longest spelling of an id that is kept whole; with the suffix of a cut one a segment stays under 200 bytes.

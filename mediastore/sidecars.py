@@ -6,12 +6,14 @@ The outer names are PromptKit's (runtime/storage/types.go, MediaMetadata); what 
 from __future__ import annotations
 
 import json
+import re
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
-from typing import TYPE_CHECKING, Any, Self
+from typing import TYPE_CHECKING, Any, Literal, Self
 
 from .errors import InvalidRequest
 from .model import MediaMeta, Ref, check_scope, from_ms
+from .naming import HOMES
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -22,6 +24,9 @@ MAX_BYTES = 64 << 10
 #: PromptKit's name of each field of ours that has another.
 _SEED = {"content_type": "mime_type", "policy": "policy_name"}
 _OURS = ("filename", "source", "cleanup")
+_SHA = re.compile(r"[0-9a-f]{64}")
+#: No time that we write is later: the year 9999 has the last that a date can have.
+_LATEST_MS = 253_402_300_799_999
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,7 +36,9 @@ class Sidecar:
     Attributes:
         stored_ms: When it was stored, in server milliseconds.
         expires_ms: Its deadline; None for none.
+        path: The file's place, relative to its root. A sidecar that lies elsewhere is a copy, and says nothing.
         sha: The SHA-256 of the content in hex; empty where nobody has hashed it.
+        ttl_ms: How long it lives from a touch on, where that is not the time from its storing to its deadline.
         seq: The place in store order at which this was true; 0 for the first.
     """
 
@@ -42,9 +49,11 @@ class Sidecar:
     stored_ms: int
     expires_ms: int | None
     meta: MediaMeta
+    path: str = ""
     sha: str = ""
     detected: str = ""
     pinned: bool = False
+    ttl_ms: int | None = None
     seq: int = 0
 
     def to_text(self) -> str:
@@ -59,11 +68,13 @@ class Sidecar:
             "ref": str(self.ref),
             "blob": self.blob,
             "scope": self.scope,
+            "path": self.path,
         }
         inner |= own | expires
         inner |= {"sha256": self.sha} if self.sha else {}
         inner |= {"detected_type": self.detected} if self.detected else {}
         inner |= {"pinned": True} if self.pinned else {}
+        inner |= {"ttl_ms": self.ttl_ms} if self.ttl_ms is not None else {}
         inner |= {"seq": self.seq} if self.seq else {}
         return json.dumps(outer | {"mediastore": inner}, indent=2, ensure_ascii=False) + "\n"
 
@@ -82,7 +93,14 @@ class Sidecar:
                     f"a sidecar of format {inner['format']!r:.20} is not known here"
                 )
             return cls._of(outer, inner)
-        except (KeyError, TypeError, ValueError, AttributeError) as error:
+        except (
+            KeyError,
+            TypeError,
+            ValueError,
+            AttributeError,
+            OverflowError,
+            RecursionError,
+        ) as error:
             if isinstance(error, InvalidRequest):
                 raise
             raise InvalidRequest(f"not a sidecar of this store ({type(error).__name__})") from None
@@ -98,14 +116,16 @@ class Sidecar:
             ref=Ref.parse(inner["ref"]),
             blob=Ref.parse(f"media://{inner['blob']}").id,
             scope=check_scope(inner["scope"]),
-            size=int(outer["size_bytes"]),
+            size=_whole(outer["size_bytes"]),
             stored_ms=_ms(outer["timestamp"]),
             expires_ms=None if expires is None else _ms(expires),
             meta=MediaMeta.from_dict({name: v for name, v in said.items() if name in known}),
-            sha=str(inner.get("sha256", "")),
-            detected=str(inner.get("detected_type", "")),
+            path=check_path(inner["path"]),
+            sha=_sha(inner.get("sha256", "")),
+            detected=str(inner.get("detected_type", ""))[:255],
             pinned=bool(inner.get("pinned", False)),
-            seq=int(inner.get("seq", 0)),
+            ttl_ms=_whole(inner["ttl_ms"], 1) if "ttl_ms" in inner else None,
+            seq=_whole(inner.get("seq", 0)),
         )
 
     def written(self, size: int, sha: str) -> Sidecar:
@@ -113,9 +133,68 @@ class Sidecar:
         return replace(self, size=size, sha=sha)
 
 
+@dataclass(frozen=True, slots=True)
+class Inscription:
+    """What is to become of a ref's sidecar.
+
+    Attributes:
+        path: That of the file, where the ref has the sidecar beside it; else empty.
+        what: "write"; "remove", as the ref is dead; "clear", as its blob is; "leave", as somebody else has seen to it.
+        sidecar: What is to be written.
+    """
+
+    ref: str
+    blob: str
+    path: str
+    what: Literal["write", "remove", "clear", "leave"]
+    sidecar: Sidecar | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Kin:
+    """What the sidecars of one file say of its refs, and what is wrong with others of them.
+
+    Attributes:
+        told: Each with whether it is the one beside the file; the longest-lived first, the expired ones last.
+        more: Further refs of the same blob follow.
+        missing: How many tell of a file that is not there, or has another size.
+        broken: Paths of what cannot be read as a sidecar of this root.
+    """
+
+    told: tuple[tuple[Sidecar, bool], ...] = ()
+    more: bool = False
+    missing: int = 0
+    broken: tuple[str, ...] = ()
+
+
+def check_path(path: object) -> str:
+    """Return the path of a file that the store has written, relative to its root.
+
+    Raises:
+        InvalidRequest: no such file can lie there.
+    """
+    parts = path.split("/") if isinstance(path, str) else []
+    if len(parts) < 2 or parts[0] not in HOMES or {"", ".", ".."} & set(parts) or "\0" in parts[-1]:  # noqa: PLR2004
+        raise InvalidRequest(f"no file of the store's own lies at {path!r:.100}")
+    return "/".join(parts)
+
+
+def _whole(value: object, least: int = 0) -> int:
+    if not isinstance(value, int) or isinstance(value, bool) or not least <= value <= 9 * 10**15:
+        raise InvalidRequest(f"not a whole number from {least}: {value!r:.30}")
+    return value
+
+
+def _sha(value: object) -> str:
+    return value if isinstance(value, str) and _SHA.fullmatch(value) else ""
+
+
 def _iso(ms: int) -> str:
     return from_ms(ms).isoformat(timespec="milliseconds").replace("+00:00", "Z")
 
 
 def _ms(text: str) -> int:
-    return round(datetime.fromisoformat(text).astimezone(UTC).timestamp() * 1000)
+    ms = round(datetime.fromisoformat(text).astimezone(UTC).timestamp() * 1000)
+    if not 0 <= ms <= _LATEST_MS:
+        raise InvalidRequest(f"not a time: {text!r:.40}")
+    return ms

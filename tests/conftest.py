@@ -266,6 +266,6 @@ def names_left(root: Path) -> list[str]:
     home = root / ".mediastore"
     return sorted(
         str(path.relative_to(home))
-        for part in ("new", "held", "quarantine", "parked", "tmp", "meta")
+        for part in ("new", "held", "quarantine", "parked", "tmp", "meta", "drafts")
         for path in (home / part).rglob("*")
     )

@@ -7,11 +7,22 @@ from pathlib import Path
 
 from mediastore import MediaMeta
 from mediastore.connection import Link
-from mediastore.index import changes, content, lives, policies, presence, quotas, reads, roots
+from mediastore.index import (
+    changes,
+    content,
+    lives,
+    policies,
+    presence,
+    quotas,
+    reads,
+    roots,
+    sidecars,
+)
 from mediastore.index.steps import prefix
 from mediastore.journal import Bound, Held, Outcome
 from mediastore.lifetimes import Handoff, Taken
 from mediastore.model import Ref, from_ms
+from mediastore.sidecars import Sidecar
 from mediastore.speech import Speech
 
 from .test_index import dump
@@ -41,7 +52,7 @@ class Index:
         self.do(changes.store(ident(f"r{name}"), ident(f"b{name}"), scope, held(name), life, meta))
 
     def fill(self):
-        places = {name: f"host:/{name}" for name in ("root", "gone", "last", "own")}
+        places = {name: f"host:/{name}" for name in ("root", "gone", "last", "own", "told")}
         self.do(changes.open_index(places))
         lost = Held("gone", "lost.jpg", 1, "link:31", "31:1:1", "adopted")
         self.do(changes.store(ident("r31"), ident("b31"), "lost", lost, None, META))
@@ -76,6 +87,7 @@ class Index:
             presence.seen(["worker:w1@here"], self.now),
         )  # fmt: skip
         self.write()
+        self.tell()
         self.now += 2_000
         return self.dump()
 
@@ -94,6 +106,17 @@ class Index:
         self.do(
             changes.delete(ident("r41"), "end41", grace),
             changes.delete(ident("r44"), "end44", TERMS),
+        )
+
+    def tell(self):
+        """Leave content whose refs have sidecars, one of them not written yet."""
+        place = content.Place("told", "content/45", 1, SHA, sidecar=True)
+        hold = content.Hold(ident("t45"), 60_000, LONG_MS, "writer:here:1")
+        wanted = replace(wish("45"), scope="told/x")
+        self.do(
+            content.reserve(wanted, place, hold, "tell45"),
+            content.commit(wanted, hold.token, 1, SHA, self.now),
+            lives.share(ident("r45"), ident("r46"), "told/y", None, "share45"),
         )
 
     def live_by_policies(self):
@@ -136,6 +159,14 @@ def held(name):
 SHA = "5" * 64
 
 
+def told(ref, blob, sha=""):
+    """Return what a sidecar tells of a ref."""
+    return Sidecar(
+        Ref(f"media://{ident(ref)}"), ident(blob), "s/x", 1, NOW_MS, NOW_MS + LONG_MS, META,
+        path=f"content/{blob[1:]}", sha=sha,
+    )  # fmt: skip
+
+
 def wish(name):
     return content.Wish(ident(f"r{name}"), ident(f"b{name}"), "own/x", None, META)
 
@@ -163,6 +194,22 @@ LEASE = Taken(
 SAID = reads.Obituary("deleted", from_ms(0), "", "s", ident("b13"), META)
 HANDED = Handoff(REF, ident("b13"), ident("t13"))
 REBOUND = Bound(ident("b1"), "1.jpg", "link:1", "link:2")
+ON_SIDECARS = {
+    "journal": sidecars.journal("told", 0),
+    "told": sidecars.told("told", [(ident("r46"), ident("b45"))]),
+    "inscribed": sidecars.inscribed("told", [sidecars.Entry(ident("r46"), ident("b45"), 1)], "op"),
+    "revive": sidecars.revive(
+        "told", [(told("r47", "b45"), False)], sidecars.Keeping(1_000, "me", ident("t")), "op"
+    ),
+    "revive a blob": sidecars.revive(
+        "told", [(told("new", "newb", SHA[1:] + "6"), True)], sidecars.Keeping(1_000, "me"), "op"
+    ),
+    "extend content": lives.extend(ident("r46"), "touch", 1_000, "op"),
+    "transfer content": lives.transfer(ident("r46"), "s/x", "op"),
+    "share content": lives.share(ident("r46"), ident("new"), "s/x", 1_000, "op"),
+    "delete content": changes.delete(ident("r46"), "op", TERMS),
+    "apply_policy to content": policies.apply_policy(ident("r46"), "@short", "op"),
+}
 STEPS = {
     "open": changes.open_index({"root": "host:/media"}),
     "store": changes.store(ident("new"), ident("newb"), "s/x", held("7"), "@short", META),
@@ -189,6 +236,7 @@ STEPS = {
     "move_policy": policies.move_policy("short", "op"),
     "apply_policy": policies.apply_policy(ident("r15"), "@short", "op"),
     "policies": policies.listing(),
+    **ON_SIDECARS,
     "counts": policies.counts(["short"]),
     "set_quota": quotas.set_quota("s/x", ("", 5, "", ""), "op"),
     "quota": quotas.quota("s/x"),
@@ -231,6 +279,9 @@ STEPS = {
     "last_seen": presence.last_seen(),
 }
 
+_CONTENT = "blob:b45 clock closed deadlines lifetimes lost meta:told op:op ref:r46 scopes seq"
+_REVIVE = "quotas usage writing closed children:s clock deadlines dedup:told expiry lifetimes lost meta:told op:op path:told scope:s/x scopes seq stats"
+
 #: The keys that each step looks at. Those that are missing here and not in the index are planted.
 _ENTERED = "clock children:own scope:own/x expiry scopes seq lifetimes deadlines"
 #: What a quota is asked for, and what counts against it.
@@ -266,21 +317,21 @@ LOOKS_AT = {
     "claim": "usage writing lost blob:b7 blob:b9 claim:t9 clock dedup:root older:root path:root stats trash:root claim:t op:op",
     "acknowledge": "blob:b8 claim:t8 clock left:cut path:root stats stuck trash:root op:op",
     "refuse": "clock ref:new gone:new",
-    "forget": "usage writing blob:b6 blob:b7 blob:b8 blob:b9 claim:t6 claim:t8 claim:t9 clock dedup:root left:cut lost older:root path:root"
+    "forget": "usage writing blob:b6 blob:b7 blob:b8 blob:b9 claim:t6 claim:t8 claim:t9 clock dedup:root left:cut lost meta:root older:root path:root"
     " roots stats stuck trash:root op:op blob:b13 blob:b14 holders:b13 lease:b13 left:kept/x",
     "adopt": "clock lost older:root roots seq op:op",
     "rebind": "blob:b1 clock roots op:op",
-    "roots": "clock lost roots stats trash:root trash:last trash:gone trash:own",
+    "roots": "clock lost roots stats trash:root trash:last trash:gone trash:own trash:told",
     "identity_of": "path:root blob:b1",
     "paths": "path:root",
     "placed": "blob:b1",
     "list": "blob:b1 clock closed ref:r1 scope:s/x",
-    "stats": "clock closed roots scopes stats stuck trash:root trash:own",
+    "stats": "clock closed roots scopes stats stuck trash:root trash:own trash:told",
     "lookup": "closed ref:r1",
     "farewell": "gone:r1",
     "blob_state": "blob:b1 trash:root",
-    "due": "changing closed expiry trash:root deadlines",
-    "due and forgotten": "changing closed expiry lost roots trash:root deadlines",
+    "due": "changing closed expiry meta:root trash:root deadlines",
+    "due and forgotten": "changing closed expiry lost meta:root roots trash:root deadlines",
     "roots_of": "blob:b1",
     "place_of": "roots lost",
     "scope_names": "scopes",
@@ -321,6 +372,17 @@ LOOKS_AT = {
     "counts": "under:short",
     "set_quota": "clock op:op quotas",
     "quota": "quotas scope:s/x stats usage writing",
+    "journal": "meta:told",
+    "told": "blob:b45 closed meta:told ref:r46",
+    "inscribed": "clock meta:told op:op",
+    "revive": f"{_REVIVE} blob:b45 gone:r47 holders:b45 lease:b45 ref:r47 trash:told",
+    "revive a blob": f"{_REVIVE} blob:newb gone:new holders:newb lease:newb ref:new",
+    "extend content": f"{_CONTENT} expiry",
+    "transfer content": f"{_CONTENT} {_QUOTA} children:s children:told expiry scope:s/x scope:told/y",
+    "share content": f"{_CONTENT} {_QUOTA} children:s expiry ref:new scope:s/x stats",
+    "delete content": f"{_CONTENT} usage borrowed:told children:told cuts expiry graves left:told/y older:told path:told"
+    " scope:told/y stats trash:told",
+    "apply_policy to content": f"{_CONTENT} changing expiry policies under:short",
 }
 
 

@@ -6,11 +6,12 @@ from pathlib import Path
 
 from mediastore import Cleanup, MediaContent, MediaMeta
 from mediastore.flows import leasing, scoping
-from mediastore.index import changes, content, lives, policies, roots
+from mediastore.index import changes, content, lives, policies, roots, sidecars
 from mediastore.index.steps import prefix
 from mediastore.journal import Bound, Held, Outcome
 from mediastore.lifetimes import Taken
 from mediastore.model import Ref
+from mediastore.sidecars import Sidecar
 
 FORGET = MediaMeta(cleanup=Cleanup.FORGET)
 
@@ -285,6 +286,22 @@ def policed(lab, process):
     process.release_all("s")
 
 
+def told(lab, process):
+    """Content whose sidecars follow it, and a ref that comes back by one."""
+    ref = process.store_media(MediaContent(data=b"abc"), scope="s")
+    process.touch(process.share(ref, "t"), 50)
+    process.drain()
+    process.delete_media(ref)
+    process.drain()
+    found = Sidecar(
+        Ref(f"media://{ident('r9')}"), ident("b9"), "s", 1, lab.now_ms(), lab.now_ms() + 5_000,
+        MediaMeta(), path="content/9",
+    )  # fmt: skip
+    keeping = sidecars.Keeping(1_000, "here:1", ident("t9"))
+    process._ask(sidecars.revive("root", [(found, True)], keeping, "revive"))
+    process.release_all("t")
+
+
 HELD = Held("root", "4.jpg", 1, "link:4", "4:1:1", "adopted")
 HISTORIES = [
     written,
@@ -292,6 +309,7 @@ HISTORIES = [
     handed,
     moving,
     policed,
+    told,
     leased,
     forgotten,
     shared,

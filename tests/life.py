@@ -66,6 +66,7 @@ CALLS = {
     "remove_policy": lambda store, _: store.remove_policy("short"),
     "apply_policy": lambda store, _: store.apply_policy(REF, "short"),
     "enforce_policy": lambda store, _: store.enforce_policy(),
+    "rebuild": lambda store, _: store.rebuild(),
     "roots": lambda store, _: store.roots(),
     "forget_root": lambda store, _: store.forget_root(ROOT, even_here=True),
     "adopt_root": lambda store, path: (inner(store)._blobs.roots(), store.adopt_root(path.parent)),
@@ -123,6 +124,7 @@ def hands(store, scope):
         store.set_quota(max_refs=1000, scope_max_refs=1000),
     ]
     said += [store.quota(), store.quota(scope), store.get(refs[1])]
+    said += [store.rebuild(), store.rebuild(dry_run=True)]
     return [*refs, *said, *(store.resolve_with_meta(ref) for ref in refs)]
 
 

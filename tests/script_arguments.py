@@ -6,7 +6,8 @@ ID, BLOB, HELD = "r" * 22, "b" * 22, ("root", "a.jpg", 1, "link:1", "1:1:1", "ad
 #: Arguments that would change something, and for each number the values it must not have.
 LIVE, DEAD = "l" * 22, "d" * 22
 DRAFT, SHA = "w" * 22, "5" * 64
-RESERVED = ("s", "root", "new.jpg", 1, SHA, "", 0, "token1", 1000, 1000, "me")
+RESERVED = ("s", "root", "new.jpg", 1, SHA, "", 0, "token1", 1000, 1000, "me", 1)
+TOLD = '["lost", "b", "s", "scopes/s/x", 1, "", 1, "", "", 0, 1, []]'
 GOOD = {
     "reserve": (ID, BLOB, *RESERVED, ""),
     "commit": (ID, DRAFT, "s", "token0", 1, SHA, "", 1, ""),
@@ -35,6 +36,8 @@ GOOD = {
     "adopt": ("root", "host:/media", 0),
     "rebind": ("root", "host:/old", "whole", "link:1", "link:2"),
     "list": ("s", 0, 64),
+    "inscribed": ("root", 1, "r b", 5),
+    "revive": ("root", 0, "", 1000, "me", TOLD),
     "set_quota": ("s", 1, 2, 3, 4),
     "set_policy": ("short", 2000),
     "remove_policy": ("short", 1),
@@ -53,6 +56,9 @@ TTL = (0, -1, "x", "", "0.5", "1e16")
 FLAG = (-1, 2, "x", "", "0.5")
 QUOTA = (-1, "x", "0.5", "1e16")
 BOUNDS = {
+    ("inscribed", 5): LIMIT,
+    ("revive", 5): FLAG,
+    ("revive", 7): TTL,
     ("set_quota", 5): QUOTA,
     ("set_quota", 6): QUOTA,
     ("set_quota", 7): QUOTA,
@@ -61,7 +67,8 @@ BOUNDS = {
     ("reserve", 12): FLAG,
     ("reserve", 14): TTL,
     ("reserve", 15): TTL,
-    ("reserve", 17): SPAN,
+    ("reserve", 17): FLAG,
+    ("reserve", 18): SPAN,
     ("commit", 8): SIZE,
     ("commit", 11): SIZE,
     ("commit", 12): SPAN,

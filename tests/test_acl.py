@@ -43,7 +43,10 @@ def look(url, cat):
     done = {
         "accept": run(*words, "accept", token, "--", "true").exit_code,
         **{name: run(*words, name, ref).exit_code for name in ("resolve", "show")},
-        **{name: run(*words, name).exit_code for name in ("scopes", "sweep", "stats", "doctor")},
+        **{
+            name: run(*words, name).exit_code
+            for name in ("scopes", "sweep", "stats", "doctor", "rebuild")
+        },
         "ls": run(*words, "ls", "s").exit_code,
         "roots ls": run(*words, "roots", "ls").exit_code,
         "sweep --dry-run": run(*words, "sweep", "--dry-run").exit_code,
@@ -96,7 +99,7 @@ def test_a_bot_without_one_of_its_rights_is_refused(name, guarded, tmp_path, cat
 def test_every_command_that_asks_a_server_is_tried_here():
     asking = {"store", "resolve", "show", "ls", "scopes", "release", "sweep", "stats", "doctor"}
     asking |= {"touch", "pin", "unpin", "deadline", "share", "transfer", "promote", "delete"}
-    asking |= {"restore", "lease", "handoff", "accept", "cat", "put", "get", "url"}
+    asking |= {"restore", "lease", "handoff", "accept", "cat", "put", "get", "url", "rebuild"}
     silent = {"config", "acl", "demo", "up", "status", "down", "health", "roots"}
 
     assert asking | silent >= {

@@ -184,15 +184,8 @@ def busy(other, client, settings, make_file):
 def live_for_ever(client, start):
     """Plant a ref in an idling scope, whose blob is leased and was another ref's, too."""
     facts = {"root": "root", "path": "l", "size": 1, "identity": "link:1"}
-    ref = {
-        "scope": "idling",
-        "seq": 1,
-        "blob": "leased",
-        "stored_at": 1,
-        "policy": "short",
-        **facts,
-    }
-    client.hset(f"{start}ref:{LIVE}", mapping=ref)
+    ref = {"scope": "idling", "seq": 1, "blob": "leased", "stored_at": 1, "policy": "short"}
+    client.hset(f"{start}ref:{LIVE}", mapping={**ref, **facts})
     client.zadd(f"{start}scope:idling", {LIVE: 1})
     blob = {"state": "live", "refs": 1, "ever": 0, "custody": "adopted", **facts}
     client.hset(f"{start}blob:leased", mapping=blob)
@@ -202,6 +195,7 @@ def live_for_ever(client, start):
     client.hset(f"{start}policies", "short", "1000")
     client.hset(f"{start}changing", "short", "5 0")
     client.zadd(f"{start}under:short", {LIVE: 1})
+    client.zadd(f"{start}meta:root", {"r b": 5})
     client.hset(f"{start}lifetimes", "idling", "0 1000 1 1")
     client.zadd(f"{start}deadlines", {"idling": 1001})
 

@@ -8,6 +8,8 @@ Inside a root, all that is ours lies in `.mediastore/`:
     quarantine/<token>/      what one claim is deleting: <blob>.held and <blob>
     parked/<blob>            a file that was moved and could not be put back; never deleted by us
     tmp/<blob><ext>          content that is being written, and tmp/<blob>.meta its sidecar
+    meta/<blob>/<ref>.meta   sidecars of content: of the refs that do not have the one beside the file
+    drafts/<blob>/           such sidecars, and those beside files, that are being written
 
 Content that the store has written itself lies beside it, under names that are never used again: see `mediastore.naming`.
 """

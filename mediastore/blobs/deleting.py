@@ -17,7 +17,7 @@ from typing import Final
 
 from mediastore.journal import Claim, Doomed, Outcome
 
-from . import owned, posix
+from . import inscribing, owned, posix
 from .root import HELD, NEW, PARKED, QUARANTINE, held_name
 
 logger = logging.getLogger("mediastore")
@@ -108,6 +108,7 @@ def _move(root: int, own: str, source: str, target: str) -> bool:
 def _delete(root: int, own: str, blob: Doomed) -> int:
     """Delete one claimed blob; returns the bytes that became free."""
     if blob.custody == "owned":
+        inscribing.clear(root, blob.blob)
         return owned.delete(root, blob)
     held, taken = f"{own}/{blob.blob}.held", f"{own}/{blob.blob}"
     linked = blob.identity.startswith("link:")

@@ -15,7 +15,17 @@ from mediastore import blobs as steps
 from mediastore.errors import BlobsUnavailable, InvalidRoot, MediaStoreError, StoreFull
 from mediastore.settings import default_root
 
-from . import drafting, owned, posix, registering, taking, tidying
+from . import (
+    drafting,
+    inscribing,
+    inscriptions,
+    owned,
+    posix,
+    registering,
+    surveying,
+    taking,
+    tidying,
+)
 from .adopting import adopting, held_blobs, rebind, unhold
 from .deleting import destroy
 from .reading import encoded, lasting, opened, registered
@@ -87,6 +97,15 @@ class LocalBlobs:
             drafting.Publish: self._publish,
             drafting.Discard: self._discard,
         }
+        self._do |= self._on_sidecars()
+
+    def _on_sidecars(self) -> dict[type, Callable[[Any], Any]]:
+        return {
+            inscriptions.Announce: self._announce,
+            inscriptions.Inscribe: self._inscribe,
+            inscriptions.Survey: lambda step: surveying.Survey(self._descriptor(step.root)),
+            inscriptions.Surveyed: lambda step: step.survey.next(step.refs),
+        }
 
     def perform(self, step: steps.Step[Any]) -> Any:
         """Do one step.
@@ -145,6 +164,11 @@ class LocalBlobs:
                 self._away.discard(root_id)
                 logger.warning("root %s is back; work goes on there", root.path)
             yield root, fd
+
+    @contextlib.contextmanager
+    def _descriptor(self, root_id: str) -> Iterator[int]:
+        with self._opened(root_id) as (_, fd):
+            yield fd
 
     # --- registering
 
@@ -205,6 +229,16 @@ class LocalBlobs:
             self._opened(step.draft.root) as (_, fd),
         ):
             owned.discard(fd, step.draft, step.path)
+
+    # --- sidecars
+
+    def _announce(self, step: inscriptions.Announce) -> None:
+        with self._opened(step.root) as (_, fd):
+            inscribing.announce(fd, step.token, step.refs)
+
+    def _inscribe(self, step: inscriptions.Inscribe) -> tuple[bool, ...]:
+        with self._opened(step.root) as (_, fd):
+            return inscribing.inscribe(fd, step.token, step.inscriptions, durable=step.durable)
 
     # --- deleting
 

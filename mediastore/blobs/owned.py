@@ -93,7 +93,7 @@ def _created(fd: int, name: str) -> io.FileIO:
         raise BlobsUnavailable(f"{TMP} is gone from a root; start the process again") from None
     made = io.FileIO(file, "r+b")
     try:
-        _share(name, fd, file)
+        share(name, fd, file)
     except OSError:
         made.close()
         raise
@@ -104,7 +104,7 @@ def _beside(blob: str) -> str:
     return f"{TMP}/{blob}{_SIDECAR}"
 
 
-def _share(name: str, root: int, file: int) -> None:
+def share(name: str, root: int, file: int) -> None:
     """Let the group of a root that it may write to read and delete what we make."""
     own, made = os.fstat(root), os.fstat(file)
     if not own.st_mode & stat.S_IWGRP:
@@ -159,7 +159,7 @@ def reopen(fd: int, draft: Draft, *, hashed: bool) -> bytes:
     draft.size = 0 if hashed else seen.st_size
     with contextlib.suppress(PermissionError):
         os.fchmod(file, _FILE_MODE)
-    _share(draft.name, fd, file)
+    share(draft.name, fd, file)
     return os.pread(file, HEAD, 0)
 
 
@@ -233,7 +233,7 @@ def _make_directories(fd: int, path: str, *, durable: bool) -> None:
         except (FileExistsError, FileNotFoundError):
             continue  # somebody else made it, or pruned the one above: the rename finds out
         try:
-            _share(directory, fd, made)
+            share(directory, fd, made)
         finally:
             os.close(made)
 

@@ -53,6 +53,36 @@ def create_file(name: str, mode: int, *, at: int) -> int:
     return os.open(name, flags, mode, dir_fd=at)
 
 
+def write_file(name: str, text: bytes, *, at: int, durable: bool) -> None:
+    """Fill a file that is there; a symlink is refused, and no file is made."""
+    fd = os.open(name, os.O_WRONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC, dir_fd=at)
+    try:
+        write(fd, text)
+        if durable:
+            sync(fd)
+    finally:
+        os.close(fd)
+
+
+def read_file(name: str, limit: int, *, at: int) -> bytes | None:
+    """Read a regular file of at most `limit` bytes; None for anything else that has the name."""
+    try:
+        fd = open_file(name, at=at)
+    except OSError as error:
+        if error.errno not in {errno.ELOOP, errno.ENXIO, errno.ENOTDIR}:
+            raise
+        return None
+    try:
+        seen = os.fstat(fd)
+        if not stat.S_ISREG(seen.st_mode) or seen.st_size > limit:
+            return None
+        with os.fdopen(os.dup(fd), "rb") as file:
+            text = file.read(limit + 1)
+        return text if len(text) <= limit else None
+    finally:
+        os.close(fd)
+
+
 def write(fd: int, piece: bytes | memoryview) -> None:
     """Write all of it."""
     rest = memoryview(piece)

@@ -32,6 +32,8 @@ HELD: Final = f"{HOME}/held"
 QUARANTINE: Final = f"{HOME}/quarantine"
 PARKED: Final = f"{HOME}/parked"
 TMP: Final = f"{HOME}/tmp"  # noqa: S108 - ours, inside a root
+META: Final = f"{HOME}/meta"
+DRAFTS: Final = f"{HOME}/drafts"
 _MARKER: Final = f"{HOME}/root"
 _MARKER_MAX_BYTES = 4096
 _EXTENSION = re.compile(r"\.[A-Za-z0-9]{1,12}")
@@ -171,7 +173,7 @@ def refuse_nested(path: str, real: str) -> None:
 def make_homes(path: str, fd: int) -> None:
     """Make the directories of our bookkeeping that are not there."""
     own = os.fstat(fd)
-    for name in (HOME, NEW, HELD, QUARANTINE, PARKED, TMP):
+    for name in (HOME, NEW, HELD, QUARANTINE, PARKED, TMP, META, DRAFTS):
         if posix.look_or_none(name, at=fd) is not None:
             continue
         try:

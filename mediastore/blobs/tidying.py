@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import contextlib
 
-from . import posix
+from . import inscribing, posix
 from .root import HELD, NEW, QUARANTINE, TMP, drafts
 
 
@@ -42,6 +42,7 @@ def tidy(fd: int, before: float, known: frozenset[str]) -> int:
     for token in _old(fd, QUARANTINE, before):
         if token not in known:
             removed += _remove_empty(fd, f"{QUARANTINE}/{token}")
+    inscribing.tidy(fd, before)
     for draft in drafts(fd):
         seen = posix.look_or_none(draft, at=fd)
         if seen is not None and seen.st_ctime < before:

@@ -68,6 +68,7 @@ def command_line() -> typer.Typer:
         media,
         policies,
         quotas,
+        rebuilding,
         roots,
         running,
         upkeep,
@@ -82,6 +83,7 @@ def command_line() -> typer.Typer:
         *(leasing.cat, leasing.lease, leasing.handoff, leasing.accept),
         *(lifetimes.delete, lifetimes.restore),
         *(upkeep.release, upkeep.sweep, upkeep.stats, upkeep.doctor, health.health, upkeep.demo),
+        *(rebuilding.rebuild,),
         *(running.up, running.status, running.down),
         *(config.config, acl.acl),
     )

@@ -17,11 +17,12 @@ from .many import Many
 from .moving import Moving
 from .policies import Policies
 from .quotas import Quotas
+from .rebuilding import Rebuilding
 from .scope import Scope
 from .scoping import Scoping
 
 
-class MediaStore(Scoping[Scope], Content, Moving, Leasing, Many, Policies, Quotas):
+class MediaStore(Scoping[Scope], Content, Moving, Leasing, Many, Policies, Quotas, Rebuilding):
     """The store, blocking. Safe to share between threads; a forked child may go on using it."""
 
     _scopes = Scope

@@ -24,6 +24,7 @@ from mediastore.blobs.root import (
     refuse_unsuitable,
     verify,
 )
+from mediastore.blobs.surveying import Survey
 from mediastore.errors import InvalidRoot, MediaStoreError
 from mediastore.index.roots import was_forgotten
 from mediastore.settings import default_root
@@ -244,13 +245,32 @@ def unknown_to_the_index(settings: Settings, places: Places) -> Iterator[Finding
             if not _has_marker(os.path.realpath(path)):
                 continue
             root = verify(path, settings.namespace)
-            count = 0 if root.id in {*places.in_use, *places.lost} else _held(root.path)
+            if root.id in {*places.in_use, *places.lost}:
+                continue
+            yield from _told_by_sidecars(path, root)
+            count = _held(root.path)
             if count:
                 files = counted(count, "file") if count < _COUNTED else f"{count} files or more"
                 verb = "is" if count == 1 else "are"
                 detail = f"{files} {verb} held that the index does not know (was it emptied or restored?)"
                 advice = "Restore the index, or register the files again: nobody will delete them."
                 yield Finding(f"root {path}", "warning", detail, advice)
+
+
+def _told_by_sidecars(path: str, root: Root) -> Iterator[Finding]:
+    """Content for which the index counts none, and that it can be told of again."""
+    survey = Survey(root.opened())
+    try:
+        count = sum(len(kin.told) for kin in survey.next(_COUNTED))
+    finally:
+        survey.close()
+    if count:
+        refs = counted(count, "ref") if count < _COUNTED else f"{_COUNTED} refs or more"
+        detail = (
+            f"sidecars tell of {refs} that the index does not know (was it emptied or restored?)"
+        )
+        advice = "`mediastore rebuild --dry-run` shows what would come back, `mediastore rebuild` brings it back."
+        yield Finding(f"root {path}", "warning", detail, advice)
 
 
 def _held(real: str) -> int:

@@ -11,6 +11,7 @@ from mediastore.index import changes, lives, reads, roots as hosts
 from mediastore.index.steps import BATCH, REPLAY_WINDOW_MS
 from mediastore.model import Duration, Ref, Released, Swept, check_scope, parse_duration
 
+from . import sidecars
 from .context import LOOK_AGAIN_AT_MOST_S, LOOK_AGAIN_S, Context, Flow
 from .deleting import delete_batch, delete_named
 from .policing import go_on
@@ -258,6 +259,8 @@ def sweep(
                 progress = True
         if not (expiring or lapsing or changing or due.closed or progress):
             break  # a root that cannot be written now must not keep us busy
+    for root in due.sidecars:
+        yield from sidecars.work_off(ctx, root, deadline)
     if tidy:
         yield from _finish_forgetting(ctx, due.forgotten, deadline)
         for root in roots:

@@ -18,6 +18,7 @@ from mediastore.lifetimes import Taken
 from mediastore.model import Ref
 from mediastore.sidecars import Sidecar
 
+from . import sidecars
 from .deleting import delete_batch
 from .orders import path_of
 from .retention import unknown
@@ -59,7 +60,7 @@ class Job:
 
     def sidecar(self, written: Written, now_s: float) -> Sidecar:
         """Return what is written beside the file."""
-        now_ms = self.reserved_ms + round((now_s - self.reserved_s) * 1000)
+        now_ms = self.reserved_ms + int((now_s - self.reserved_s) * 1000)
         life_ms = self.life_ms
         return Sidecar(
             ref=Ref(f"media://{self.wish.ref}"),
@@ -69,6 +70,7 @@ class Job:
             stored_ms=now_ms,
             expires_ms=None if life_ms is None else now_ms + life_ms,
             meta=self.order.meta,
+            path=self.place.path,
             sha=written.sha,
             detected=self.order.detected,
         )
@@ -103,21 +105,24 @@ def reserve(ctx: Context, wanted: Order, need: int, sha: str = "") -> Flow[Job |
         ref, blob = ctx.new_id(), ctx.new_id()
         draft: Draft = yield from _begin(ctx, wanted, blob, need)
         wish = index.Wish(ref, blob, wanted.scope, wanted.life, wanted.meta, wanted.detected, alone)
-        place = index.Place(draft.root, path_of(ctx.settings, wanted, wish, sha), need, sha)
-        at_s = yield from blobs.Elapsed()
+        place = index.Place(
+            draft.root, path_of(ctx.settings, wanted, wish, sha), need, sha, ctx.settings.sidecars
+        )
         try:
             said = yield from _reserved(ctx, wish, place, hold)
         except MediaStoreError:
             yield from drafting.Discard(draft)
             raise
         if said.verdict == "reserved":
+            # Asked after the answer came: our idea of the server's time is never ahead of it.
+            at_s = yield from blobs.Elapsed()
             now_ms = said.until_ms - hold.ttl_ms
             limited = said.limited
             return Job(wanted, wish, place, hold, draft, now_ms, at_s, said.life_ms, limited)
         yield from drafting.Discard(draft)
         if said.verdict != "joined":
             raise (yield from _refusal(ctx, wish, draft.root, said.verdict))
-        if (yield from _joined(ctx, wish, draft.root, said.path, place.size)):
+        if (yield from _joined(ctx, wish, draft.root, said, place.size)):
             return Ref(f"media://{ref}")
         alone = said.blob
     raise _vanishing()
@@ -156,9 +161,17 @@ def _reserved(
         return index.Reserved("joined", stored.blob, place.path, 0)
 
 
-def _joined(ctx: Context, wish: index.Wish, root: str, path: str, size: int) -> Flow[bool]:
+def _joined(
+    ctx: Context,
+    wish: index.Wish,
+    root: str,
+    said: index.Reserved | index.Committed,
+    size: int,
+) -> Flow[bool]:
     """Whether the file of the blob that was joined is there; where it is not, the ref is taken back."""
-    if (yield from blobs.Check(root, path, f"owned:{size}")) is not None:
+    if (yield from blobs.Check(root, said.path, f"owned:{size}")) is not None:
+        if ctx.settings.sidecars:
+            yield from sidecars.write_now(ctx, root, wish.ref, said.blob)
         return True
     # What it joined may have been in grace, which a store that came to nothing must not cut short.
     yield from changes.withdraw(wish.ref, ctx.new_id(), ctx.terms)
@@ -195,7 +208,7 @@ def conclude(ctx: Context, job: Job, *, anew: bool = False) -> Flow[Ref]:
     done = yield from _committed(job, written, sidecar.stored_ms)
     if done.verdict == "joined":
         yield from delete_batch(ctx, job.place.root, (job.wish.blob,))
-        if not (yield from _joined(ctx, job.wish, job.place.root, done.path, written.size)):
+        if not (yield from _joined(ctx, job.wish, job.place.root, done, written.size)):
             raise _vanishing()
     elif done.verdict != "new":
         raise (yield from _refusal(ctx, job.wish, job.place.root, done.verdict))
@@ -234,7 +247,7 @@ def _place_again(ctx: Context, job: Job, written: Written) -> Flow[Ref | None]:
             return None
         if said.verdict != "joined":
             raise (yield from _refusal(ctx, job.wish, job.place.root, said.verdict))
-        if (yield from _joined(ctx, job.wish, job.place.root, said.path, written.size)):
+        if (yield from _joined(ctx, job.wish, job.place.root, said, written.size)):
             yield from give_up(ctx, job)
             return Ref(f"media://{job.wish.ref}")
         job.wish = replace(job.wish, ref=ctx.new_id(), alone=said.blob)

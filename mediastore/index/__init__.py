@@ -3,7 +3,7 @@
 Keys of one namespace share the prefix `mediastore:{<namespace>}:` and so one slot of a cluster:
 
     ref:<id>         hash    scope seq blob root path size identity stored_at expires_at ttl pinned idle, and the metadata
-    blob:<id>        hash    state refs ever token root path custody identity size tries errno cut leased due grace sha draft scope
+    blob:<id>        hash    state refs ever token root path custody identity size tries errno cut leased due grace sha draft scope meta ended
     scope:<scope>    zset    ref id -> seq, the scope's refs in store order; `deadline` -> seq, if it has one
     children:<scope> zset    child scope -> lower bound of the seqs below it
     scopes           zset    every scope that holds refs, by name
@@ -19,6 +19,7 @@ Keys of one namespace share the prefix `mediastore:{<namespace>}:` and so one sl
     path:<root id>   hash    relative path -> its current blob
     older:<root>     hash    inode number and path -> a blob that had the path before its current one, live or waiting
     borrowed:<root>  hash    relative path -> how many live borrowed blobs it had before that one
+    meta:<root>      zset    "ref blob" -> the seq of its last change: sidecars that are to be written or removed
     dedup:<root>     hash    SHA-256 of content -> the blob that has it and that no sweeper has claimed
     lease:<blob>     zset    lease token -> deadline ms
     holders:<blob>   hash    lease token -> "last_ms since_ms who": it can be renewed until the first

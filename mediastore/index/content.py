@@ -45,12 +45,16 @@ class Wish:
 
 @dataclass(frozen=True, slots=True)
 class Place:
-    """Where content is to lie, how much there is as far as is known, and its SHA-256 where blobs are shared."""
+    """Where content is to lie, how much there is as far as is known, and its SHA-256 where blobs are shared.
+
+    `sidecar`: whether what is known of its refs is written beside the file as well.
+    """
 
     root: str
     path: str
     size: int
     sha: str = ""
+    sidecar: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -87,7 +91,7 @@ def reserve(
     said = (wish.alone, int(again), hold.token, hold.ttl_ms, hold.longest_ms, hold.who)
     args = (
         *(wish.ref, wish.blob, encode_scope(wish.scope), place.root, place.path, place.size),
-        *(place.sha, *said, wish.lifetime, *wish.facts),
+        *(place.sha, *said, int(place.sidecar), wish.lifetime, *wish.facts),
     )
 
     def parse(reply: Any) -> Reserved:

@@ -208,6 +208,7 @@ class Due:
     Attributes:
         forgotten: Roots that are forgotten, and not to the end: they leave `roots` when nothing waits there any more.
         changing: Policies that were changed or removed, and not all refs moved yet.
+        sidecars: Roots with sidecars to write or to remove.
     """
 
     expiry: bool
@@ -216,6 +217,7 @@ class Due:
     roots: tuple[str, ...]
     forgotten: tuple[str, ...] = ()
     changing: tuple[str, ...] = ()
+    sidecars: tuple[str, ...] = ()
 
 
 def due(roots: Sequence[str], *, forgotten: bool = False) -> Read[Due]:
@@ -227,10 +229,14 @@ def due(roots: Sequence[str], *, forgotten: bool = False) -> Read[Due]:
             for name in ("expiry", "deadlines", *(f"trash:{r}" for r in roots))
         ]
         given_up = [("HKEYS", f"{p}lost"), ("HKEYS", f"{p}roots")] if forgotten else []
-        return [("ZRANGE", f"{p}closed", 0, 7), ("HKEYS", f"{p}changing"), *first, *given_up]
+        unwritten = [("ZCARD", f"{p}meta:{root}") for root in roots]
+        heads = [("ZRANGE", f"{p}closed", 0, 7), ("HKEYS", f"{p}changing")]
+        return [*heads, *first, *unwritten, *given_up]
 
     def parse(_: Marks, replies: list[Any], now_ms: int) -> Due:
-        firsts, given_up = replies[2 : 4 + len(roots)], replies[4 + len(roots) :]
+        n = len(roots)
+        firsts, given_up = replies[2 : 4 + n], replies[4 + 2 * n :]
+        unwritten = replies[4 + n : 4 + 2 * n]
         ripe = [bool(s) and s[0][1] <= now_ms for s in map(scored, firsts)]
         lost, known = ({text(r) for r in reply} for reply in given_up or ((), ()))
         closed = tuple(decode_scope(text(scope)) for scope in replies[0])
@@ -241,6 +247,7 @@ def due(roots: Sequence[str], *, forgotten: bool = False) -> Read[Due]:
             tuple(root for root, is_due in zip(roots, ripe[2:], strict=True) if is_due),
             tuple(sorted(lost & known)),
             tuple(sorted(map(text, replies[1]))),
+            tuple(root for root, some in zip(roots, unwritten, strict=True) if some),
         )
 
     return Read(build, parse, timed=True)

@@ -35,6 +35,7 @@ END_BATCH: Final = 10
 
 _ENDS_REFS = (
     "_facts",
+    "_noted",
     "_policy",
     "_quota",
     "_marks",
@@ -45,12 +46,14 @@ _ENDS_REFS = (
     "_path",
     "_prune",
     "_doom",
+    "_graves",
     "_bury",
 )
-_ENTERS = ("_facts", "_policy", "_quota", "_marks", "_live", "_deadline", "_enter")
+_ENTERS = ("_facts", "_noted", "_policy", "_quota", "_marks", "_live", "_deadline", "_enter")
 _OWNS = (
     "_twin",
     "_facts",
+    "_noted",
     "_policy",
     "_quota",
     "_deadline",
@@ -64,7 +67,17 @@ _OWNS = (
 _LEASES = ("_facts", "_marks", "_live", "_deadline", "_rescue", "_leases")
 #: What stands between the prelude and a script.
 _SHARED = {
-    "store": ("_twin", "_path", "_seen", "_rescue", "_policy", "_quota", "_deadline", "_enter"),
+    "store": (
+        "_twin",
+        "_noted",
+        "_path",
+        "_seen",
+        "_rescue",
+        "_policy",
+        "_quota",
+        "_deadline",
+        "_enter",
+    ),
     "refuse": ("_twin",),
     "withdraw": _ENDS_REFS,
     "release": _ENDS_REFS,
@@ -92,8 +105,20 @@ _SHARED = {
     "list": ("_marks",),
     "set_policy": ("_policy",),
     "remove_policy": ("_policy",),
-    "move_policy": ("_facts", "_policy", "_marks", "_live", "_batch"),
+    "move_policy": ("_facts", "_noted", "_policy", "_marks", "_live", "_batch"),
     "apply_policy": _ENTERS,
+    "revive": (
+        "_facts",
+        "_noted",
+        "_policy",
+        "_quota",
+        "_deadline",
+        "_enter",
+        "_rescue",
+        "_copy",
+        "_leases",
+        "_revival",
+    ),
 }
 #: Scripts that free memory must run when there is none left; so must the greeting before them, and those that keep
 #: what is held: a fleet short of memory must not lose its leases for it.
@@ -102,6 +127,7 @@ _FREES = {
     *("forget", "adopt", "rebind", "delete", "renew", "end_lease", "lapse", "abandon"),
     # A shorter policy is a way out; and a sweep must get past the change of one to what it frees.
     "move_policy",
+    "inscribed",
 }
 _READS = {"list", "roots", "stats"}
 

@@ -1,4 +1,4 @@
--- _bury: put after _doom. Ends the planned refs: each leaves a tombstone, and each blob without a ref left is doomed.
+-- _bury: put after _doom and _graves. Ends the planned refs: each leaves a tombstone, and each blob without a ref left is doomed.
 
 -- What ends the refs that nothing had ended before: the cause, and the scope whose release it is.
 local ending = { cause = "released" }
@@ -29,20 +29,14 @@ local function end_ref(ref)
   freed[ref.scope] = (freed[ref.scope] or 0) + ref.size
   local blob = blobs[ref.blob]
   if blob then blob.refs, blob.touched, blob.cut, blob.home = blob.refs - 1, true, ref.cut, ref.scope end
+  if blob and blob.ended then blob.ended[#blob.ended + 1] = ref.id end
 end
 
--- The newest tombstones are kept, and of them those that have not lapsed; a record for replays is always kept.
-local function forget_graves()
-  local over = redis.call("LLEN", P .. "graves") - terms.most
-  local past, gone = 0, {}
-  for i, grave in ipairs(redis.call("LRANGE", P .. "graves", 0, 2 * #refs)) do
-    local at, id = string.match(grave, "^(%d+) (.+)$")
-    if at and (now - tonumber(at) < RECORD_MS or i > over and redis.call("EXISTS", P .. "gone:" .. id) == 1) then break end
-    past, gone[#gone + 1] = i, id and P .. "gone:" .. id
-  end
-  if past == 0 then return end
-  if #gone > 0 then redis.call("UNLINK", unpack(gone)) end
-  redis.call("LTRIM", P .. "graves", past, -1)
+-- A blob that may go at once takes the sidecars of its refs along; it remembers them for the case that it is rescued.
+local function settle_sidecars(id, blob)
+  if blob.lost then return end
+  if blob.at_once then return redis.call("HSET", P .. "blob:" .. id, "ended", table.concat(blob.ended, " ")) end
+  for _, ref in ipairs(blob.ended) do note_sidecar(blob.root, ref, id) end
 end
 
 local function bury()
@@ -63,6 +57,7 @@ local function bury()
       redis.call("HSET", P .. "blob:" .. id, "refs", blob.refs)
       tally.kept = tally.kept + 1
     end
+    if blob.touched and blob.ended then settle_sidecars(id, blob) end
   end
   send_batches()
   if #refs > 0 then forget_graves() end

@@ -17,6 +17,7 @@ end
 local function copy_ref(id, facts, blob, b, line, life)
   facts.policy = life.policy or not is_named(facts.policy) and facts.policy or nil
   make_ref(id, blob, b, line, life, metadata_of(facts))
+  if b.meta then note_sidecar(b.root, id, blob) end
 end
 
 -- A blob that is live now, and was not before.
@@ -26,7 +27,7 @@ local function counted_again(b)
 end
 
 local function blob_of(id)
-  local b = redis.call("HMGET", P .. "blob:" .. id, "state", "ever", "refs", "root", "path", "size", "identity", "custody", "cut", "due")
+  local b = redis.call("HMGET", P .. "blob:" .. id, "state", "ever", "refs", "root", "path", "size", "identity", "custody", "cut", "due", "meta", "ended")
   if not b[1] then return nil end
-  return { state = b[1], ever = b[2], refs = tonumber(b[3]), root = b[4], path = b[5], size = b[6], identity = b[7], custody = b[8], cut = b[9], due = b[10] }
+  return { state = b[1], ever = b[2], refs = tonumber(b[3]), root = b[4], path = b[5], size = b[6], identity = b[7], custody = b[8], cut = b[9], due = b[10], meta = b[11], ended = b[12] }
 end

@@ -18,6 +18,7 @@ end
 local function into_trash(id, blob, leased)
   local grace = blob.custody == "borrowed" and 0 or terms.grace
   local due, words = math.max(now + grace, leased), { "state", "doomed", "refs", 0 }
+  blob.at_once = due <= now
   if due > now then
     for _, word in ipairs({ "due", str(due), "grace", str(now + grace) }) do words[#words + 1] = word end
     count("waiting", 1)

@@ -13,14 +13,17 @@ local function same_content(root, sha, size, alone)
   local whole = b and (b.state == "live" or (b.state == "doomed" and b.ever == "0"))
   if not whole or tonumber(b.size) ~= size then return nil end
   if b.cut then expect("set", "left:" .. b.cut) end
+  if b.meta then sidecar_kinds(root) end
   return id, b
 end
 
 local function join(id, blob, b, line, life, meta)
   if b.state == "doomed" then
     rescue(blob, b.root, b)
+    note_ended(b.root, blob, b.ended)
     counted_again(b)
   end
   redis.call("HSET", P .. "blob:" .. blob, "state", "live", "refs", b.refs + 1)
   make_ref(id, blob, b, line, life, meta)
+  if b.meta then note_sidecar(b.root, id, blob) end
 end

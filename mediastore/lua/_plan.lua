@@ -23,7 +23,7 @@ local function plan_scope(scope)
 end
 
 local function plan_blob(id)
-  local b = redis.call("HMGET", P .. "blob:" .. id, "refs", "root", "path", "custody", "identity", "size", "leased")
+  local b = redis.call("HMGET", P .. "blob:" .. id, "refs", "root", "path", "custody", "identity", "size", "leased", "meta")
   if not b[1] then return end
   expect("zset", "trash:" .. b[2])
   for _, name in ipairs({ "path:", "borrowed:", "older:" }) do expect("hash", name .. b[2]) end
@@ -31,8 +31,9 @@ local function plan_blob(id)
     expect("zset", "lease:" .. id)
     expect("hash", "holders:" .. id)
   end
+  if b[8] then sidecar_kinds(b[2]) end
   if forgotten[b[2]] == nil then forgotten[b[2]] = redis.call("HEXISTS", P .. "lost", b[2]) == 1 end
-  blobs[id] = { lost = forgotten[b[2]], refs = tonumber(b[1]), root = b[2], path = b[3], custody = b[4], identity = b[5], size = tonumber(b[6]), leased = tonumber(b[7] or "") }
+  blobs[id] = { lost = forgotten[b[2]], refs = tonumber(b[1]), root = b[2], path = b[3], custody = b[4], identity = b[5], size = tonumber(b[6]), leased = tonumber(b[7] or ""), ended = b[8] and {} }
 end
 
 -- `home` is the scope whose set named the ref; a ref without its hash is only taken off that set.

@@ -8,9 +8,10 @@ local function same(identity, stat)
 end
 
 local function seen(blob_id)
-  local b = blob_id and redis.call("HMGET", P .. "blob:" .. blob_id, "state", "ever", "identity", "custody", "refs", "cut", "size", "due") or {}
+  local b = blob_id and redis.call("HMGET", P .. "blob:" .. blob_id, "state", "ever", "identity", "custody", "refs", "cut", "size", "due", "meta", "ended", "root") or {}
   if b[6] then expect("set", "left:" .. b[6]) end
-  return { state = b[1], ever = b[2], identity = b[3], custody = b[4], refs = b[5], cut = b[6], size = b[7], due = b[8] }
+  if b[9] then sidecar_kinds(b[11]) end
+  return { state = b[1], ever = b[2], identity = b[3], custody = b[4], refs = b[5], cut = b[6], size = b[7], due = b[8], meta = b[9], ended = b[10] }
 end
 
 -- Whether no sweeper has ever claimed it, so that it can be joined.

@@ -12,6 +12,7 @@ enter_kinds()
 local ref = live(id)
 if not ref then return finish({ verdict = "dead", expires_at = "" }) end
 if ARGV[5] ~= "" and not life then return finish({ verdict = "policy", expires_at = "" }) end
+local noted = has_sidecar(ref)
 
 local key, due = P .. "ref:" .. id, ref.expires_at
 -- The first write: a key of a foreign type stops it here.
@@ -23,4 +24,5 @@ if life then
   follow(life, id, next_seq())
 end
 note_activity(lineage(ref.scope))
+if noted then note_sidecar(ref.root, id, ref.blob) end
 return finish({ verdict = "done", expires_at = due and str(tonumber(due)) or "" })

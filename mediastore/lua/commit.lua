@@ -28,6 +28,7 @@ enter_kinds()
 own_kinds(b.root, blob)
 if redis.call("HEXISTS", P .. "lost", b.root) == 1 then return finish({ verdict = "forgotten", blob = blob, path = b.path }) end
 if not life then return finish({ verdict = "policy", blob = blob, path = b.path }) end
+if b.meta then sidecar_kinds(b.root) end
 
 local meta = { unpack(ARGV, 13) }
 local other, its = same_content(b.root, sha, size, ARGV[10])
@@ -43,6 +44,7 @@ unreserve(blob)
 b.size, b.identity = str(size), "owned:" .. str(size)
 redis.call("HSET", P .. "blob:" .. blob, "state", "live", "refs", 1, "size", b.size, "identity", b.identity)
 redis.call("HDEL", P .. "blob:" .. blob, "draft")
+if b.meta then redis.call("HSET", P .. "blob:" .. blob, "meta", id) end
 if sha ~= "" then
   redis.call("HSET", P .. "blob:" .. blob, "sha", sha)
   redis.call("HSET", P .. "dedup:" .. b.root, sha, blob)
@@ -50,4 +52,6 @@ end
 redis.call("ZREM", P .. "trash:" .. b.root, blob)
 counted_again(b)
 make_ref(id, blob, b, line, life, meta, at)
+-- What its sidecar says of its lifetime may be wrong by now.
+if b.meta and (life.follows or math.abs(at - tonumber(ARGV[11])) > 1000) then note_sidecar(b.root, id, blob) end
 return finish({ verdict = "new", blob = blob, path = b.path })

@@ -15,6 +15,7 @@ local ref = live(id)
 if not ref then return finish({ verdict = "dead", expires_at = "" }) end
 local policy = is_named(ref.policy) and ref.policy
 if policy then expect_policy(policy) end
+local noted = has_sidecar(ref)
 
 local key = P .. "ref:" .. id
 local length = tonumber(ref.ttl or "") or ref.expires_at and tonumber(ref.expires_at) - tonumber(ref.stored_at)
@@ -40,4 +41,5 @@ else
   redis.call("ZREM", P .. "expiry", id)
 end
 note_activity(lineage(ref.scope))
+if noted then note_sidecar(ref.root, id, ref.blob) end
 return finish({ verdict = "done", expires_at = length and not pinned and str(now + length) or "" })

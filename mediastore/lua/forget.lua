@@ -14,6 +14,7 @@ local roots, lost, stats = expect("hash", "roots"), expect("hash", "lost"), expe
 local trash, paths, stuck = expect("zset", "trash:" .. root), expect("hash", "path:" .. root), expect("hash", "stuck")
 for _, name in ipairs({ "older:", "dedup:" }) do expect("hash", name .. root) end
 reserved_kinds()
+expect("zset", "meta:" .. root)
 local answer = { known = 1, blobs = 0, bytes = 0, words = redis.call("HGET", lost, root) }
 local place = redis.call("HGET", roots, root)
 if not answer.words and (begun == 1 or not place) then return finish({ known = 0, words = "", blobs = 0, bytes = 0, left = 0 }) end
@@ -33,7 +34,7 @@ for i, id in ipairs(#wanted > 0 and redis.call("HMGET", paths, unpack(wanted)) o
 if not answer.words then
   answer.words = str(now) .. " " .. place
   redis.call("HSET", lost, root, answer.words)
-  redis.call("UNLINK", P .. "dedup:" .. root)
+  redis.call("UNLINK", P .. "dedup:" .. root, P .. "meta:" .. root)
 end
 for i, id in ipairs(ids) do
   local b = known[i]

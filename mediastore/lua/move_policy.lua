@@ -15,11 +15,12 @@ expect("zset", "closed")
 local change, answer = change_of(name), { moved = 0, left = 0, done = 1 }
 if not change then return finish(answer) end
 
-local said, found = redis.call("HGET", P .. "policies", name), {}
+local said, found, noted = redis.call("HGET", P .. "policies", name), {}, {}
 local ids = redis.call("ZRANGEBYSCORE", under, "-inf", "(" .. str(change.seq), "WITHSCORES", "LIMIT", 0, limit)
 for i = 1, #ids, 2 do
   expect("hash", "ref:" .. ids[i])
   found[i] = live(ids[i])
+  noted[i] = found[i] and has_sidecar(found[i])
 end
 
 for i = 1, #ids, 2 do
@@ -33,6 +34,7 @@ for i = 1, #ids, 2 do
     give_lifetime(id, ref, tonumber(said))
     answer.moved = answer.moved + 1
   end
+  if noted[i] then note_sidecar(ref.root, id, ref.blob) end
 end
 send_batches()
 answer.done = #ids < 2 * limit and 1 or 0

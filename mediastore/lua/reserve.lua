@@ -14,17 +14,19 @@
 -- ARGV[14] hold     ms    until it ends, unless it is renewed
 -- ARGV[15] longest  ms    until it ends however often it is renewed
 -- ARGV[16] who      text  the writer, as people will read it
--- ARGV[17] life     text  lifetime of the ref: ms, "" = never, "@name" = by that policy (see _policy)
--- ARGV[18..]        text  metadata: name, value, name, value, ...
+-- ARGV[17] sidecar  int   1: what is known of its refs is written beside the file as well
+-- ARGV[18] life     text  lifetime of the ref: ms, "" = never, "@name" = by that policy (see _policy)
+-- ARGV[19..]        text  metadata: name, value, name, value, ...
 --
--- Returns {verdict = "reserved" | "joined" | "forgotten" | "lost" | "policy" | "quota:...", blob, path, until, life = ms or "", limited}.
--- `life`: what the lifetime is as things stand. "policy": nobody knows it. "lost": it was not renewed in time, or a
--- sweeper has the blob. Twice with one op: the same answer; with a ref id that was made or burnt meanwhile: nothing more
--- is written. What was reserved already stays so when another blob is joined. "quota:...": what it would exceed (see _quota); `limited`: whether there is such a limit. Cost: O(depth of the scope).
+-- Returns {verdict, blob, path, until, life = ms or "", limited}. The verdict is "reserved", "joined", "forgotten" (the root),
+-- "lost" (it was not renewed in time, or a sweeper has the blob), "policy" (nobody knows it) or "quota:..." (what it would
+-- exceed, see _quota). `life`: what the lifetime is as things stand; `limited`: whether a quota is kept to.
+-- What was reserved already stays so when another blob is joined. Twice with one op: the same answer; with a ref id that was
+-- made or burnt meanwhile: nothing more is written. Cost: O(depth of the scope).
 
 local id, blob, scope, root, path, size = ARGV[4], ARGV[5], ARGV[6], ARGV[7], ARGV[8], int(ARGV[9], 0, 9e15)
 local sha, again, token, hold_ms = ARGV[10], int(ARGV[12], 0, 1), ARGV[13], int(ARGV[14], 1, 9e15)
-local longest, life = int(ARGV[15], 1, 9e15), lifetime(ARGV[17])
+local longest, sidecar, life = int(ARGV[15], 1, 9e15), int(ARGV[17], 0, 1), lifetime(ARGV[18])
 local twin = earlier(id, blob)
 if twin then return finish({ verdict = "joined", blob = twin.blob, path = redis.call("HGET", P .. "blob:" .. twin.blob, "path") or "", ["until"] = "0", life = "", limited = 0 }) end
 
@@ -45,7 +47,7 @@ local refs = b[1] and 0 or 1
 local over = over_quota(line, { refs = refs, bytes = more, new_refs = refs, new_bytes = (not twin_blob or revived) and more or 0 })
 if over then return answer(over, blob, path) end
 if twin_blob then
-  join(id, twin_blob, twin_b, line, life, { unpack(ARGV, 18) })
+  join(id, twin_blob, twin_b, line, life, { unpack(ARGV, 19) })
   return answer("joined", twin_blob, twin_b.path)
 end
 if b[1] then
@@ -54,6 +56,7 @@ if b[1] then
 else
   reserved(1, size, scope)
   redis.call("HSET", P .. "blob:" .. blob, "state", "reserved", "refs", 0, "ever", 0, "root", root, "custody", "owned", "draft", 1, "scope", scope)
+  if sidecar == 1 then redis.call("HSET", P .. "blob:" .. blob, "meta", id) end
 end
 redis.call("HSET", P .. "path:" .. root, path, blob)
 redis.call("HSET", P .. "blob:" .. blob, "path", path, "size", str(size), "identity", "owned:" .. str(size))

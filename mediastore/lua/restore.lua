@@ -32,12 +32,14 @@ local line, paths = lineage_to_change(scope), expect("hash", "path:" .. b.root)
 for _, name in ipairs({ "older:", "borrowed:" }) do expect("hash", name .. b.root) end
 expect("zset", "trash:" .. b.root)
 if b.cut then expect("set", "left:" .. b.cut) end
+if b.meta then sidecar_kinds(b.root) end
 
 local size = tonumber(b.size)
 local over = over_quota(line, { refs = 1, bytes = size, new_refs = 1, new_bytes = b.state == "doomed" and size or 0 })
 if over then return finish({ verdict = over, scope = scope }) end
 if b.state == "doomed" then
   rescue(facts.blob, b.root, b)
+  note_ended(b.root, facts.blob, b.ended)
   counted_again(b)
   local current = redis.call("HGET", paths, b.path)
   if not current then

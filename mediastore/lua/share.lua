@@ -20,6 +20,7 @@ local b = ref and blob_of(ref.blob)
 if not b then return finish({ verdict = "dead" }) end
 local refused = not life and "policy" or over_quota(line, { refs = 1, bytes = tonumber(b.size), new_refs = 1 })
 if refused then return finish({ verdict = refused }) end
+if b.meta then sidecar_kinds(b.root) end
 
 redis.call("HSET", P .. "blob:" .. ref.blob, "refs", b.refs + 1)
 copy_ref(new, ref, ref.blob, b, line, life)

@@ -13,14 +13,13 @@
 -- ARGV[13] life     text  its lifetime: ms, "" = never, "@name" = by that policy (see _policy)
 -- ARGV[14..]        text  metadata: name, value, name, value, ...
 --
--- Returns {verdict = "new" | "joined" | "busy" | "forgotten" | "policy" | "quota:...", blob}. "busy": that blob of the path is being deleted,
--- or written; wait for its end and store again with new ids. "forgotten": the root was. "policy": nobody knows it. "quota:...":
--- what it would exceed (see _quota). A refused ref id is burnt. Twice with one ref id: the first answer, nothing written. Cost: O(depth of the scope).
+-- Returns {verdict, blob}. The verdict is "new", "joined", "busy" (the path's blob is being deleted, or written: wait for its
+-- end and store again with new ids), "forgotten" (the root), "policy" (nobody knows it) or "quota:..." (what it would exceed,
+-- see _quota). A refused ref id is burnt. Twice with one ref id: the first answer, nothing written. Cost: O(depth of the scope).
 
 local id, blob, scope, root, path = ARGV[4], ARGV[5], ARGV[6], ARGV[7], ARGV[8]
 local size, stat, custody, verdict, identity = int(ARGV[9], 0, 9e15), ARGV[11], ARGV[12], "new", ARGV[10]
-local life = lifetime(ARGV[13])
-local twin = earlier(id, blob)
+local life, twin = lifetime(ARGV[13]), earlier(id, blob)
 if twin then return finish(twin) end
 
 local line = lineage_to_change(scope)
@@ -42,8 +41,7 @@ end
 -- also a ref of a file that was replaced since, which `borrowed` counts.
 local lent = old.state == "live" and old.custody == "borrowed"
 if lent or redis.call("HEXISTS", P .. "borrowed:" .. root, path) == 1 then custody = "borrowed" end
--- A file that the store has made itself stays its own.
-if old.custody == "owned" then custody = "owned" end
+if old.custody == "owned" then custody = "owned" end -- the store made that file itself
 
 local found, its = current, old
 if not (old.state and same(old.identity, stat)) then
@@ -59,6 +57,7 @@ end
 if found then
   verdict, blob, identity = "joined", found, its.identity
   if its.state == "doomed" then rescue(blob, root, its) end
+  note_ended(root, blob, its.ended)
   redis.call("HSET", P .. "blob:" .. blob, "state", "live", "refs", tonumber(its.refs) + 1, "custody", custody)
 else
   redis.call("HSET", P .. "blob:" .. blob, "state", "live", "refs", 1, "ever", 0, "root", root, "path", path,
@@ -66,8 +65,8 @@ else
 end
 local counts = { refs = 1, stored_refs = 1, stored_bytes = size }
 if not found or its.state == "doomed" then
-  counts.blobs, counts.size_bytes = 1, found and its.size or size
-  counts["blobs:" .. root], counts["size_bytes:" .. root] = counts.blobs, counts.size_bytes
+  counts.blobs, counts["blobs:" .. root], counts.size_bytes = 1, 1, found and its.size or size
+  counts["size_bytes:" .. root] = counts.size_bytes
 end
 local seq = next_seq()
 redis.call("HSET", P .. "ref:" .. id, "scope", scope, "seq", str(seq), "blob", blob, "root", root, "path", path,
@@ -76,5 +75,6 @@ if life.ms then set_expiry(id, life.ms) end
 follow(life, id, seq)
 enter_ref(id, line, seq)
 use(scope, size)
+if found and its.meta then note_sidecar(root, id, blob) end
 for name, by in pairs(counts) do redis.call("HINCRBY", P .. "stats", name, by) end
 return finish({ verdict = verdict, blob = blob })

@@ -13,6 +13,7 @@ enter_kinds()
 quota_kinds()
 local ref = live(id)
 if not ref then return finish({ verdict = "dead", scope = "" }) end
+local noted = has_sidecar(ref)
 if scope == "" then
   scope = string.match(ref.scope, "^(.*)/[^/]*$")
   if not scope then return finish({ verdict = "top", scope = ref.scope }) end
@@ -32,4 +33,5 @@ enter_ref(id, line, seq)
 use(ref.scope, -size)
 use(scope, size)
 if ref.scope ~= scope then prune(ref.scope) end
+if noted then note_sidecar(ref.root, id, ref.blob) end
 return finish({ verdict = "done", scope = scope })
