@@ -39,6 +39,16 @@ class Inscribe(Step[tuple[bool, ...]]):
 
 
 @dataclass(frozen=True, slots=True)
+class RefsOf(Step[tuple[str, ...]]):
+    """Return the ids of the refs that have sidecars of a blob, whose file is at `path`; at most `most` of them."""
+
+    root: str
+    path: str
+    blob: str
+    most: int
+
+
+@dataclass(frozen=True, slots=True)
 class Survey(Step["surveying.Survey"]):
     """Begin to look for the sidecars of a root; whoever has it closes it."""
 

@@ -104,6 +104,7 @@ class LocalBlobs:
             inscriptions.Announce: self._announce,
             inscriptions.Inscribe: self._inscribe,
             inscriptions.Survey: lambda step: surveying.Survey(self._descriptor(step.root)),
+            inscriptions.RefsOf: self._refs_of,
             inscriptions.Surveyed: lambda step: step.survey.next(step.refs),
         }
 
@@ -231,6 +232,10 @@ class LocalBlobs:
             owned.discard(fd, step.draft, step.path)
 
     # --- sidecars
+
+    def _refs_of(self, step: inscriptions.RefsOf) -> tuple[str, ...]:
+        with self._opened(step.root) as (_, fd):
+            return surveying.refs_of(fd, step.path, step.blob, step.most)
 
     def _announce(self, step: inscriptions.Announce) -> None:
         with self._opened(step.root) as (_, fd):

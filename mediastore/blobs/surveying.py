@@ -174,6 +174,20 @@ class Survey:
             return None
 
 
+def refs_of(fd: int, path: str, blob: str, most: int) -> tuple[str, ...]:
+    """Return the ids of the refs that have sidecars of a blob, the one beside its file first."""
+    found: dict[str, None] = {}
+    with contextlib.suppress(OSError, InvalidRequest), posix.walked(fd, path) as (parent, name):
+        text = posix.read_file(name + ENDING, MAX_BYTES, at=parent)
+        told = Sidecar.parse(text) if text is not None else None
+        if told is not None and (told.blob, told.path) == (blob, path):
+            found[told.ref.id] = None
+    with contextlib.suppress(OSError):
+        names = sorted(posix.names(f"{META}/{blob}", at=fd))
+        found |= dict.fromkeys(name.removesuffix(ENDING) for name in names if name.endswith(ENDING))
+    return tuple(found)[:most]
+
+
 def _rank(told: Sidecar) -> float:
     """Put the longest-lived first: they keep the file while the others are made."""
     pinned = told.pinned or told.expires_ms is None

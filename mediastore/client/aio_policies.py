@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from datetime import datetime
 
 from mediastore.flows import ending, policing
@@ -9,6 +10,7 @@ from mediastore.model import Duration, Swept
 from mediastore.policies import Policy, PolicyChange
 
 from .driver import AsyncDriver
+from .policies import is_path
 
 
 class AsyncPolicies(AsyncDriver):
@@ -26,9 +28,13 @@ class AsyncPolicies(AsyncDriver):
         """As `MediaStore.remove_policy`."""
         return await self._run(policing.remove_policy(self._ctx, name, force=force))
 
-    async def apply_policy(self, ref: str, policy: str | None) -> datetime | None:
+    async def apply_policy(
+        self, ref: str | os.PathLike[str], policy: str | None
+    ) -> datetime | None:
         """As `MediaStore.apply_policy`."""
-        return await self._run(policing.apply_policy(self._ctx, ref, policy))
+        if is_path(ref):
+            return await self._run(policing.apply_to_file(self._ctx, os.fspath(ref), policy))
+        return await self._run(policing.apply_policy(self._ctx, str(ref), policy))
 
     async def enforce_policy(self) -> Swept:
         """As `MediaStore.enforce_policy`."""

@@ -2,13 +2,21 @@
 
 from __future__ import annotations
 
+import os
 from datetime import datetime
 
 from mediastore.flows import ending, policing
-from mediastore.model import Duration, Swept
+from mediastore.model import SCHEME, Duration, Swept
 from mediastore.policies import Policy, PolicyChange
 
 from .driver import Driver
+
+
+def is_path(ref: str | os.PathLike[str]) -> bool:
+    """Whether a file is named, and not a ref."""
+    return isinstance(ref, os.PathLike) or (
+        isinstance(ref, str) and os.sep in ref and not ref.startswith(SCHEME)
+    )
 
 
 class Policies(Driver):
@@ -50,24 +58,29 @@ class Policies(Driver):
         """
         return self._run(policing.remove_policy(self._ctx, name, force=force))
 
-    def apply_policy(self, ref: str, policy: str | None) -> datetime | None:
-        """Let a ref live by a policy from now on; returns its deadline, None for no end.
+    def apply_policy(self, ref: str | os.PathLike[str], policy: str | None) -> datetime | None:
+        """Let a ref, or the refs of a file, live by a policy from now on; returns the deadline, the last of them, None for no end.
 
         The deadline is the policy's lifetime from when the ref was stored; where that is past, it is due now, and the next sweep
         ends it. A pinned ref stays pinned, and gets the length for when it is unpinned.
 
         Args:
-            ref: A live ref.
+            ref: A live ref. Or, as PromptKit has it, the path of a file that the store has written: of the first hundred of its
+                refs that its sidecars tell of.
             policy: `delete-after-<N>min`, `retain-<N>hours`, `retain-<N>days`, or a name that `policies` lists. None or "" takes
                 the ref out of its policy: it keeps the deadline that it has.
 
         Raises:
             RefGone, RefUnknown: it is dead; nothing was changed.
             InvalidPolicy: nobody knows the policy; nothing was changed.
+            InvalidRequest: no sidecar tells which refs the file has.
+            FileMissing, NotARegularFile: there is no file at the path.
 
         Extends PromptKit `ApplyPolicy` (runtime/storage/policy/time_based.go), which looks at a policy's name only when it sweeps.
         """
-        return self._run(policing.apply_policy(self._ctx, ref, policy))
+        if is_path(ref):
+            return self._run(policing.apply_to_file(self._ctx, os.fspath(ref), policy))
+        return self._run(policing.apply_policy(self._ctx, str(ref), policy))
 
     def enforce_policy(self) -> Swept:
         """Do one sweep, under the name that PromptKit's `EnforcePolicy` has. As `sweep()`."""

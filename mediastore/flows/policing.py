@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from dataclasses import replace
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 from mediastore import blobs
-from mediastore.errors import InvalidPolicy, InvalidRequest, RefGone
-from mediastore.index import policies
+from mediastore.blobs import drafting, inscriptions
+from mediastore.errors import InvalidPolicy, InvalidRequest, NotThere, RefGone
+from mediastore.index import policies, reads
 from mediastore.lifetimes import parse_lifetime
 from mediastore.model import Duration, Ref, is_named
 from mediastore.policies import Policy, PolicyChange
@@ -19,6 +20,9 @@ if TYPE_CHECKING:
     from datetime import datetime
 
     from .context import Context, Flow
+
+#: How many refs of one file a policy is applied to.
+_MOST_REFS: Final = 100
 
 
 def _checked(name: str) -> str:
@@ -81,6 +85,25 @@ def listing(ctx: Context) -> Flow[list[Policy]]:
     heard = {each.name for each in found if not each.removed}
     found += [Policy(n, s, "settings") for n, s in ctx.settings.lengths.items() if n not in heard]
     return sorted(found, key=lambda each: (each.name, each.removed))
+
+
+def apply_to_file(ctx: Context, path: str, policy: str | None) -> Flow[datetime | None]:
+    """Let the refs of a file live by a policy, as far as sidecars tell which they are; returns the last of their deadlines."""
+    root, relative = yield from drafting.Locate(path)
+    [blob] = (yield from reads.holders_of([(root, relative)])) if root else [""]
+    refs = (yield from inscriptions.RefsOf(root, relative, blob, _MOST_REFS)) if blob else ()
+    if not refs:
+        raise InvalidRequest(f"no sidecar tells which refs {path} has; name the ref")
+    dues, dead = [], None
+    for ref in refs:
+        try:
+            dues.append((yield from apply_policy(ctx, f"media://{ref}", policy)))
+        except NotThere as error:  # it ended, and its sidecar goes with the next sweep
+            dead = error
+    if dead is not None and not dues:
+        raise dead
+    ends = [due for due in dues if due is not None]
+    return max(ends) if len(ends) == len(dues) else None
 
 
 def apply_policy(ctx: Context, ref: str, policy: str | None) -> Flow[datetime | None]:
