@@ -31,8 +31,9 @@ class AsyncContent(AsyncDriver):
     ) -> Ref:
         """As `MediaStore.store_media`; also of an async iterator. What a cancelled call has begun goes with a sweep."""
         meta = checked_meta(meta)
+        home = self._home_of(scope, meta)
         return await self._run(
-            flows.store(self._ctx, checked_content(content), scope, meta, ttl, move=move)
+            flows.store(self._ctx, checked_content(content), home, meta, ttl, move=move)
         )
 
     def writer(
@@ -43,7 +44,8 @@ class AsyncContent(AsyncDriver):
         ttl: Duration | None = None,
     ) -> AsyncWriter:
         """As `MediaStore.writer`, with `async with`."""
-        return AsyncWriter(self, scope, checked_meta(meta), ttl)
+        meta = checked_meta(meta)
+        return AsyncWriter(self, self._home_of(scope, meta), meta, ttl)
 
     async def retrieve_media(self, ref: str) -> MediaContent:
         """As `MediaStore.retrieve_media`."""

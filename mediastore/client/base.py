@@ -154,6 +154,13 @@ class BaseStore:
             )
         return str(current)
 
+    def _home_of(self, scope: str | None, meta: MediaMeta) -> str | None:
+        """Return the scope of content: the one that was named; the current one, where no id says another."""
+        if scope is not None or getattr(meta, f"{self.settings.organization}_id"):
+            return scope
+        current = innermost(self)
+        return None if current is None else str(current)
+
     def _elapsed_s(self) -> float:
         return self._clock()
 

@@ -37,7 +37,8 @@ class Content(Driver):
 
         Args:
             content: The bytes, in memory, as a file, an iterator or a path; memory stays bounded whatever the size.
-            scope: Where the ref belongs. None: `session/<session_id>` of the metadata, or as the setting `organization` says.
+            scope: Where the ref belongs. None: `session/<session_id>` of the metadata, or as the setting `organization` says;
+                without such an id the current scope, as of `store`.
             meta: What is known of it; its content type and policy must not contradict those of the content.
             ttl: Lifetime from now; `NEVER` for none. None: the policy, else the setting `max_age`.
             move: Of a `file_path`: the file itself becomes the content, without a copy on the same file system. It loses its
@@ -55,8 +56,9 @@ class Content(Driver):
         Extends PromptKit `StoreMedia` (runtime/storage/local/filestore.go).
         """
         meta = checked_meta(meta)
+        home = self._home_of(scope, meta)
         return self._run(
-            flows.store(self._ctx, checked_content(content), scope, meta, ttl, move=move)
+            flows.store(self._ctx, checked_content(content), home, meta, ttl, move=move)
         )
 
     def writer(
@@ -83,7 +85,8 @@ class Content(Driver):
         Raises:
             MediaStoreError: at the entry or at the exit, as `store_media`.
         """
-        return Writer(self, scope, checked_meta(meta), ttl)
+        meta = checked_meta(meta)
+        return Writer(self, self._home_of(scope, meta), meta, ttl)
 
     def retrieve_media(self, ref: str) -> MediaContent:
         """Return what a ref refers to: `file_path`, `mime_type`, `policy` and `size_bytes`; no byte is read.

@@ -18,11 +18,13 @@ from mediastore.model import check_scope, parse_duration
 if TYPE_CHECKING:
     from datetime import datetime
 
+    from mediastore.content import MediaContent
     from mediastore.model import Duration, Media, MediaMeta, Ref, Released
 
     from .aio import AsyncMediaStore
     from .base import AnyPath
     from .blocking import MediaStore
+    from .writer import AsyncWriter, Writer
 
 logger = logging.getLogger("mediastore")
 
@@ -151,6 +153,21 @@ class Scope(BaseScope):
         """Register a file in this scope. As `MediaStore.store`."""
         return self._store.store(path, scope=self._name, meta=meta, ttl=ttl)
 
+    def store_media(
+        self,
+        content: MediaContent,
+        *,
+        meta: MediaMeta | None = None,
+        ttl: Duration | None = None,
+        move: bool = False,
+    ) -> Ref:
+        """Write content in this scope. As `MediaStore.store_media`."""
+        return self._store.store_media(content, scope=self._name, meta=meta, ttl=ttl, move=move)
+
+    def writer(self, *, meta: MediaMeta | None = None, ttl: Duration | None = None) -> Writer:
+        """Have a library write content in this scope. As `MediaStore.writer`."""
+        return self._store.writer(scope=self._name, meta=meta, ttl=ttl)
+
     def share(self, ref: str, *, ttl: Duration | None = None) -> Ref:
         """Make a new ref in this scope on the bytes of `ref`. As `MediaStore.share`."""
         return self._store.share(ref, self._name, ttl=ttl)
@@ -233,6 +250,22 @@ class AsyncScope(BaseScope):
     ) -> Ref:
         """As `Scope.store`."""
         return await self._store.store(path, scope=self._name, meta=meta, ttl=ttl)
+
+    async def store_media(
+        self,
+        content: MediaContent,
+        *,
+        meta: MediaMeta | None = None,
+        ttl: Duration | None = None,
+        move: bool = False,
+    ) -> Ref:
+        """As `Scope.store_media`."""
+        stored = self._store.store_media(content, scope=self._name, meta=meta, ttl=ttl, move=move)
+        return await stored
+
+    def writer(self, *, meta: MediaMeta | None = None, ttl: Duration | None = None) -> AsyncWriter:
+        """As `Scope.writer`."""
+        return self._store.writer(scope=self._name, meta=meta, ttl=ttl)
 
     async def share(self, ref: str, *, ttl: Duration | None = None) -> Ref:
         """As `Scope.share`."""
