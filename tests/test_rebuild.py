@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from typing import Any
 
 import pytest
 
@@ -213,7 +214,8 @@ def test_while_refs_are_missing_a_release_of_the_others_does_not_take_their_file
     process.drain()
     client.flushall()
     rebuilding = lab.process()
-    ask, released = rebuilding._ask, []
+    ask = rebuilding._ask
+    released: list[Any] = []
 
     def busy(step):
         answer = ask(step)

@@ -163,9 +163,12 @@ def test_a_large_root_is_walked_in_bounded_batches(other, client, monkeypatch):
     client.flushall()
     sizes = []
     revive = index.revive
-    monkeypatch.setattr(
-        index, "revive", lambda root, told, *a: sizes.append(len(told)) or revive(root, told, *a)
-    )
+
+    def counting(root, told, *args):
+        sizes.append(len(told))
+        return revive(root, told, *args)
+
+    monkeypatch.setattr(index, "revive", counting)
 
     assert other.rebuild().refs == len(refs)
 

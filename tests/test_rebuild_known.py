@@ -87,10 +87,13 @@ def test_a_ref_whose_end_is_not_on_the_disk_yet_stays_dead_without_its_tombstone
     assert (done.refs, done.known, done.dead) == (0, 1, 1)
 
 
-def test_a_file_on_its_way_out_stays_dead(clients, settings, client):
+def test_a_file_on_its_way_out_stays_dead(clients, settings, client, media):
     with MediaStore(clients(), replace(settings, grace=60)) as store:
         ref = put(store)
+        put_back = planted(media, ref)
         store.release_all("s")
+        store.drain()
+        put_back()
         client.unlink(f"{prefix(settings.namespace)}gone:{ref.id}")
 
         done = store.rebuild()
@@ -99,7 +102,7 @@ def test_a_file_on_its_way_out_stays_dead(clients, settings, client):
         assert store.stats().refs == 0
 
 
-def test_content_that_is_just_being_written_is_its_writers(stage, clients, settings, client):
+def test_content_that_is_just_being_written_is_its_writers(monkeypatch, clients, settings):
     """Its file and its sidecar are there, and its ref is not."""
     with MediaStore(clients(), settings) as writing, MediaStore(clients(), settings) as other:
         other.stats()
@@ -111,7 +114,7 @@ def test_content_that_is_just_being_written_is_its_writers(stage, clients, setti
                 answers.append(other.rebuild())
             return ask(step)
 
-        writing._ask = between
+        monkeypatch.setattr(writing, "_ask", between)
         ref = put(writing)
 
         assert [(done.refs, done.known) for done in answers] == [(0, 1)]

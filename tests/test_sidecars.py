@@ -112,6 +112,43 @@ def test_content_by_a_named_policy_tells_the_deadline_that_it_has(other, media):
     assert says(told(media)[ref.id], other.get(ref))
 
 
+def test_a_policy_that_changes_while_content_comes_is_in_its_sidecar(
+    other, clients, settings, media
+):
+    other.set_policy("short", "1h")
+
+    def slow():
+        yield PNG
+        with MediaStore(clients(), settings) as somebody:
+            somebody.set_policy("short", "2h")
+
+    ref = put(other, slow(), meta=MediaMeta(policy="short"))
+    other.drain()
+
+    assert says(told(media)[ref.id], other.get(ref))
+
+
+def test_a_change_while_a_sidecar_is_written_is_written_next(
+    other, clients, settings, media, monkeypatch
+):
+    ref = put(other)
+    other.touch(ref, "1h")
+    ask = other._ask
+
+    def between(step):
+        if getattr(step, "script", "") == "inscribed":
+            monkeypatch.undo()
+            with MediaStore(clients(), settings) as somebody:
+                somebody.transfer(ref, "t")
+        return ask(step)
+
+    monkeypatch.setattr(other, "_ask", between)
+    other.drain()
+    other.drain()
+
+    assert told(media)[ref.id].scope == "t"
+
+
 # --- what is removed
 
 
