@@ -12,7 +12,8 @@ from mediastore import MediaContent
 from mediastore.errors import BlobsUnavailable, InvalidRoot, StoreFull
 
 from .content_fixtures import DATA, META, beaten_at, hand_over, nothing_is_left, pieces, sharing  # noqa: F401 - a fixture
-from .processes import Once
+from .lab import Crash
+from .processes import Once, crash
 from .test_content import files
 
 # --- a writer that is too slow
@@ -201,5 +202,28 @@ def test_a_root_that_is_forgotten_while_content_comes_takes_no_ref(sharing, scri
 
     assert files(lab.root) == []
     other.adopt_root(lab.root)
+    lab.settle()
+    nothing_is_left(lab)
+
+
+# --- a sweeper that is not done
+
+
+@pytest.mark.parametrize("script", ["reserve", "commit"])
+def test_a_writer_whose_blob_is_being_deleted_is_too_late(sharing, stage, script):
+    """C26: the sweeper has claimed the reservation, and stands still before it removes a name."""
+    lab, writer = sharing, sharing.process()
+
+    def half_swept():
+        lab.pass_time(31)
+        with pytest.raises(Crash), stage.during(Once(crash, when=lambda name, _: name == "unlink")):
+            lab.process().sweep()
+
+    beaten_at(script, lab, writer, half_swept, 2 if script == "reserve" else 1)
+
+    with pytest.raises(BlobsUnavailable, match="store it again"):
+        hand_over(writer, "s", pieces())
+
+    assert lab.process().stats().refs == 0
     lab.settle()
     nothing_is_left(lab)
