@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import suppress
 from dataclasses import replace
 from functools import partial
 from typing import Any
@@ -13,7 +14,7 @@ from mediastore.errors import BlobsUnavailable, InvalidRoot, StoreFull
 
 from .content_fixtures import DATA, META, beaten_at, hand_over, nothing_is_left, pieces, sharing  # noqa: F401 - a fixture
 from .lab import Crash
-from .processes import Once, crash
+from .processes import Once, Paused, crash
 from .test_content import files
 
 # --- a writer that is too slow
@@ -227,3 +228,37 @@ def test_a_writer_whose_blob_is_being_deleted_is_too_late(sharing, stage, script
     assert lab.process().stats().refs == 0
     lab.settle()
     nothing_is_left(lab)
+
+
+@pytest.mark.parametrize("lane", ["fake"], indirect=True)
+@pytest.mark.parametrize("rename", [0, 1], ids=["file", "sidecar"])
+def test_a_writer_that_renames_between_two_steps_of_the_sweeper_leaves_nothing(labs, stage, rename):
+    """C24: the temporary names go before the final ones. The writer dies before its commit, and removes nothing."""
+    for number in range(1, 100):
+        lab = next(labs)
+        writer = lab.process()
+        beaten_at("commit", lab, writer, crash)
+        act = partial(hand_over, writer, "s", pieces())
+        stands = Paused(stage, act, rename, when=lambda name, _: name == "rename")
+        lab.pass_time(31)
+        go_on = Once(partial(to_its_end, stands), number, when=at_an_end)
+
+        with stage.during(go_on):
+            lab.process().sweep()
+
+        if not go_on.done:
+            to_its_end(stands)
+        lab.settle()
+        nothing_is_left(lab)
+        if not go_on.done:
+            break
+    assert number > 3
+
+
+def at_an_end(name, _):
+    return name in {"look", "unlink", "remove_directory"}
+
+
+def to_its_end(stands):
+    with suppress(Crash, BlobsUnavailable):
+        stands.finish()
