@@ -24,6 +24,14 @@ if TYPE_CHECKING:
     from .lifetimes import LeaseInfo, ScopeDeadline, Tombstone, Waiting
     from .model import NEVER, Cleanup, Media, MediaMeta, Ref, Released, ReleasePlan, Stats, Swept
     from .policies import Policy, PolicyChange
+    from .protocols import (
+        AsyncFileMediaStore,
+        AsyncMediaStorageService,
+        AsyncPolicyHandler,
+        FileMediaStore,
+        MediaStorageService,
+        PolicyHandler,
+    )
     from .settings import Settings
 
 __version__ = "0.1.0"
@@ -56,6 +64,12 @@ _HOME = {
     "Stats": "model",
     "Swept": "model",
     "Settings": "settings",
+    "AsyncFileMediaStore": "protocols",
+    "AsyncMediaStorageService": "protocols",
+    "AsyncPolicyHandler": "protocols",
+    "FileMediaStore": "protocols",
+    "MediaStorageService": "protocols",
+    "PolicyHandler": "protocols",
     "Tombstone": "lifetimes",
     "Waiting": "lifetimes",
 }
@@ -63,19 +77,25 @@ _HOME = {
 __all__ = [
     "NEVER",
     "Adopted",
+    "AsyncFileMediaStore",
     "AsyncLease",
+    "AsyncMediaStorageService",
     "AsyncMediaStore",
+    "AsyncPolicyHandler",
     "AsyncScope",
     "Cleanup",
+    "FileMediaStore",
     "Forgotten",
     "Lease",
     "LeaseInfo",
     "Media",
     "MediaContent",
     "MediaMeta",
+    "MediaStorageService",
     "MediaStore",
     "Policy",
     "PolicyChange",
+    "PolicyHandler",
     "Ref",
     "ReleasePlan",
     "Released",

@@ -333,6 +333,7 @@ class Stats:
     `trash` counts blobs on their way out, `closed` released scopes that are still being drained.
     `lost_blobs` ended in roots that were forgotten: nobody deleted their files.
     `waiting` are those of the trash whose bytes stay for a while, in grace or under a lease, until a sweep takes them.
+    `reserved` counts content that is being written, `reserved_bytes` how much of it is announced; neither is in `blobs`.
     """
 
     refs: int
@@ -357,6 +358,8 @@ class Stats:
     lost_bytes: int
     waiting: int
     waiting_bytes: int
+    reserved: int
+    reserved_bytes: int
     oldest_trash_s: float
 
 

@@ -79,9 +79,8 @@ def spawn(*words, program=("-m", "mediastore"), **options):
     SPAWNED.append(
         subprocess.Popen(
             command,
-            text=True,
             env={**os.environ, "PYTHONPATH": import_path},
-            **{**pipes, **options},
+            **{"text": True, **pipes, **options},
         )
     )
     return SPAWNED[-1]
@@ -106,7 +105,7 @@ def on_a_terminal(*words, answer=""):
                     os.write(ours, answer.encode())
                 answer = ""
     os.close(ours)
-    return process.wait(30), shown.decode()
+    return process.wait(30), shown.decode(errors="replace")
 
 
 def names(result_class):

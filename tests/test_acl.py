@@ -49,7 +49,8 @@ def look(url, cat):
         "sweep --dry-run": run(*words, "sweep", "--dry-run").exit_code,
         **{name: run(*words, name, ref).exit_code for name in ("touch", "pin", "unpin", "handoff")},
         **{name: run(*words, name, ref, "-s", "t/u").exit_code for name in ("share", "transfer")},
-        **{name: run(*words, name, ref).exit_code for name in ("promote", "cat")},
+        **{name: run(*words, name, ref).exit_code for name in ("promote", "cat", "get", "url")},
+        "put": run(*words, "put", cat, "-s", "s").exit_code,
         "lease": run(*words, "lease", ref, "--", "true").exit_code,
         "deadline": run(*words, "deadline", "s", "--ttl", "1h").exit_code,
         "delete": run(*words, "delete", ref, "--yes").exit_code,
@@ -95,7 +96,7 @@ def test_a_bot_without_one_of_its_rights_is_refused(name, guarded, tmp_path, cat
 def test_every_command_that_asks_a_server_is_tried_here():
     asking = {"store", "resolve", "show", "ls", "scopes", "release", "sweep", "stats", "doctor"}
     asking |= {"touch", "pin", "unpin", "deadline", "share", "transfer", "promote", "delete"}
-    asking |= {"restore", "lease", "handoff", "accept", "cat"}
+    asking |= {"restore", "lease", "handoff", "accept", "cat", "put", "get", "url"}
     silent = {"config", "acl", "demo", "up", "status", "down", "health", "roots"}
 
     assert asking | silent >= {

@@ -30,6 +30,9 @@ from .cli_fixtures import (  # noqa: F401 - fixtures
 COMMANDS = [
     "store",
     "resolve",
+    "put",
+    "get",
+    "url",
     "show",
     "ls",
     "scopes",
@@ -58,6 +61,8 @@ COMMANDS = [
     "config",
     "acl",
     "roots",
+    "policy",
+    "quota",
 ]
 
 
@@ -69,6 +74,9 @@ COMMANDS = [
     [
         ("store", "cat.jpg", "--scope", "a"),
         ("resolve", UNKNOWN),
+        ("put", "cat.jpg", "--scope", "a"),
+        ("get", UNKNOWN, "-o", "got.jpg"),
+        ("url", UNKNOWN),
         ("show", UNKNOWN),
         ("ls", "a"),
         ("scopes",),
@@ -352,7 +360,7 @@ def test_every_command_explains_itself(command):
 
     assert done.exit_code == 0
     assert f"Usage: mediastore {command}" in done.stdout
-    silent = {"demo", "up", "down", "roots", "cat", "lease", "accept"}
+    silent = {"demo", "up", "down", "roots", "policy", "quota", "cat", "lease", "accept"}
     assert "--json" in done.stdout or command in silent
     assert re.search(rf"Example:\s+mediastore {command}\b", done.stdout)
 

@@ -133,7 +133,9 @@ def blocks(page):
 
 
 EXAMPLES = [
-    (page, block) for page in ("README.md", "deploying.md", "policies.md") for block in blocks(page)
+    (page, block)
+    for page in ("README.md", "deploying.md", "content.md", "policies.md")
+    for block in blocks(page)
 ]
 #: Here each goes on where the one before has ended.
 EXAMPLES += [("lifetimes.md", "".join(blocks("lifetimes.md")))]
@@ -160,7 +162,7 @@ def test_the_examples_run(server_url, tmp_path, page, block):
 
 
 def test_there_are_examples_to_run():
-    pages = ["README.md"] * 2 + ["deploying.md"] * 2 + ["policies.md", "lifetimes.md"]
+    pages = ["README.md"] * 3 + ["deploying.md"] * 2 + ["content.md", "policies.md", "lifetimes.md"]
 
     assert [page for page, _ in EXAMPLES] == pages
     assert len(blocks("lifetimes.md")) >= 5

@@ -15,6 +15,7 @@ from redis.connection import AbstractConnection
 from mediastore import AsyncMediaStore, MediaMeta, MediaStore, Settings
 from mediastore.embedded import EmbeddedServer, find_engine
 from mediastore.errors import IndexUnavailable, RefGone, StoreFull
+from mediastore.index import policies
 from mediastore.index.steps import prefix
 
 from .conftest import Blocking, names_left
@@ -175,6 +176,19 @@ def test_a_new_process_can_release_on_a_full_server(full, make_store, media):
 
     assert (done.refs, done.deleted) == (300, 300)
     assert list(media.glob("*.jpg")) == []
+
+
+def test_a_full_server_still_goes_on_with_a_policy_that_was_shortened(full, cat):
+    full.client.config_set("maxmemory", 0)
+    full.store.set_policy("p", "1h")
+    ref = full.store.store(cat, scope="t", meta=MediaMeta(policy="p"))
+    full.store._ask(policies.set_policy("p", 1, "the change"))
+    full.client.config_set("maxmemory", full.client.info("memory")["used_memory"] - 20_000)
+
+    assert full.store.sweep().expired == 1
+
+    with pytest.raises(RefGone):
+        full.store.resolve(ref)
 
 
 # --- a server that dies

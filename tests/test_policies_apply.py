@@ -103,6 +103,20 @@ def test_a_policy_without_an_end_takes_the_deadline_away(store, cat, client, set
     assert store.touch(ref) is None
 
 
+@one_lane
+def test_applying_a_policy_is_activity_of_an_idling_scope(lab):
+    store = lab.process()
+    ref = store.store(lab.file("a.jpg", "a"), scope="s")
+    store.scope("s", idle=100).open()
+    lab.pass_time(60)
+
+    store.apply_policy(ref, "retain-1days")
+
+    lab.pass_time(60)
+    store.sweep()
+    assert store.resolve(ref)
+
+
 @pytest.mark.parametrize("policy", ["nobodys", "Junk", "retain-0days", "delete-after-5hours"])
 def test_a_policy_that_nobody_knows_is_not_applied(store, cat, policy, client, settings):
     ref = store.store(cat, scope="s")

@@ -7,7 +7,7 @@ from itertools import count
 import pytest
 
 from mediastore import NEVER
-from mediastore.errors import RefGone
+from mediastore.errors import InvalidPolicy, RefGone
 from mediastore.index import policies
 from mediastore.index.steps import END_BATCH
 
@@ -237,6 +237,8 @@ def test_refs_that_were_to_leave_keep_their_deadlines_under_a_new_policy_of_the_
     store._ask(policies.remove_policy("p", "the removal", force=True))
     store._ask(policies.move_policy("p", "the first step"))
     [gone] = store.policies()
+    with pytest.raises(InvalidPolicy, match=r"'pp'$"):  # the removed one is not what is meant
+        store.store(lab.root / "a.jpg", scope="s", meta=by("pp"))
 
     begin(store, 60)
     new = store.store(lab.root / "a.jpg", scope="s", meta=by("p"))
@@ -260,6 +262,17 @@ def test_a_ref_that_is_applied_the_new_policy_meanwhile_does_not_leave_it(lab):
     store.sweep()
 
     assert [life(store, ref) for ref in refs] == [("p", 90), ("", 600)]
+
+
+def test_a_policy_whose_refs_ended_while_it_changed_is_removed_at_once(lab):
+    store = lab.process()
+    policed(lab, store)
+    begin(store, 6000)
+    store.release_all("s")
+
+    assert store.remove_policy("p").left == 0
+
+    assert store.policies() == []
 
 
 def test_a_policy_and_all_its_refs_leave_nothing_behind(lab):

@@ -270,6 +270,14 @@ def test_a_path_without_a_file_is_missing(tmp_path):
             read_whole(file_path=tmp_path / name)
 
 
+@pytest.mark.parametrize("begin", ["open", "head"])
+def test_a_missing_file_is_told_so_by_whatever_comes_first(tmp_path, begin):
+    source = source_of(MediaContent(file_path=tmp_path / "nothing"))
+
+    with pytest.raises(FileMissing, match="nothing"):
+        getattr(source, begin)()
+
+
 def test_what_is_no_regular_file_is_refused_without_waiting_and_without_a_descriptor(
     tmp_path, monkeypatch
 ):

@@ -279,8 +279,9 @@ class _Path(Source):
         return BlobsUnavailable(f"{self._path} cannot be read: {words}")
 
     def _more(self, size: int, /) -> Buffer:
+        file = self._opened()  # whose refusals are said already; FileMissing is an OSError, too
         try:
-            return self._opened().read(size) or b""
+            return file.read(size) or b""
         except OSError as error:
             raise self._refusal(error) from None
 

@@ -60,6 +60,7 @@ def command_line() -> typer.Typer:
         acl,
         app,
         config,
+        content,
         health,
         leasing,
         lifetimes,
@@ -74,7 +75,8 @@ def command_line() -> typer.Typer:
 
     line = app.new()
     commands: tuple[Callable[..., None], ...] = (
-        *(media.store, media.resolve, looking.show, looking.ls, looking.scopes),
+        *(media.store, media.resolve, content.put, content.get, content.url),
+        *(looking.show, looking.ls, looking.scopes),
         *(lifetimes.touch, lifetimes.pin, lifetimes.unpin, lifetimes.deadline),
         *(lifetimes.share, lifetimes.transfer, lifetimes.promote),
         *(leasing.cat, leasing.lease, leasing.handoff, leasing.accept),

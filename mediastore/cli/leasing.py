@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import sys
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import IO, TYPE_CHECKING, Annotated
 
 import typer
 
@@ -121,7 +121,7 @@ def cat(ctx: typer.Context, refs: Refs) -> None:
         for ref in wanted:
             try:
                 with media.open(ref) as file:
-                    _copy(file)
+                    write_out(file)
             except MediaStoreError as error:
                 tell(error, as_json=False, hint=first is None)
                 first = first or error
@@ -133,10 +133,18 @@ class _NoText(InvalidRequest):
     hint = "Redirect them: `mediastore cat REF > FILE`, or pipe them into a program."
 
 
-def _copy(file: Any) -> None:
-    out, careful = sys.stdout.buffer, is_terminal()
+def write_out(file: IO[bytes], *, force: bool = False, instead: str = "") -> None:
+    """Write the rest of a file to stdout; what is no text not to a terminal, unless that is `force`d.
+
+    Raises:
+        InvalidRequest: it is no text; the hint names the command to use `instead`.
+    """
+    out, careful = sys.stdout.buffer, is_terminal() and not force
     while chunk := file.read(_CHUNK):
         if careful and (b"\0" in chunk or b"\x1b" in chunk):
-            raise _NoText("these bytes are no text and could steer a terminal")
+            refused = _NoText("these bytes are no text and could steer a terminal")
+            if instead:
+                refused.hint = f"Write them to a file: `{instead}`; or add --force."
+            raise refused
         out.write(chunk)
     out.flush()

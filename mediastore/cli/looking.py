@@ -50,8 +50,10 @@ def show(ctx: typer.Context, ref: OneRef, as_json: Json = False) -> None:
         print_json({**jsonable(found), "leases": leases, "deadlines": deadlines})
         return
     known = {name: getattr(found, name) for name in _SHOWN}
+    # Only where it is not what was said.
+    detected = {"detected_type": found.detected_type} if found.detected_type else {}
     more = {**_leases(leases), **_deadlines(deadlines)}
-    show_fields({**known, **found.meta.to_dict(), **more})
+    show_fields({**known, **found.meta.to_dict(), **detected, **more})
 
 
 _SHOWN = (

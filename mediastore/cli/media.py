@@ -21,7 +21,8 @@ if TYPE_CHECKING:
 def store(
     ctx: typer.Context,
     paths: Annotated[
-        list[str], typer.Argument(metavar="PATH", help="Regular files inside a root.")
+        list[str],
+        typer.Argument(metavar="PATH", help="Regular files inside a root; with --move, anywhere."),
     ],
     scope: Annotated[
         str,
@@ -42,31 +43,52 @@ def store(
     forget: Annotated[
         bool, typer.Option("--forget", help="Never delete the file, only forget it.")
     ] = False,
+    move: Annotated[
+        bool,
+        typer.Option("--move", help="Take the file: it becomes the store's own, under a new name."),
+    ] = False,
     as_json: Json = False,
 ) -> None:
     """Register files, print their refs.
 
-    A file stays where it lies. One that cannot be registered does not stop the others.
+    A file stays where it lies, unless --move takes it. One that cannot be registered does not stop
+    the others.
 
     \b
     Example:
       mediastore store /srv/media/cat.jpg --scope chat:42/msg:7
       mediastore store /srv/media/*.ogg --scope run:9 --ttl 12h
+      mediastore store /tmp/voice.ogg --scope chat:42 --move
     """
     if filename and len(paths) > 1:
         raise UsageError("--filename names one file; give one PATH", ctx)
+    if forget and move:
+        raise UsageError("--move makes a file the store's own to delete; --forget never does", ctx)
     check_scope(scope)
     if ttl is not None:
         parse_duration(ttl)
     cleanup = Cleanup.FORGET if forget else Cleanup.DELETE
     meta = MediaMeta(filename, content_type, source, cleanup, policy=policy)
+
+    def row(path: str, ref: Ref) -> dict[str, Any]:
+        return {"ref": ref, "path": path}
+
     with opened(ctx, as_json=as_json) as media:
-        stored = in_batches(
-            paths,
-            lambda some: media.store_many(some, scope=scope, meta=meta, ttl=ttl),
-            lambda path, ref: {"ref": ref, "path": path},
-            survives=InvalidRequest,
-        )
+        if move:
+            stored = one_by_one(
+                paths,
+                lambda path: row(
+                    path, media.store(path, scope=scope, meta=meta, ttl=ttl, move=True)
+                ),
+                survives=InvalidRequest,
+            )
+        else:
+            stored = in_batches(
+                paths,
+                lambda some: media.store_many(some, scope=scope, meta=meta, ttl=ttl),
+                row,
+                survives=InvalidRequest,
+            )
         tell_each("path", stored, shown=("ref",), as_json=as_json)
 
 

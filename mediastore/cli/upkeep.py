@@ -201,6 +201,10 @@ def stats(ctx: typer.Context, as_json: Json = False) -> None:
     numbers = {name: value for name, value in asdict(found).items() if name != "roots"}
     if found.waiting:
         numbers["waiting"] = f"{found.waiting} (of the trash: they stay for grace or a lease)"
+    if found.reserved:
+        numbers["reserved"] = f"{found.reserved} (being written)"
+    else:
+        del numbers["reserved"], numbers["reserved_bytes"]
     roots = {f"root {root}": place for root, place in found.roots.items()}
     show_fields({**numbers, **roots})
 

@@ -243,7 +243,7 @@ def sweep(
             break
         worked = True
         yield from go_on(ctx, changing, deadline)
-        if expiring or changing:
+        if expiring:
             yield from _expire(ctx, deadline, tally, roots)
         closed = due.closed
         if lapsing:

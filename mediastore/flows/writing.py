@@ -189,7 +189,7 @@ def conclude(ctx: Context, job: Job, *, anew: bool = False) -> Flow[Ref]:
         if found is not None:
             return found
     sidecar = job.sidecar(written, (yield from blobs.Elapsed()))
-    text = sidecar.to_text().encode()
+    text = sidecar.to_text().encode() if ctx.settings.sidecars else b""
     if not (yield from drafting.Publish(job.draft, job.place.path, text, ctx.settings.durable)):
         raise _lapsed()
     done = yield from _committed(job, written, sidecar.stored_ms)

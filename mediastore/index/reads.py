@@ -374,7 +374,7 @@ def stats() -> Command[Stats]:
             name: int(counters.get(name, 0))
             for name in ("refs", "blobs", "size_bytes", "stored_refs", "stored_bytes", "released_refs", "released_bytes",
                          "expired_refs", "expired_bytes", "deleted_refs", "deleted_bytes", "deleted_blobs", "freed_bytes", "lost_blobs", "lost_bytes",
-                         "waiting", "waiting_bytes")
+                         "waiting", "waiting_bytes", "reserved", "reserved_bytes")
         }  # fmt: skip
         gauges = {name: int(a[name]) for name in ("scopes", "trash", "stuck", "closed")}
         return Stats(

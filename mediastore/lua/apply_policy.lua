@@ -12,9 +12,9 @@ enter_kinds()
 local ref = live(id)
 if not ref then return finish({ verdict = "dead", expires_at = "" }) end
 if ARGV[5] ~= "" and not life then return finish({ verdict = "policy", expires_at = "" }) end
-if is_named(ref.policy) then expect_policy(ref.policy) end
 
 local key, due = P .. "ref:" .. id, ref.expires_at
+-- The first write: a key of a foreign type stops it here.
 if is_named(ref.policy) then redis.call("ZREM", P .. "under:" .. ref.policy, id) end
 redis.call("HDEL", key, "policy")
 if life then

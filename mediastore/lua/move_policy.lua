@@ -24,7 +24,7 @@ end
 
 for i = 1, #ids, 2 do
   local id, ref = ids[i], found[i]
-  local leaves = not said or tonumber(ids[i + 1]) < change.left
+  local leaves = tonumber(ids[i + 1]) < change.left
   if leaves then later("ZREM", under, id) else later("ZADD", under, str(change.seq), id) end
   if ref and leaves then
     redis.call("HDEL", P .. "ref:" .. id, "policy")
