@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 
 from mediastore import MediaContent, MediaStore
-from mediastore.errors import BlobsUnavailable, InvalidRoot, StoreFull
+from mediastore.errors import BlobsUnavailable, IndexUnavailable, InvalidRoot, StoreFull
 
 from .content_fixtures import DATA, META, beaten_at, hand_over, nothing_is_left, pieces, sharing  # noqa: F401 - a fixture
 from .lab import Crash
@@ -191,6 +191,32 @@ def refused_once(process, script, number):
 
     process._ask = scarce
     return twin, after
+
+
+@pytest.mark.parametrize("arrived", [True, False])
+def test_content_whose_last_answer_is_lost_is_left_alone(lab, arrived):
+    """Its ref was made or not: whoever removed the file might take it from a ref."""
+    writer = lab.process()
+    ask = writer._ask
+
+    def cut_off(step):
+        if getattr(step, "script", "") == "commit":
+            if arrived:
+                ask(step)
+            raise IndexUnavailable("the answer was lost")
+        return ask(step)
+
+    writer._ask = cut_off
+
+    with pytest.raises(IndexUnavailable):
+        hand_over(writer)
+
+    lab.settle()
+    found = lab.process().refs("s")
+    assert len(found) == arrived
+    assert all(writer.resolve(media.ref).read_bytes() == DATA for media in found)
+    lab.process().release_all("s")
+    nothing_is_left(lab)
 
 
 WANTED = {
