@@ -76,11 +76,13 @@ class Once:
 
 
 class Paused:
-    """A process that stops before its n-th file call until it is told to go on."""
+    """A process that stops before its n-th file call, of those that count, until it is told to go on."""
 
-    def __init__(self, stage: Stage, act: Callable[[], Any], at: int) -> None:
+    def __init__(
+        self, stage: Stage, act: Callable[[], Any], at: int, *, when: When | None = None
+    ) -> None:
         self._here, self._go_on = threading.Event(), threading.Event()
-        self._stop = Once(self._wait, at)
+        self._stop = Once(self._wait, at, when=when)
         self._thread = threading.Thread(target=self._run, args=(stage, act))
         self.error: BaseException | None = None
         self._thread.start()

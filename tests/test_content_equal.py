@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import hashlib
 from dataclasses import replace
 
 import pytest
 
+from mediastore.errors import FileMissing
 from mediastore.flows import leasing
 
 from .content_fixtures import (  # noqa: F401 - a fixture
@@ -114,6 +116,56 @@ def test_content_that_waits_for_its_end_is_rescued(sharing, keeps, known):
     nothing_is_left(lab)
 
 
+def left_by_a_loser(lab):
+    """Leave the file of a process that lost the race at its commit, and died before it removed it; return its path."""
+    loser, won = lab.process(), []
+    beaten_at("commit", lab, loser, lambda: won.append(hand_over(lab.process(), "w")))
+    beaten_at("claim", lab, loser, crash)
+    with pytest.raises(Crash):
+        hand_over(loser, "l", pieces())
+    [winners] = [str(lab.process().resolve(ref).relative_to(lab.root)) for ref in won]
+    [left] = {name for name in files(lab.root) if not name.endswith(".meta")} - {winners}
+    return lab.root / left
+
+
+def test_what_a_loser_left_is_nobodys_even_if_its_file_is_registered(sharing):
+    lab = sharing
+    path = left_by_a_loser(lab)
+
+    with pytest.raises(FileMissing):
+        lab.process().store(path, scope="t")
+
+    lab.process().release_all("w")
+    lab.process().release_all("l")
+    lab.settle()
+    nothing_is_left(lab)
+
+
+@pytest.mark.parametrize("state", ["deleting", "doomed"])
+def test_a_blob_that_a_sweeper_had_or_a_writer_gave_up_is_not_joined_whatever_the_index_says(
+    sharing, stage, state
+):
+    """The entry by its digest is gone by then; should one be there all the same, the state decides."""
+    lab, start = sharing, f"mediastore:{{{sharing.namespace}}}:"
+    if state == "doomed":
+        left_by_a_loser(lab)
+    else:
+        hand_over(lab.process())
+        with pytest.raises(Crash), stage.during(Once(crash, when=lambda name, _: name == "unlink")):
+            lab.process().release_all("s")
+    found = {key.decode().removeprefix(start) for key in lab.client.scan_iter(f"{start}blob:*")}
+    [blob] = [key for key in found if lab.client.hget(start + key, "state") == state.encode()]
+    [root] = lab.process().stats().roots
+    sha = hashlib.sha256(DATA).hexdigest()
+    lab.client.hset(f"{start}dedup:{root}", sha, blob.removeprefix("blob:"))
+
+    ref = hand_over(lab.process(), "t")
+
+    assert f"blob:{blobs_of(lab, ref)[0]}" != blob
+    lab.settle()
+    assert lab.process().resolve(ref).read_bytes() == DATA
+
+
 def test_content_of_another_size_is_not_taken_for_the_same(sharing):
     """A digest that meets another size is no collision that we bet on, but an index that somebody changed."""
     lab, store = sharing, sharing.process()
@@ -139,5 +191,9 @@ def test_a_file_that_somebody_removed_is_not_joined_but_written_anew(sharing):
     assert (stats.refs, stats.blobs) == (3, 2)
     store.release_all("s")
     assert [store.resolve(ref).read_bytes() for ref in refs] == [DATA, DATA]
+    refs.append(
+        hand_over(store, "t")
+    )  # the end of the old blob has not taken the entry of the new one along
+    assert len(set(blobs_of(lab, *refs))) == 1
     store.release_all("t")
     nothing_is_left(lab)

@@ -142,6 +142,17 @@ def test_registering_a_file_that_its_writer_gave_up_finds_none(lab, stage):
     nothing_is_left(lab)
 
 
+def test_bytes_that_somebody_linked_elsewhere_are_not_counted_as_free(lab):
+    store = lab.process()
+    path = store.resolve(hand_over(store))
+    lab.root.with_name(f"{lab.root.name}-kept").hardlink_to(path)
+
+    done = store.release_all("s")
+
+    assert (done.deleted, done.freed_bytes) == (1, 0)
+    nothing_is_left(lab)
+
+
 # --- a root that was copied
 
 

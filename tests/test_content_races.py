@@ -2,18 +2,22 @@
 
 from __future__ import annotations
 
+import time
+from contextlib import suppress
 from dataclasses import replace
 from functools import partial
 from typing import Any
 
 import pytest
 
-from mediastore import MediaContent
-from mediastore.errors import BlobsUnavailable, InvalidRoot, StoreFull
+from mediastore import MediaContent, MediaStore
+from mediastore.errors import BlobsUnavailable, IndexUnavailable, InvalidRoot, StoreFull
 
 from .content_fixtures import DATA, META, beaten_at, hand_over, nothing_is_left, pieces, sharing  # noqa: F401 - a fixture
-from .processes import Once
+from .lab import Crash
+from .processes import Once, Paused, crash
 from .test_content import files
+from .waiting import until
 
 # --- a writer that is too slow
 
@@ -40,8 +44,8 @@ def test_a_writer_whose_reservation_was_swept_away_fails_wherever_it_goes_on(
         try:
             with stage.during(stop):
                 ref = writer.store_media(MediaContent(data=pieces()), meta=META)
-        except BlobsUnavailable:
-            ends.add("late")
+        except BlobsUnavailable as error:
+            ends.add(str(error).rpartition("; ")[2])
         else:
             # It stood still before its reservation, or after its ref was made.
             ends.add("stored" if stop.done else "over")
@@ -51,7 +55,7 @@ def test_a_writer_whose_reservation_was_swept_away_fails_wherever_it_goes_on(
         nothing_is_left(lab)
         if not stop.done:
             break
-    assert ends == {"late", "stored", "over"}
+    assert ends == {"store it again", "stored", "over"}
 
 
 @pytest.mark.parametrize("script", ["reserve", "commit"])
@@ -91,6 +95,24 @@ def test_a_reservation_that_lapsed_is_no_good_even_before_a_sweeper_comes(sharin
         writer.store_media(MediaContent(data=pieces()), meta=META)
 
     nothing_is_left(lab)
+
+
+@pytest.mark.slow
+def test_a_writer_keeps_its_reservation_for_as_long_as_its_content_comes(clients, settings, media):
+    brief = replace(settings, claim="1s")
+    with MediaStore(clients(), brief) as writer, MediaStore(clients(), brief) as sweeper:
+
+        def slow():
+            yield DATA * 1_000
+            end = time.monotonic() + 2.5
+            until(lambda: sweeper.sweep() and time.monotonic() > end)
+            yield DATA
+
+        ref = writer.store_media(MediaContent(data=slow()), scope="s")
+
+        assert writer.resolve(ref).read_bytes() == DATA * 1_001
+        assert sweeper.release_all("s").deleted == 1
+        assert files(media) == []
 
 
 # --- a directory that others prune
@@ -171,6 +193,32 @@ def refused_once(process, script, number):
     return twin, after
 
 
+@pytest.mark.parametrize("arrived", [True, False])
+def test_content_whose_last_answer_is_lost_is_left_alone(lab, arrived):
+    """Its ref was made or not: whoever removed the file might take it from a ref."""
+    writer = lab.process()
+    ask = writer._ask
+
+    def cut_off(step):
+        if getattr(step, "script", "") == "commit":
+            if arrived:
+                ask(step)
+            raise IndexUnavailable("the answer was lost")
+        return ask(step)
+
+    writer._ask = cut_off
+
+    with pytest.raises(IndexUnavailable):
+        hand_over(writer)
+
+    lab.settle()
+    found = lab.process().refs("s")
+    assert len(found) == arrived
+    assert all(writer.resolve(media.ref).read_bytes() == DATA for media in found)
+    lab.process().release_all("s")
+    nothing_is_left(lab)
+
+
 WANTED = {
     "reserve": {("reserve", 1)},
     "reserve again": {("reserve", 2)},
@@ -203,3 +251,60 @@ def test_a_root_that_is_forgotten_while_content_comes_takes_no_ref(sharing, scri
     other.adopt_root(lab.root)
     lab.settle()
     nothing_is_left(lab)
+
+
+# --- a sweeper that is not done
+
+
+@pytest.mark.parametrize("script", ["reserve", "commit"])
+def test_a_writer_whose_blob_is_being_deleted_is_too_late(sharing, stage, script):
+    """C26: the sweeper has claimed the reservation, and stands still before it removes a name."""
+    lab, writer = sharing, sharing.process()
+
+    def half_swept():
+        lab.pass_time(31)
+        with pytest.raises(Crash), stage.during(Once(crash, when=lambda name, _: name == "unlink")):
+            lab.process().sweep()
+
+    beaten_at(script, lab, writer, half_swept, 2 if script == "reserve" else 1)
+
+    with pytest.raises(BlobsUnavailable, match="store it again"):
+        hand_over(writer, "s", pieces())
+
+    assert lab.process().stats().refs == 0
+    lab.settle()
+    nothing_is_left(lab)
+
+
+@pytest.mark.parametrize("lane", ["fake"], indirect=True)
+@pytest.mark.parametrize("rename", [0, 1], ids=["file", "sidecar"])
+def test_a_writer_that_renames_between_two_steps_of_the_sweeper_leaves_nothing(labs, stage, rename):
+    """C24: the temporary names go before the final ones. The writer dies before its commit, and removes nothing."""
+    for number in range(1, 100):
+        lab = next(labs)
+        writer = lab.process()
+        beaten_at("commit", lab, writer, crash)
+        act = partial(hand_over, writer, "s", pieces())
+        stands = Paused(stage, act, rename, when=lambda name, _: name == "rename")
+        lab.pass_time(31)
+        go_on = Once(partial(to_its_end, stands), number, when=at_an_end)
+
+        with stage.during(go_on):
+            lab.process().sweep()
+
+        if not go_on.done:
+            to_its_end(stands)
+        lab.settle()
+        nothing_is_left(lab)
+        if not go_on.done:
+            break
+    assert number > 3
+
+
+def at_an_end(name, _):
+    return name in {"look", "unlink", "remove_directory"}
+
+
+def to_its_end(stands):
+    with suppress(Crash, BlobsUnavailable):
+        stands.finish()
