@@ -95,6 +95,36 @@ def test_a_file_that_live_refs_are_registered_for_stays(store, cat):
 
 
 @pytest.mark.parametrize("dedup", [False, True])
+def test_a_file_whose_refs_have_ended_stays_for_as_long_as_it_is_kept(clients, settings, dedup):
+    with MediaStore(clients(), replace(settings, dedup=dedup, grace=60)) as store:
+        ref = store.store_media(MediaContent(data=PNG), scope="s")
+        path = store.resolve(ref)
+        store.release_all("s")
+
+        with pytest.raises(InvalidRequest, match="grace"):
+            by_store(store, path)
+
+        assert store.resolve(store.restore(ref)).read_bytes() == PNG
+
+
+@pytest.mark.parametrize("theirs", ["bots", "others"])
+def test_a_file_in_a_root_that_this_process_does_not_have_stays(
+    clients, settings, tmp_path, theirs
+):
+    there = tmp_path / "there"
+    there.mkdir()
+    namespace = f"{settings.namespace}-{theirs}" if theirs == "others" else settings.namespace
+    others = replace(settings, namespace=namespace, roots=(str(there),))
+    with MediaStore(clients(), settings) as store, MediaStore(clients(), others) as other:
+        path = other.resolve(other.store_media(MediaContent(data=PNG), scope="s"))
+
+        with pytest.raises(InvalidPath, match="does not have"):
+            by_store(store, path)
+
+        assert path.read_bytes() == PNG
+
+
+@pytest.mark.parametrize("dedup", [False, True])
 def test_equal_files_are_kept_once_where_that_is_wanted(clients, settings, media, tmp_path, dedup):
     with MediaStore(clients(), replace(settings, dedup=dedup, sidecars=False)) as store:
         for name in "ab":

@@ -94,10 +94,10 @@ class Absorb(Step[bool]):
 
 @dataclass(frozen=True, slots=True)
 class Locate(Step[tuple[str, str]]):
-    """Return the root of a file and its path there; both empty where it lies in none of this process's roots.
+    """Return the root of a file and its path there; both empty where it lies in no root at all.
 
     Raises:
-        FileMissing, NotARegularFile, InvalidPath: it is no file that can be taken.
+        FileMissing, NotARegularFile, InvalidPath: it is no file that can be taken, or lies in a root that is not ours.
     """
 
     path: str
