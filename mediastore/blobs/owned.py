@@ -253,14 +253,14 @@ def delete(fd: int, blob: Doomed) -> int:
 
 
 def _remove(fd: int, temporary: str, blob: str, path: str) -> int:
-    freed = _unlink(temporary, at=fd)
-    _unlink(_beside(blob), at=fd)
+    freed = unlink(temporary, at=fd)
+    unlink(_beside(blob), at=fd)
     if not path:
         return freed
     try:
         with posix.walked(fd, path) as (parent, name):
-            freed += _unlink(name, at=parent)
-            _unlink(name + _SIDECAR, at=parent)
+            freed += unlink(name, at=parent)
+            unlink(name + _SIDECAR, at=parent)
     except OSError as error:
         if error.errno not in _GONE:
             raise
@@ -290,7 +290,7 @@ def _put_away(name: str, *, at: int) -> None:
         park(at, name)
 
 
-def _unlink(name: str, *, at: int) -> int:
+def unlink(name: str, *, at: int) -> int:
     """Remove a file's name; returns the bytes that became free."""
     seen = posix.look_or_none(name, at=at)
     if seen is None:
