@@ -9,7 +9,14 @@ import pytest
 
 from mediastore import Cleanup, MediaContent, MediaMeta, MediaStore
 from mediastore.blobs import posix
-from mediastore.errors import FileMissing, InvalidPath, InvalidRequest, NotARegularFile, TooLarge
+from mediastore.errors import (
+    FileMissing,
+    InvalidPath,
+    InvalidRequest,
+    NotARegularFile,
+    QuotaExceeded,
+    TooLarge,
+)
 
 from .test_content import PNG, files
 
@@ -159,6 +166,16 @@ def test_what_is_refused_stays_where_it_is(clients, settings, media, found, tmp_
 
     assert found.read_bytes() == PNG
     assert link.is_symlink()
+    assert files(media) == []
+
+
+def test_a_file_that_is_refused_at_the_end_has_its_rights_as_before(store, media, found):
+    store.set_quota(max_bytes=1)
+
+    with pytest.raises(QuotaExceeded):
+        by_store(store, found)
+
+    assert (found.stat().st_mode & 0o777, found.stat().st_nlink) == (0o644, 1)
     assert files(media) == []
 
 

@@ -115,6 +115,17 @@ class Take(Step[bool]):
 
 
 @dataclass(frozen=True, slots=True)
+class Own(Step[None]):
+    """Give a file that was taken the rights of our own, at the path that it was published under; nothing where it is not there.
+
+    Until its ref is made, they are its owner's affair.
+    """
+
+    draft: Draft
+    path: str
+
+
+@dataclass(frozen=True, slots=True)
 class Leave(Step[bool]):
     """Remove the name that a file had before it was taken or copied; False where another file has that name now."""
 

@@ -124,12 +124,14 @@ def _taken(ctx: Context, source: Any, path: str, wanted: Order) -> Flow[Ref]:
             yield from absorb(ctx, job)
         else:
             yield from _copied(ctx, job, source)
-        return (yield from conclude(ctx, job, anew=True))
+        ref = yield from conclude(ctx, job, anew=True)
     except Exception:
         yield from give_up(ctx, job)
         raise
     finally:
         job.let_go()
+    yield from drafting.Own(job.draft, job.place.path)
+    return ref
 
 
 def _reserved(ctx: Context, wanted: Order) -> Flow[Job]:
