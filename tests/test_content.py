@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import base64
 import io
+from contextlib import suppress
 from dataclasses import replace
 
 import pytest
 
 from mediastore import MediaContent, MediaMeta, MediaStore
-from mediastore.errors import InvalidRequest, TooLarge
+from mediastore.blobs import posix
+from mediastore.errors import BlobsUnavailable, InvalidRequest, TooLarge
 
 PNG = bytes.fromhex("89504e470d0a1a0a0000000d49484452") + b"\x00" * 64
 IN_SESSION = MediaMeta(session_id="abc", message_idx=3, part_idx=1)
@@ -126,3 +128,36 @@ def test_what_the_source_raises_comes_through_and_leaves_nothing(store, media, e
 
     assert files(media) == []
     expect_empty()
+
+
+def test_in_a_root_of_a_group_its_members_can_read_and_delete_content(store, media):
+    media.chmod(0o2770)
+
+    path = store.resolve(store.store_media(MediaContent(data=PNG), scope="s"))
+
+    assert path.stat().st_mode & 0o7777 == 0o660
+    assert path.parent.stat().st_mode & 0o7777 == 0o2770
+
+
+@pytest.mark.parametrize("opens", ["open_directory", "open_to_change"])
+def test_no_rights_are_given_to_what_a_name_leads_to_by_then(
+    clients, settings, media, tmp_path, monkeypatch, opens
+):
+    outside = tmp_path / "outside"
+    outside.mkdir(mode=0o700)
+    media.chmod(0o2770)
+    opened = getattr(posix, opens)
+
+    def swapped(path, **named):
+        fd = opened(path, **named)
+        if path == "s" and not (media / "scopes/s").is_symlink():
+            (media / "scopes/s").rename(media / "scopes/away")
+            (media / "scopes/s").symlink_to(outside)
+        return fd
+
+    monkeypatch.setattr(posix, opens, swapped)
+    with MediaStore(clients(), settings) as store, suppress(BlobsUnavailable):
+        store.store_media(MediaContent(data=PNG), scope="s")
+
+    assert outside.stat().st_mode & 0o7777 == 0o700
+    assert list(outside.iterdir()) == []

@@ -178,6 +178,19 @@ def test_content_of_another_size_is_not_taken_for_the_same(sharing):
     assert store.resolve(ref).read_bytes() == DATA
 
 
+def test_a_buffer_that_changes_while_it_is_stored_is_not_taken_for_what_it_was(sharing):
+    lab, store = sharing, sharing.process()
+    before = DATA * 1000  # more than the head that is looked at first
+    buffer = bytearray(before)
+    beaten_at("reserve", lab, store, lambda: buffer.__setitem__(-1, 0))
+
+    changed = hand_over(store, data=buffer)
+
+    assert store.resolve(hand_over(store, "t", before)).read_bytes() == before
+    assert store.resolve(changed).read_bytes() == bytes(buffer)
+    assert blobs_of(lab, changed) == blobs_of(lab, hand_over(store, "u", bytes(buffer)))
+
+
 def test_a_file_that_somebody_removed_is_not_joined_but_written_anew(sharing):
     lab, store = sharing, sharing.process()
     old = hand_over(store)

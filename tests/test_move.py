@@ -9,7 +9,14 @@ import pytest
 
 from mediastore import Cleanup, MediaContent, MediaMeta, MediaStore
 from mediastore.blobs import posix
-from mediastore.errors import FileMissing, InvalidPath, InvalidRequest, NotARegularFile, TooLarge
+from mediastore.errors import (
+    FileMissing,
+    InvalidPath,
+    InvalidRequest,
+    NotARegularFile,
+    QuotaExceeded,
+    TooLarge,
+)
 
 from .test_content import PNG, files
 
@@ -95,6 +102,36 @@ def test_a_file_that_live_refs_are_registered_for_stays(store, cat):
 
 
 @pytest.mark.parametrize("dedup", [False, True])
+def test_a_file_whose_refs_have_ended_stays_for_as_long_as_it_is_kept(clients, settings, dedup):
+    with MediaStore(clients(), replace(settings, dedup=dedup, grace=60)) as store:
+        ref = store.store_media(MediaContent(data=PNG), scope="s")
+        path = store.resolve(ref)
+        store.release_all("s")
+
+        with pytest.raises(InvalidRequest, match="grace"):
+            by_store(store, path)
+
+        assert store.resolve(store.restore(ref)).read_bytes() == PNG
+
+
+@pytest.mark.parametrize("theirs", ["bots", "others"])
+def test_a_file_in_a_root_that_this_process_does_not_have_stays(
+    clients, settings, tmp_path, theirs
+):
+    there = tmp_path / "there"
+    there.mkdir()
+    namespace = f"{settings.namespace}-{theirs}" if theirs == "others" else settings.namespace
+    others = replace(settings, namespace=namespace, roots=(str(there),))
+    with MediaStore(clients(), settings) as store, MediaStore(clients(), others) as other:
+        path = other.resolve(other.store_media(MediaContent(data=PNG), scope="s"))
+
+        with pytest.raises(InvalidPath, match="does not have"):
+            by_store(store, path)
+
+        assert path.read_bytes() == PNG
+
+
+@pytest.mark.parametrize("dedup", [False, True])
 def test_equal_files_are_kept_once_where_that_is_wanted(clients, settings, media, tmp_path, dedup):
     with MediaStore(clients(), replace(settings, dedup=dedup, sidecars=False)) as store:
         for name in "ab":
@@ -129,6 +166,16 @@ def test_what_is_refused_stays_where_it_is(clients, settings, media, found, tmp_
 
     assert found.read_bytes() == PNG
     assert link.is_symlink()
+    assert files(media) == []
+
+
+def test_a_file_that_is_refused_at_the_end_has_its_rights_as_before(store, media, found):
+    store.set_quota(max_bytes=1)
+
+    with pytest.raises(QuotaExceeded):
+        by_store(store, found)
+
+    assert (found.stat().st_mode & 0o777, found.stat().st_nlink) == (0o644, 1)
     assert files(media) == []
 
 

@@ -244,3 +244,22 @@ def test_no_whole_ref_is_logged_at_info(store, cat, caplog):
     store.sweep()
 
     assert ref.id not in caplog.text
+
+
+def test_a_stray_that_cannot_be_removed_keeps_no_other_waiting(lab):
+    home = lab.root / ".mediastore"
+    lab.process()
+    (home / "tmp/made-beside-a-draft").mkdir()
+    (home / "tmp/made-beside-a-draft/half").write_text("theirs")
+    (home / "new/a-directory/with").mkdir(parents=True)
+    (home / "quarantine/a-file").write_text("theirs")
+    strays = [home / f"tmp/{number}.part" for number in range(9)] + [home / "quarantine/claim"]
+    for stray in strays[:-1]:
+        stray.touch()
+    strays[-1].mkdir()
+
+    lab.settle()
+
+    assert [stray for stray in strays if stray.exists()] == []
+    assert (home / "parked/made-beside-a-draft/half").read_text() == "theirs"
+    assert (home / "quarantine/a-file").read_text() == "theirs"

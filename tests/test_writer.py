@@ -161,6 +161,23 @@ def test_a_writer_that_nobody_leaves_is_swept_up(lab):
     assert lab.leftovers() == []
 
 
+@pytest.mark.parametrize("error", [None, SystemExit()])
+def test_a_forked_child_that_leaves_the_block_takes_nothing_from_its_parent(
+    clients, settings, error
+):
+    with MediaStore(clients(), settings) as store:
+        with store.writer(scope="s") as draft:
+            draft.file.write(PNG)
+            if not (child := os.fork()):
+                try:
+                    draft.__exit__(type(error), error, None)
+                finally:
+                    os._exit(0)
+            os.waitpid(child, 0)
+
+        assert store.resolve(draft.ref).read_bytes() == PNG
+
+
 def test_a_file_left_open_in_the_block_is_closed_with_everything_in_it(store):
     with store.writer(scope="s") as draft:
         file = draft.file

@@ -94,10 +94,10 @@ class Absorb(Step[bool]):
 
 @dataclass(frozen=True, slots=True)
 class Locate(Step[tuple[str, str]]):
-    """Return the root of a file and its path there; both empty where it lies in none of this process's roots.
+    """Return the root of a file and its path there; both empty where it lies in no root at all.
 
     Raises:
-        FileMissing, NotARegularFile, InvalidPath: it is no file that can be taken.
+        FileMissing, NotARegularFile, InvalidPath: it is no file that can be taken, or lies in a root that is not ours.
     """
 
     path: str
@@ -108,6 +108,17 @@ class Take(Step[bool]):
     """Let a temporary name stand for a file that lies elsewhere; False where it cannot, and has to be copied.
 
     The file keeps its own name until `Leave`.
+    """
+
+    draft: Draft
+    path: str
+
+
+@dataclass(frozen=True, slots=True)
+class Own(Step[None]):
+    """Give a file that was taken the rights of our own, at the path that it was published under; nothing where it is not there.
+
+    Until its ref is made, they are its owner's affair.
     """
 
     draft: Draft

@@ -53,7 +53,7 @@ def _announce(fd: int, blob: str, own: str) -> None:
         except FileNotFoundError:
             continue  # somebody has just removed the empty directory
         try:
-            owned.share(own, fd, file)
+            owned.share(fd, file)
         finally:
             os.close(file)
         return
@@ -64,9 +64,9 @@ def _make_directory(fd: int, directory: str) -> None:
         return
     with contextlib.suppress(FileExistsError):
         posix.make_directory(directory, 0o700, at=fd)
-    made = posix.open_directory(directory, at=fd)
+    made = posix.open_to_change(directory, at=fd)
     try:
-        owned.share(directory, fd, made)
+        owned.share(fd, made)
     finally:
         os.close(made)
 

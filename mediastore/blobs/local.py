@@ -88,6 +88,7 @@ class LocalBlobs:
             drafting.Absorb: lambda step: owned.absorb(step.draft, step.size),
             drafting.Locate: lambda step: taking.locate(self.roots().values(), step.path),
             drafting.Take: self._take,
+            drafting.Own: self._own,
             drafting.Identify: lambda step: taking.identify(step.path),
             drafting.Leave: lambda step: taking.leave(step.path, step.seen),
             drafting.Encode: lambda step: encoded(step.file, step.limit),
@@ -218,6 +219,14 @@ class LocalBlobs:
     def _take(self, step: drafting.Take) -> bool:
         with self._opened(step.draft.root) as (_, fd):
             return taking.take(fd, step.draft, step.path)
+
+    def _own(self, step: drafting.Own) -> None:
+        # The ref is made: a file with the rights that it had is one all the same.
+        with (
+            contextlib.suppress(OSError, BlobsUnavailable),
+            self._opened(step.draft.root) as (_, fd),
+        ):
+            owned.own(fd, step.draft, step.path)
 
     def _publish(self, step: drafting.Publish) -> bool:
         with self._opened(step.draft.root) as (_, fd):

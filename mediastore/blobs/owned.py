@@ -93,7 +93,7 @@ def _created(fd: int, name: str) -> io.FileIO:
         raise BlobsUnavailable(f"{TMP} is gone from a root; start the process again") from None
     made = io.FileIO(file, "r+b")
     try:
-        share(name, fd, file)
+        share(fd, file)
     except OSError:
         made.close()
         raise
@@ -104,15 +104,17 @@ def _beside(blob: str) -> str:
     return f"{TMP}/{blob}{_SIDECAR}"
 
 
-def share(name: str, root: int, file: int) -> None:
-    """Let the group of a root that it may write to read and delete what we make."""
-    own, made = os.fstat(root), os.fstat(file)
+def share(root: int, made: int) -> None:
+    """Let the group of a root that it may write to read and delete what we make.
+
+    By its descriptor: a name could lead elsewhere by now, as the group may write here.
+    """
+    own, seen = os.fstat(root), os.fstat(made)
     if not own.st_mode & stat.S_IWGRP:
         return
-    mode = 0o2770 if stat.S_ISDIR(made.st_mode) else 0o660
     with contextlib.suppress(PermissionError):
-        os.chown(name, -1, own.st_gid, dir_fd=root, follow_symlinks=False)
-        os.chmod(name, mode, dir_fd=root)
+        os.fchown(made, -1, own.st_gid)
+        os.fchmod(made, 0o2770 if stat.S_ISDIR(seen.st_mode) else 0o660)
 
 
 def _room(fd: int, need: int, floor: int) -> None:
@@ -157,10 +159,30 @@ def reopen(fd: int, draft: Draft, *, hashed: bool) -> bytes:
         raise NotARegularFile(f"{draft.path} is a {posix.kind(seen.st_mode)}, not a regular file")
     draft.file, draft.sha = io.FileIO(file, "rb"), hashlib.sha256() if hashed else None
     draft.size = 0 if hashed else seen.st_size
+    if (
+        seen.st_nlink == 1
+    ):  # else it is somebody's still, and is to stay as it is where nothing comes of this
+        _own(fd, file)
+    return os.pread(file, HEAD, 0)
+
+
+def _own(fd: int, file: int) -> None:
+    """Give a file that somebody else has made the rights of ours."""
     with contextlib.suppress(PermissionError):
         os.fchmod(file, _FILE_MODE)
-    share(draft.name, fd, file)
-    return os.pread(file, HEAD, 0)
+    share(fd, file)
+
+
+def own(fd: int, draft: Draft, path: str) -> None:
+    """Give a file that was taken the rights of ours, now that its ref is there."""
+    with posix.walked(fd, path) as (parent, name):
+        file = posix.open_file(name, at=parent)
+    try:
+        seen = os.fstat(file)
+        if (seen.st_dev, seen.st_ino) == draft.made:
+            _own(fd, file)
+    finally:
+        os.close(file)
 
 
 def absorb(draft: Draft, size: int) -> bool:
@@ -229,11 +251,11 @@ def _make_directories(fd: int, path: str, *, durable: bool) -> None:
                 posix.make_directory(name, _DIRECTORY_MODE, at=parent)
                 if durable:
                     posix.sync_directory(".", at=parent)
-                made = posix.open_directory(name, at=parent)
+                made = posix.open_to_change(name, at=parent)
         except (FileExistsError, FileNotFoundError):
             continue  # somebody else made it, or pruned the one above: the rename finds out
         try:
-            share(directory, fd, made)
+            share(fd, made)
         finally:
             os.close(made)
 
@@ -253,14 +275,14 @@ def delete(fd: int, blob: Doomed) -> int:
 
 
 def _remove(fd: int, temporary: str, blob: str, path: str) -> int:
-    freed = _unlink(temporary, at=fd)
-    _unlink(_beside(blob), at=fd)
+    freed = unlink(temporary, at=fd)
+    unlink(_beside(blob), at=fd)
     if not path:
         return freed
     try:
         with posix.walked(fd, path) as (parent, name):
-            freed += _unlink(name, at=parent)
-            _unlink(name + _SIDECAR, at=parent)
+            freed += unlink(name, at=parent)
+            unlink(name + _SIDECAR, at=parent)
     except OSError as error:
         if error.errno not in _GONE:
             raise
@@ -290,7 +312,7 @@ def _put_away(name: str, *, at: int) -> None:
         park(at, name)
 
 
-def _unlink(name: str, *, at: int) -> int:
+def unlink(name: str, *, at: int) -> int:
     """Remove a file's name; returns the bytes that became free."""
     seen = posix.look_or_none(name, at=at)
     if seen is None:

@@ -29,6 +29,11 @@ def open_directory(path: str, *, at: int | None = None) -> int:
     return os.open(path, _DIRECTORY, dir_fd=at)
 
 
+def open_to_change(path: str, *, at: int) -> int:
+    """Open a directory whose rights are to be changed: by a descriptor that only names a place they cannot be."""
+    return os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC, dir_fd=at)
+
+
 def look(path: str, *, at: int) -> os.stat_result:
     """Stat a name without following it; opens nothing, so a FIFO cannot hang us."""
     return os.stat(path, dir_fd=at, follow_symlinks=False)

@@ -34,7 +34,7 @@ PARKED: Final = f"{HOME}/parked"
 TMP: Final = f"{HOME}/tmp"  # noqa: S108 - ours, inside a root
 META: Final = f"{HOME}/meta"
 DRAFTS: Final = f"{HOME}/drafts"
-_MARKER: Final = f"{HOME}/root"
+MARKER: Final = f"{HOME}/root"
 _MARKER_MAX_BYTES = 4096
 _EXTENSION = re.compile(r"\.[A-Za-z0-9]{1,12}")
 #: Never a root themselves; what lies below the second group is refused too.
@@ -93,7 +93,7 @@ class Root:
             ) from None
         try:
             try:
-                seen = posix.look_or_none(_MARKER, at=fd)
+                seen = posix.look_or_none(MARKER, at=fd)
             except OSError as error:
                 raise BlobsUnavailable(
                     f"root {self.path} cannot be entered: {os.strerror(error.errno or 0)}"
@@ -118,7 +118,7 @@ def verify(path: str, namespace: str) -> Root:
         Path(real).mkdir(mode=0o700, parents=True, exist_ok=True)
     refuse_unsuitable(path, real)
     with _directory(path, real) as fd:
-        marked = posix.look_or_none(_MARKER, at=fd) is not None
+        marked = posix.look_or_none(MARKER, at=fd) is not None
         if not marked:
             refuse_nested(path, real)
         make_homes(path, fd)
@@ -163,7 +163,7 @@ def refuse_nested(path: str, real: str) -> None:
     """
     above = os.path.dirname(real)
     while True:
-        if os.path.exists(os.path.join(above, _MARKER)):
+        if os.path.exists(os.path.join(above, MARKER)):
             raise InvalidRoot(path, f"it lies inside the root {above}; roots do not nest")
         if above == os.path.dirname(above):
             return
@@ -210,7 +210,7 @@ def _new_id() -> str:
 
 def _draft(fd: int, root: str, namespace: str, **more: int) -> str:
     """Write a marker for this directory under a name of its own."""
-    draft = f"{_MARKER}.{secrets.token_hex(8)}"
+    draft = f"{MARKER}.{secrets.token_hex(8)}"
     file = os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600, dir_fd=fd)
     try:
         inode = os.fstat(file).st_ino
@@ -225,7 +225,7 @@ def _draft(fd: int, root: str, namespace: str, **more: int) -> str:
 
 def remark(fd: int, root: str, namespace: str, seq: int) -> None:
     """Replace the marker by one made in this directory."""
-    posix.rename(_draft(fd, root, namespace, adopted=seq), fd, _MARKER, fd)
+    posix.rename(_draft(fd, root, namespace, adopted=seq), fd, MARKER, fd)
 
 
 def _mark(path: str, fd: int, namespace: str) -> None:
@@ -244,11 +244,11 @@ def _mark(path: str, fd: int, namespace: str) -> None:
 def _publish(draft: str, fd: int) -> None:
     """Give the marker its name without replacing one; a file system without links gets it by rename."""
     try:
-        posix.link(draft, fd, _MARKER, fd)
+        posix.link(draft, fd, MARKER, fd)
     except OSError as error:
         if error.errno not in posix.NO_LINKS:
             raise
-        posix.rename(draft, fd, _MARKER, fd)
+        posix.rename(draft, fd, MARKER, fd)
 
 
 @dataclass(frozen=True, slots=True)
@@ -275,7 +275,7 @@ def _read(path: str, fd: int, namespace: str) -> Marker:
         marker = _parse(fd)
     except (OSError, ValueError, KeyError, TypeError) as error:
         raise InvalidRoot(
-            path, f"its marker {_MARKER} cannot be read ({type(error).__name__})"
+            path, f"its marker {MARKER} cannot be read ({type(error).__name__})"
         ) from None
     if marker.namespace != namespace:
         raise InvalidRoot(path, f"it belongs to namespace {marker.namespace!r}, not {namespace!r}")
@@ -283,7 +283,7 @@ def _read(path: str, fd: int, namespace: str) -> Marker:
 
 
 def _parse(fd: int) -> Marker:
-    file = os.open(_MARKER, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC, dir_fd=fd)
+    file = os.open(MARKER, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC, dir_fd=fd)
     try:
         seen, words = os.fstat(file), json.loads(os.read(file, _MARKER_MAX_BYTES))
     finally:
@@ -302,7 +302,7 @@ def inspect(path: str, namespace: str) -> Found:
     refuse_unsuitable(path, real)
     refuse_nested(path, real)
     with _directory(path, real) as fd:
-        if posix.look_or_none(_MARKER, at=fd) is None:
+        if posix.look_or_none(MARKER, at=fd) is None:
             raise InvalidRoot(path, "it has no marker: the first use makes it a root, a new one")
         marker = _read(path, fd, namespace)
         return Found(marker.root, real, marker.fault(fd))
@@ -359,5 +359,5 @@ def _being_published(fd: int, inode: int) -> bool:
     found = (posix.look_or_none(draft, at=fd) for draft in drafts(fd))
     return (
         any(draft is None or draft.st_ino == inode for draft in found)
-        or posix.look(_MARKER, at=fd).st_nlink == 1
+        or posix.look(MARKER, at=fd).st_nlink == 1
     )

@@ -16,7 +16,7 @@ from mediastore.errors import FileMissing, InvalidPath, NotARegularFile
 
 from . import posix
 from .registering import check_text
-from .root import HOME
+from .root import HOME, MARKER
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterator
@@ -57,7 +57,9 @@ def _seen(path: str) -> os.stat_result:
 
 
 def locate(roots: Collection[Root], path: str) -> tuple[str, str]:
-    """Return the root of a file and its path there; both empty where it lies in none of these.
+    """Return the root of a file and its path there; both empty where it lies in no root at all.
+
+    A root is known by its marker: it may have another path as well, and be somebody else's.
 
     Raises:
         FileMissing, NotARegularFile, InvalidPath: it is no file that can be taken.
@@ -65,13 +67,22 @@ def locate(roots: Collection[Root], path: str) -> tuple[str, str]:
     _seen(path)
     parent, name = os.path.split(path)
     real = os.path.join(os.path.realpath(parent or "."), name)
+    above = os.path.dirname(real)
+    while not os.path.lexists(os.path.join(above, MARKER)):
+        if above == os.path.dirname(above):
+            return "", ""
+        above = os.path.dirname(above)
+    relative = os.path.relpath(real, above)
+    if relative.split("/")[0] == HOME:
+        raise InvalidPath(f"{path} lies in {HOME}, the store's own bookkeeping")
     for root in roots:
-        if real.startswith(root.path + "/"):
-            relative = real[len(root.path) + 1 :]
-            if relative.split("/")[0] == HOME:
-                raise InvalidPath(f"{path} lies in {HOME}, the store's own bookkeeping")
-            return root.id, relative
-    return "", ""
+        with contextlib.suppress(OSError):
+            if os.path.samefile(above, root.path):
+                return root.id, relative
+    raise InvalidPath(
+        f"{path} lies in {above}, a root that this process does not have: refs in it could lose the file; "
+        "hand over a copy"
+    )
 
 
 def identify(path: str) -> tuple[int, int]:

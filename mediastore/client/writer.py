@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import os
 from contextlib import suppress
 from typing import TYPE_CHECKING, Any, Self
 
@@ -26,6 +27,7 @@ class BaseWriter:
     """What both kinds of writer are made of."""
 
     _job: Job | None = None
+    _pid = 0
     _file: io.BufferedRandom | None = None
     _ref: Ref | None = None
 
@@ -85,17 +87,23 @@ class BaseWriter:
     def _begin(self) -> Any:
         if self._job is not None or self._ref is not None:
             raise InvalidRequest("a writer is entered once; make another one for more content")
+        self._pid = os.getpid()
         return flows.begin(self._ctx, *self._wish)
 
     def _end(self, job: Job) -> Any:
         return flows.end(self._ctx, job, *self._wish)
 
-    def _done(self) -> Job:
-        """Leave the block; its path is nobody's business any more."""
+    def _done(self) -> Job | None:
+        """Leave the block; its path is nobody's business any more. None in a forked child: the file is its parent's."""
         job, self._job = self._job, None
         if job is None:
             raise InvalidRequest("this writer's block has not begun")
-        return job
+        if self._pid == os.getpid():
+            return job
+        if self._file is not None:
+            # What stands in its buffer is written by the parent.
+            self._file.raw.close()
+        return None
 
     def _close(self) -> None:
         file, self._file = self._file, None
@@ -104,7 +112,10 @@ class BaseWriter:
 
 
 class Writer(BaseWriter):
-    """A block in which content is written under a temporary path; its exit makes the ref."""
+    """A block in which content is written under a temporary path; its exit makes the ref.
+
+    It belongs to the process that entered it: in a forked child the exit does nothing, and there is no ref.
+    """
 
     _store: Driver
 
@@ -116,6 +127,8 @@ class Writer(BaseWriter):
     def __exit__(self, _: object, error: BaseException | None, __: object) -> None:
         """Make the ref; where the body raised, keep nothing."""
         job = self._done()
+        if job is None:
+            return
         try:
             if error is None:
                 self._close()
@@ -143,6 +156,8 @@ class AsyncWriter(BaseWriter):
     async def __aexit__(self, _: object, error: BaseException | None, __: object) -> None:
         """Make the ref; where the body raised or was cancelled, keep nothing."""
         job = self._done()
+        if job is None:
+            return
         try:
             if error is None:
                 self._close()

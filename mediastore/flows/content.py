@@ -98,16 +98,22 @@ def take_over(
 
 
 def _must_be_free(path: str) -> Flow[None]:
-    """Refuse a file that live refs are registered for: without its name they would lose it."""
+    """Refuse a file that a blob has: its live refs, a lease or a restore within its grace would lose it."""
     root, relative = yield from drafting.Locate(path)
     if not root:
         return
     [holder] = yield from reads.holders_of([(root, relative)])
     state = (yield from reads.blob_state(root, holder)) if holder else None
-    if state is not None and state.state == "live":
+    if state is None:
+        return
+    if state.state == "live":
         raise InvalidRequest(
             f"{path} has refs that would lose it; release them first, or hand over a copy"
         )
+    raise InvalidRequest(
+        f"{path} had refs, and the store has not done with it: it is in its grace, under a lease or being deleted; "
+        "hand over a copy"
+    )
 
 
 def _taken(ctx: Context, source: Any, path: str, wanted: Order) -> Flow[Ref]:
@@ -118,12 +124,14 @@ def _taken(ctx: Context, source: Any, path: str, wanted: Order) -> Flow[Ref]:
             yield from absorb(ctx, job)
         else:
             yield from _copied(ctx, job, source)
-        return (yield from conclude(ctx, job, anew=True))
+        ref = yield from conclude(ctx, job, anew=True)
     except Exception:
         yield from give_up(ctx, job)
         raise
     finally:
         job.let_go()
+    yield from drafting.Own(job.draft, job.place.path)
+    return ref
 
 
 def _reserved(ctx: Context, wanted: Order) -> Flow[Job]:
