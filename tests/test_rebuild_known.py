@@ -9,6 +9,7 @@ import pytest
 from mediastore import MediaStore
 from mediastore.errors import RefGone
 from mediastore.index.steps import prefix
+from mediastore.model import Ref
 
 from .sidecar_fixtures import PNG, known, many_lives, planted, put, sharing, told, told_blob, tree  # noqa: F401 - a fixture
 from .test_index import dump
@@ -136,3 +137,16 @@ def test_a_ref_joins_what_was_registered_at_its_path_since(store, client, media)
     assert path.exists()
     assert store.release_all("s").deleted == 1
     assert not path.exists()
+
+
+def test_a_sidecar_that_gives_a_file_to_another_blob_is_not_believed(other, media):
+    first, second = put(other, b"first!"), put(other, b"second")
+    both = told(media)
+    wrong = replace(both[second.id], ref=Ref("media://" + "0" * 22), blob=both[first.id].blob)
+    directory = media / ".mediastore/meta" / wrong.blob
+    directory.mkdir()
+    (directory / f"{'0' * 22}.meta").write_text(wrong.to_text())
+
+    done = other.rebuild()
+
+    assert (done.refs, done.dead) == (0, 1)

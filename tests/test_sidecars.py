@@ -118,7 +118,7 @@ def test_a_policy_that_changes_while_content_comes_is_in_its_sidecar(
     other.set_policy("short", "1h")
 
     def slow():
-        yield PNG
+        yield b"x" * 10_000  # more than what is looked at before anything is reserved
         with MediaStore(clients(), settings) as somebody:
             somebody.set_policy("short", "2h")
 
