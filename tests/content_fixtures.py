@@ -31,7 +31,10 @@ def sharing(lab):
 def all_names(lab):
     """Return what is in the root, apart from the marker and the directories of our bookkeeping."""
     found = {str(path.relative_to(lab.root)) for path in lab.root.rglob("*")}
-    homes = {".mediastore", *(f".mediastore/{name}" for name in ("root", "new", "held", "tmp"))}
+    homes = {
+        ".mediastore",
+        *(f".mediastore/{name}" for name in ("root", "new", "held", "tmp", "meta", "drafts")),
+    }
     return found - homes - {".mediastore/quarantine", ".mediastore/parked"}
 
 

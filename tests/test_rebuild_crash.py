@@ -110,28 +110,38 @@ def test_two_rebuilders_make_each_ref_once(clients, settings, client):
         assert (stats.refs, stats.blobs, stats.stored_refs) == (len(refs), 30, len(refs))
 
 
+class Bot(threading.Thread):
+    """Stores, shares and releases equal content until it is over; `trouble` is what it met."""
+
+    def __init__(self, store, number, over):
+        super().__init__()
+        self.store, self.number, self.over, self.trouble = store, number, over, None
+
+    def run(self):
+        with self.store as mine:
+            for n in count():
+                if self.over.is_set() or self.trouble:
+                    return
+                try:
+                    self.live(mine, n)
+                except Exception as error:
+                    self.trouble = error
+
+    def live(self, mine, n):
+        scope = f"bot/{self.number}/{n}"
+        ref = put(mine, str(n % 7).encode(), scope=scope)
+        assert mine.resolve(ref).read_bytes() == str(n % 7).encode()
+        mine.touch(mine.share(ref, scope), "1h")
+        mine.release_all(scope)
+        mine.drain()
+
+
 @pytest.mark.parametrize("lane", ["real"], indirect=True)
 def test_a_fleet_that_works_on_loses_nothing_and_keeps_nothing(
     clients, settings, client, media, expect_empty
 ):
     settings = replace(settings, dedup=True)
-    over, trouble = threading.Event(), []
-
-    def bot(number):
-        with MediaStore(clients(), settings) as mine:
-            for n in count():
-                if over.is_set():
-                    return
-                try:
-                    ref = put(mine, str(n % 7).encode(), scope=f"bot/{number}/{n}")
-                    assert mine.resolve(ref).read_bytes() == str(n % 7).encode()
-                    mine.touch(mine.share(ref, f"bot/{number}/{n}"), "1h")
-                    mine.release_all(f"bot/{number}/{n}")
-                    mine.drain()
-                except Exception as error:
-                    trouble.append(error)
-                    raise
-
+    over = threading.Event()
     with MediaStore(clients(), settings) as store:
         refs = [put(store, b"kept" + str(n).encode(), scope=f"kept/{n}") for n in range(60)]
         refs += [put(store, str(n).encode(), scope="kept") for n in range(7)]
@@ -139,7 +149,7 @@ def test_a_fleet_that_works_on_loses_nothing_and_keeps_nothing(
         store.drain()
         before = known(store, refs)
         client.flushall()
-        crew = [threading.Thread(target=bot, args=(n,)) for n in range(3)]
+        crew = [Bot(MediaStore(clients(), settings), n, over) for n in range(3)]
         for each in crew:
             each.start()
         done = store.rebuild()
@@ -147,7 +157,7 @@ def test_a_fleet_that_works_on_loses_nothing_and_keeps_nothing(
         for each in crew:
             each.join(60)
 
-        assert trouble == []
+        assert [each.trouble for each in crew] == [None] * 3
         assert done.refs + done.known >= len(refs)
         assert known(store, refs) == before
         assert all(store.resolve(ref).exists() for ref in refs)

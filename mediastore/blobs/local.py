@@ -83,6 +83,12 @@ class LocalBlobs:
             steps.HeldBlobs: self._held_blobs,
             steps.Unhold: self._unhold,
             steps.Remark: self._remark,
+            **self._on_content(),
+            **self._on_sidecars(),
+        }
+
+    def _on_content(self) -> dict[type, Callable[[Any], Any]]:
+        return {
             drafting.Begin: self._begin,
             drafting.Reopen: self._reopen,
             drafting.Absorb: lambda step: owned.absorb(step.draft, step.size),
@@ -98,7 +104,6 @@ class LocalBlobs:
             drafting.Publish: self._publish,
             drafting.Discard: self._discard,
         }
-        self._do |= self._on_sidecars()
 
     def _on_sidecars(self) -> dict[type, Callable[[Any], Any]]:
         return {
