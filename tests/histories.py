@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+from contextlib import suppress
 from pathlib import Path
 
 from mediastore import Cleanup, MediaContent, MediaMeta
+from mediastore.errors import QuotaExceeded
 from mediastore.flows import leasing, scoping
 from mediastore.index import changes, content, lives, policies, roots, sidecars
 from mediastore.index.steps import prefix
@@ -302,8 +304,20 @@ def told(lab, process):
     process.release_all("t")
 
 
+def limited(lab, process):
+    """Quotas that are set, met by one ref too many, and lifted."""
+    process.set_quota(max_refs=2, scope_max_refs=1)
+    process.store_media(MediaContent(data=b"abc"), scope="s")
+    with suppress(QuotaExceeded):
+        process.store_media(MediaContent(data=b"abc"), scope="s")
+    process.set_quota("s", max_refs=5)
+    process.store_media(MediaContent(data=b"abc"), scope="s")
+    process.release_all("s")
+
+
 HELD = Held("root", "4.jpg", 1, "link:4", "4:1:1", "adopted")
 HISTORIES = [
+    limited,
     written,
     outlived,
     handed,

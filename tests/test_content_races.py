@@ -253,6 +253,17 @@ def test_a_root_that_is_forgotten_while_content_comes_takes_no_ref(sharing, scri
     nothing_is_left(lab)
 
 
+def test_a_root_that_is_forgotten_leaves_no_entry_of_its_content(sharing):
+    lab, store = sharing, sharing.process()
+    hand_over(store)
+    [root] = store.stats().roots
+
+    store.forget_root(root, even_here=True)
+    store.release_all("s")
+
+    assert lab.leftovers() == []
+
+
 # --- a sweeper that is not done
 
 
