@@ -16,7 +16,13 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
-from mediastore.errors import BlobsUnavailable, FileMissing, NotARegularFile, StoreFull
+from mediastore.errors import (
+    BlobsUnavailable,
+    FileMissing,
+    InvalidRequest,
+    NotARegularFile,
+    StoreFull,
+)
 from mediastore.journal import Written
 
 from . import posix
@@ -195,10 +201,19 @@ def absorb(draft: Draft, size: int) -> bool:
 
 
 def finish(draft: Draft, *, durable: bool) -> Written:
-    """Close the file; on the disk first, if it is to be durable."""
+    """Close the file; on the disk first, if it is to be durable.
+
+    Raises:
+        InvalidRequest: it has another size than what was counted: somebody else is writing it still.
+    """
     if durable:
         posix.sync(draft.file.fileno())
     seen = os.fstat(draft.file.fileno())
+    if seen.st_size != draft.size:
+        raise InvalidRequest(
+            f"this file is still being written: {draft.size} bytes were counted, now it has {seen.st_size}; "
+            "close it first, or wait for whoever writes it"
+        )
     draft.made = seen.st_dev, seen.st_ino
     draft.file.close()
     return Written(draft.size, "" if draft.sha is None else draft.sha.hexdigest())

@@ -91,7 +91,9 @@ def take_over(
         source.close()
     try:
         if not (yield from drafting.Leave(path, seen)):
-            logger.warning("%s was replaced while it was moved; what is there now stays", path)
+            logger.warning(
+                "%s was replaced or written to while it was moved; what is there now stays", path
+            )
     except MediaStoreError as error:
         logger.warning("%s was stored, and could not be removed: %s", path, error)
     return ref
