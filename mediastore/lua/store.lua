@@ -13,9 +13,9 @@
 -- ARGV[13] life     text  its lifetime: ms, "" = never, "@name" = by that policy (see _policy)
 -- ARGV[14..]        text  metadata: name, value, name, value, ...
 --
--- Returns {verdict = "new" | "joined" | "busy" | "forgotten" | "policy" | "quota:...", blob}. "busy": that blob of the path is being deleted,
--- or written; wait for its end and store again with new ids. "forgotten": the root was. "policy": nobody knows it. "quota:...":
--- what it would exceed (see _quota). A refused ref id is burnt. Twice with one ref id: the first answer, nothing written. Cost: O(depth of the scope).
+-- Returns {verdict = "new" | "joined" | "busy" | "forgotten" | "policy" | "changed" | "quota:...", blob}. "busy": that blob of the path is being deleted,
+-- or written; wait for its end and store again with new ids. "forgotten": the root was. "policy": nobody knows it. "changed": the file
+-- is the store's own, and has another size by now. "quota:...": what it would exceed (see _quota). A refused ref id is burnt. Twice with one ref id: the first answer, nothing written. Cost: O(depth of the scope).
 
 local id, blob, scope, root, path = ARGV[4], ARGV[5], ARGV[6], ARGV[7], ARGV[8]
 local size, stat, custody, verdict, identity = int(ARGV[9], 0, 9e15), ARGV[11], ARGV[12], "new", ARGV[10]
@@ -33,6 +33,7 @@ local old = seen(current)
 local busy = old.state == "deleting" or old.state == "reserved" or old.state == "stuck" or (old.state == "doomed" and old.ever == "1")
 local there = old.state == "live" and same(old.identity, stat)
 local refused = not life and "policy" or redis.call("HEXISTS", P .. "lost", root) == 1 and "forgotten" or busy and "busy"
+  or old.custody == "owned" and tonumber(old.size) ~= size and "changed"
   or over_quota(line, { refs = 1, bytes = size, new_refs = 1, new_bytes = there and 0 or size })
 if refused then
   burn(id, current or blob, refused)
@@ -42,8 +43,7 @@ end
 -- also a ref of a file that was replaced since, which `borrowed` counts.
 local lent = old.state == "live" and old.custody == "borrowed"
 if lent or redis.call("HEXISTS", P .. "borrowed:" .. root, path) == 1 then custody = "borrowed" end
--- A file that the store has made itself stays its own.
-if old.custody == "owned" then custody = "owned" end
+if old.custody == "owned" then custody = "owned" end -- what the store has made itself stays its own
 
 local found, its = current, old
 if not (old.state and same(old.identity, stat)) then
