@@ -45,6 +45,7 @@ _LOOK_BYTES: Final = 16 << 20
 #: How often a directory may be pruned under us before we give up.
 _MOST_TRIES: Final = 100
 _GONE: Final = frozenset({errno.ENOENT, errno.ENOTDIR, errno.ELOOP, errno.EXDEV})
+_ELSEWHERE: Final = _GONE - {errno.ENOENT}
 _SIDECAR: Final = ".meta"
 #: How much of a file is looked at to see what it is.
 HEAD: Final = 8192
@@ -251,6 +252,13 @@ def _renamed(fd: int, name: str, path: str, *, durable: bool) -> bool:
             # Looked at before a directory is made: whoever comes too late is to leave none.
             if posix.look_or_none(name, at=fd) is None:
                 return False
+        except OSError as error:
+            if error.errno not in _ELSEWHERE:
+                raise
+            raise BlobsUnavailable(
+                f"{os.path.dirname(path)} of a root is no directory of its own: move away the file, the symlink or the mount "
+                f"that stands there ({errno.errorcode[error.errno]})"
+            ) from None
         _make_directories(fd, os.path.dirname(path), durable=durable)
     raise BlobsUnavailable(f"{os.path.dirname(path)} of a root is removed again and again")
 
