@@ -6,12 +6,13 @@ import base64
 import io
 from contextlib import suppress
 from dataclasses import replace
+from pathlib import Path
 
 import pytest
 
 from mediastore import MediaContent, MediaMeta, MediaStore
 from mediastore.blobs import posix
-from mediastore.errors import BlobsUnavailable, InvalidRequest, TooLarge
+from mediastore.errors import BlobsUnavailable, InvalidPath, InvalidRequest, TooLarge
 
 PNG = bytes.fromhex("89504e470d0a1a0a0000000d49484452") + b"\x00" * 64
 IN_SESSION = MediaMeta(session_id="abc", message_idx=3, part_idx=1)
@@ -127,6 +128,37 @@ def test_what_the_source_raises_comes_through_and_leaves_nothing(store, media, e
         store.store_media(MediaContent(data=broken()), scope="s")
 
     assert files(media) == []
+    expect_empty()
+
+
+def test_a_source_that_ends_by_stop_iteration_ends_the_call(store, media, expect_empty):
+    class Reader:
+        def read(self, _):
+            return next(pieces)
+
+    pieces = iter([b"some"])
+
+    with pytest.raises(RuntimeError, match="StopIteration"):
+        store.store_media(MediaContent(data=Reader()), scope="s")
+
+    assert files(media) == []
+    expect_empty()
+
+
+def test_a_path_that_is_no_text_is_refused(store):
+    with pytest.raises(InvalidPath):
+        store.store_media(MediaContent(file_path="/tmp/\ud800"), scope="s")
+
+
+@pytest.mark.parametrize("stand_there", [Path.touch, lambda path: path.symlink_to("elsewhere")])
+def test_what_stands_in_the_way_of_a_directory_is_named(store, media, expect_empty, stand_there):
+    (media / "elsewhere").mkdir()
+    stand_there(media / "sessions")
+
+    with pytest.raises(BlobsUnavailable, match=r"sessions/abc.* move away"):
+        store.store_media(MediaContent(data=PNG), meta=IN_SESSION)
+
+    assert list((media / "elsewhere").iterdir()) == []
     expect_empty()
 
 

@@ -74,6 +74,20 @@ def test_a_file_over_the_limit_is_not_loaded(store, ref):
     assert (caught.value.limit, caught.value.size) == (len(PNG) - 1, len(PNG))
 
 
+def test_a_limit_far_beyond_all_memory_loads_no_more_than_the_file(store, ref):
+    assert store.get_base64(ref, "8TiB") == store.get_base64(ref)
+
+
+def test_without_a_limit_a_file_that_has_grown_comes_whole(store, cat):
+    ref = store.store(cat, scope="s")
+    with cat.open("ab") as file:
+        file.write(bytes(3 << 20))
+
+    text = store.get_base64(ref, -1)
+
+    assert base64.b64decode(text) == cat.read_bytes()
+
+
 @pytest.mark.parametrize("limit", ["much", None, 1.5, True])
 def test_a_limit_that_is_none_is_refused(store, ref, limit):
     with pytest.raises(InvalidRequest, match="limit"):

@@ -8,7 +8,7 @@ from dataclasses import replace
 import pytest
 
 from mediastore import Cleanup, MediaMeta, Ref, blobs
-from mediastore.errors import BlobMissing, BlobsUnavailable, FileMissing
+from mediastore.errors import BlobMissing, BlobsUnavailable, FileMissing, InvalidRequest
 from mediastore.flows import leasing
 
 from .conftest import names_left
@@ -86,6 +86,22 @@ def test_registering_the_file_of_content_is_one_more_ref_of_it(lab):
     assert store.resolve(second).read_bytes() == DATA
     store.release_all("t")
     assert store.release_all("u").deleted == 1
+    nothing_is_left(lab)
+
+
+def test_registering_content_that_somebody_wrote_to_is_refused(lab):
+    store = lab.process()
+    path = store.resolve(hand_over(store))
+    path.write_bytes(DATA * 2)
+
+    with pytest.raises(InvalidRequest, match="written to"):
+        store.store(path, scope="t")
+    [many] = store.store_many([path], scope="t")
+
+    assert isinstance(many, InvalidRequest)
+    assert store.refs("t") == []
+    assert path.read_bytes() == DATA * 2
+    store.release_all("s")
     nothing_is_left(lab)
 
 

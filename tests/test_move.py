@@ -195,3 +195,24 @@ def test_what_comes_to_the_name_meanwhile_stays(store, found, monkeypatch, caplo
     assert found.read_bytes() == b"new"
     assert store.resolve(ref).read_bytes() == PNG
     assert "was replaced" in caplog.text
+
+
+def test_what_is_written_to_a_file_while_it_is_copied_is_not_lost(
+    store, found, monkeypatch, caplog
+):
+    rename = posix.rename
+
+    def appended(*args):
+        rename(*args)
+        with found.open("ab") as late:
+            late.write(b"more")
+
+    store.stats()  # the root is marked
+    monkeypatch.setattr(posix, "link", no_links)
+    monkeypatch.setattr(posix, "rename", appended)
+
+    ref = by_store(store, found)
+
+    assert found.read_bytes().startswith(PNG + b"more")
+    assert store.resolve(ref).read_bytes() == PNG
+    assert "written to while it was moved" in caplog.text

@@ -8,6 +8,7 @@ from dataclasses import replace
 import pytest
 
 from mediastore import MediaMeta, MediaStore
+from mediastore.blobs import posix
 from mediastore.errors import FileMissing, InvalidRequest, NotARegularFile, RefUnknown, TooLarge
 
 from .test_content import PNG, files
@@ -159,6 +160,36 @@ def test_a_writer_that_nobody_leaves_is_swept_up(lab):
 
     assert not path.exists()
     assert lab.leftovers() == []
+
+
+def test_a_file_that_is_still_being_written_at_the_exit_gets_no_ref(
+    store, media, expect_empty, monkeypatch
+):
+    sync, draft = posix.sync, store.writer(scope="s")
+    draft.__enter__()
+    path = draft.path
+    path.write_bytes(PNG)
+    monkeypatch.setattr(posix, "sync", lambda fd: (append(path), sync(fd)))
+
+    with pytest.raises(InvalidRequest, match="still being written"):
+        draft.__exit__(None, None, None)
+
+    assert files(media) == []
+    expect_empty()
+
+
+def append(path):
+    with path.open("ab") as late:
+        late.write(b"more")
+
+
+def test_a_file_object_of_a_file_that_is_gone_says_so(store):
+    with store.writer(scope="s") as draft:
+        path = draft.path
+        path.unlink()
+        with pytest.raises(FileMissing):
+            _ = draft.file
+        path.touch()
 
 
 @pytest.mark.parametrize("error", [None, SystemExit()])

@@ -127,15 +127,15 @@ class Own(Step[None]):
 
 @dataclass(frozen=True, slots=True)
 class Leave(Step[bool]):
-    """Remove the name that a file had before it was taken or copied; False where another file has that name now."""
+    """Remove the name that a file had before it was taken or copied; False where it was changed, or another file has the name now."""
 
     path: str
-    seen: tuple[int, int]
+    seen: tuple[int, ...]
 
 
 @dataclass(frozen=True, slots=True)
-class Identify(Step[tuple[int, int]]):
-    """Return device and inode number of a file, for as long as somebody has it open or it has a name."""
+class Identify(Step[tuple[int, ...]]):
+    """Return what tells a file from others, and from itself after a change, for as long as it is open or has a name."""
 
     path: str
 
@@ -154,7 +154,11 @@ class Encode(Step[str]):
 
 @dataclass(frozen=True, slots=True)
 class Finish(Step[Written]):
-    """Have a temporary file on the disk, and close it."""
+    """Have a temporary file on the disk, and close it.
+
+    Raises:
+        InvalidRequest: somebody else is writing it still.
+    """
 
     draft: Draft
     durable: bool

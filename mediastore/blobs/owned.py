@@ -16,7 +16,13 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
-from mediastore.errors import BlobsUnavailable, FileMissing, NotARegularFile, StoreFull
+from mediastore.errors import (
+    BlobsUnavailable,
+    FileMissing,
+    InvalidRequest,
+    NotARegularFile,
+    StoreFull,
+)
 from mediastore.journal import Written
 
 from . import posix
@@ -39,6 +45,7 @@ _LOOK_BYTES: Final = 16 << 20
 #: How often a directory may be pruned under us before we give up.
 _MOST_TRIES: Final = 100
 _GONE: Final = frozenset({errno.ENOENT, errno.ENOTDIR, errno.ELOOP, errno.EXDEV})
+_ELSEWHERE: Final = _GONE - {errno.ENOENT}
 _SIDECAR: Final = ".meta"
 #: How much of a file is looked at to see what it is.
 HEAD: Final = 8192
@@ -195,10 +202,19 @@ def absorb(draft: Draft, size: int) -> bool:
 
 
 def finish(draft: Draft, *, durable: bool) -> Written:
-    """Close the file; on the disk first, if it is to be durable."""
+    """Close the file; on the disk first, if it is to be durable.
+
+    Raises:
+        InvalidRequest: it has another size than what was counted: somebody else is writing it still.
+    """
     if durable:
         posix.sync(draft.file.fileno())
     seen = os.fstat(draft.file.fileno())
+    if seen.st_size != draft.size:
+        raise InvalidRequest(
+            f"this file is still being written: {draft.size} bytes were counted, now it has {seen.st_size}; "
+            "close it first, or wait for whoever writes it"
+        )
     draft.made = seen.st_dev, seen.st_ino
     draft.file.close()
     return Written(draft.size, "" if draft.sha is None else draft.sha.hexdigest())
@@ -236,6 +252,13 @@ def _renamed(fd: int, name: str, path: str, *, durable: bool) -> bool:
             # Looked at before a directory is made: whoever comes too late is to leave none.
             if posix.look_or_none(name, at=fd) is None:
                 return False
+        except OSError as error:
+            if error.errno not in _ELSEWHERE:
+                raise
+            raise BlobsUnavailable(
+                f"{os.path.dirname(path)} of a root is no directory of its own: move away the file, the symlink or the mount "
+                f"that stands there ({errno.errorcode[error.errno]})"
+            ) from None
         _make_directories(fd, os.path.dirname(path), durable=durable)
     raise BlobsUnavailable(f"{os.path.dirname(path)} of a root is removed again and again")
 

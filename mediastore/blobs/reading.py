@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import base64
+import binascii
 import errno
 import io
 import os
@@ -19,6 +19,8 @@ from .root import HELD, NEW, held_name
 _NO_FILE: Final = frozenset(
     {errno.ENOENT, errno.ENOTDIR, errno.ELOOP, errno.EXDEV, errno.EISDIR, errno.ENXIO}
 )
+#: What is encoded at once; a multiple of three, so that no padding comes in the middle.
+_PIECE: Final = 3 << 18
 
 
 def _is(seen: os.stat_result | None, identity: str) -> bool:
@@ -72,16 +74,17 @@ def opened(root: int, path: str, relative: str, identity: str) -> io.FileIO | No
 
 
 def encoded(file: io.FileIO, limit: int) -> str:
-    """Read a file to its end as base64 text, and close it.
+    """Read a file as base64 text, as much as it has now, and close it.
 
     Raises:
-        TooLarge: it has more than `limit` bytes.
+        TooLarge: it has more than `limit` bytes; less than 0 for any number.
     """
-    with file:
-        size = os.fstat(file.fileno()).st_size
-        if size > limit:
-            raise TooLarge(limit, size)
-        data = file.read(limit + 1) or b""
-        if len(data) > limit:
-            raise TooLarge(limit)
-        return base64.b64encode(data).decode("ascii")
+    with io.BufferedReader(file) as whole:
+        left = os.fstat(whole.fileno()).st_size
+        if 0 <= limit < left:
+            raise TooLarge(limit, left)
+        pieces = []
+        while left > 0 and (piece := whole.read(min(left, _PIECE))):
+            pieces.append(binascii.b2a_base64(piece, newline=False))
+            left -= len(piece)
+        return b"".join(pieces).decode("ascii")

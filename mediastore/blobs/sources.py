@@ -27,7 +27,6 @@ from .decoding import base64_size, from_base64, from_percent
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable, Iterator
 
-
 Buffer = bytes | bytearray | memoryview
 
 #: What is asked of an async file object at once.
@@ -51,8 +50,7 @@ class Source:
         """Start at the front."""
         self._peeked = b""
         self._rest: Buffer = b""
-        self._ended = False
-        self._closed = False
+        self._ended = self._closed = False
 
     @property
     def size(self) -> int | None:
@@ -107,7 +105,11 @@ class Source:
         """Return bytes from behind the head."""
         self._check_open()
         if not self._rest and not self._ended:
-            self._take(self._more(size))
+            try:
+                self._take(self._more(size))
+            except StopIteration as error:
+                # asyncio would wait for ever for a thread that ends with it.
+                raise RuntimeError("the source raised StopIteration") from error
         return self._part(size)
 
     def _check_open(self) -> None:
@@ -252,7 +254,7 @@ class _Path(Source):
         except OSError as error:
             raise self._refusal(error) from None
         except UnicodeEncodeError:
-            raise InvalidPath(f"{str(self._path)!r:.200} is no path on this system") from None
+            raise InvalidPath(f"{str(self._path)!r:.200} is no path here") from None
         self._file = file
         return file
 
@@ -269,12 +271,11 @@ class _Path(Source):
         return seen
 
     def _refusal(self, error: OSError) -> Exception:
-        if error.errno in _NO_FILE:
+        code = error.errno or 0
+        if code in _NO_FILE:
             return FileMissing(str(self._path))
-        words = (
-            f"{os.strerror(error.errno or 0)} ({errno.errorcode.get(error.errno or 0, 'unknown')})"
-        )
-        if error.errno == errno.ENAMETOOLONG:
+        words = f"{os.strerror(code)} ({errno.errorcode.get(code, 'unknown')})"
+        if code == errno.ENAMETOOLONG:
             return InvalidPath(f"{str(self._path)!r:.200} cannot be a path: {words}")
         return BlobsUnavailable(f"{self._path} cannot be read: {words}")
 
@@ -355,8 +356,7 @@ def source_of(content: MediaContent) -> Source:
     Raises:
         InvalidRequest: its URL is none that holds the data.
     """
-    kind, data = content.kind, content.data
-    text = content.text
+    kind, data, text = content.kind, content.data, content.text
     if kind == "url":
         raise InvalidRequest("URLs are not fetched; download it, and give its bytes as data")
     if kind == "data-url":

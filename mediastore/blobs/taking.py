@@ -85,10 +85,13 @@ def locate(roots: Collection[Root], path: str) -> tuple[str, str]:
     )
 
 
-def identify(path: str) -> tuple[int, int]:
-    """Return device and inode number of a regular file."""
-    seen = _seen(path)
-    return seen.st_dev, seen.st_ino
+def identify(path: str) -> tuple[int, ...]:
+    """Return device and inode number of a regular file, its size and its time."""
+    return _marks(_seen(path))
+
+
+def _marks(seen: os.stat_result) -> tuple[int, ...]:
+    return seen.st_dev, seen.st_ino, seen.st_size, seen.st_mtime_ns
 
 
 def take(fd: int, draft: Draft, path: str) -> bool:
@@ -114,11 +117,11 @@ def take(fd: int, draft: Draft, path: str) -> bool:
     return True
 
 
-def leave(path: str, seen: tuple[int, int]) -> bool:
-    """Remove the name if it is still that file's."""
+def leave(path: str, seen: tuple[int, ...]) -> bool:
+    """Remove the name if it is still that file's, and nobody has written to it since: a copy would lack that."""
     with contextlib.suppress(FileMissing), _beside(path) as (fd, name):
         now = posix.look_or_none(name, at=fd)
-        if now is not None and (now.st_dev, now.st_ino) == seen:
+        if now is not None and _marks(now) == seen:
             posix.unlink(name, at=fd)
             return True
     return False

@@ -8,7 +8,7 @@ from contextlib import suppress
 from typing import TYPE_CHECKING, Any, Self
 
 from mediastore.blobs.local import failure
-from mediastore.errors import InvalidRequest, MediaStoreError
+from mediastore.errors import FileMissing, InvalidRequest, MediaStoreError
 from mediastore.flows import content as flows, writing
 
 from .lease import shielded
@@ -62,10 +62,17 @@ class BaseWriter:
 
         Raises:
             InvalidRequest: as `path`.
+            FileMissing: somebody has removed it.
+            BlobsUnavailable: it cannot be opened.
         """
         path = self.path
         if self._file is None:
-            self._file = io.BufferedRandom(io.FileIO(path, "r+b"))
+            try:
+                self._file = io.BufferedRandom(io.FileIO(path, "r+b"))
+            except FileNotFoundError:
+                raise FileMissing(str(path)) from None
+            except OSError as error:
+                raise failure(error) from None
         return self._file
 
     @property

@@ -91,7 +91,9 @@ def take_over(
         source.close()
     try:
         if not (yield from drafting.Leave(path, seen)):
-            logger.warning("%s was replaced while it was moved; what is there now stays", path)
+            logger.warning(
+                "%s was replaced or written to while it was moved; what is there now stays", path
+            )
     except MediaStoreError as error:
         logger.warning("%s was stored, and could not be removed: %s", path, error)
     return ref
@@ -194,11 +196,10 @@ def retrieve(ctx: Context, ref: str) -> Flow[MediaContent]:
 def encoded(ctx: Context, ref: str, limit: int) -> Flow[tuple[str, str]]:
     """Read a ref's file as base64 text; returns that and its content type."""
     path, media = yield from resolved(ctx, ref)
-    must_be_small = limit if limit >= 0 else media.size_bytes
-    if media.size_bytes > must_be_small:
+    if 0 <= limit < media.size_bytes:
         raise TooLarge(limit, media.size_bytes)
     file = yield from blobs.Open(media.root, str(path), media.identity)
     if file is None:
         raise BlobMissing(media.ref, str(path))
-    text = yield from drafting.Encode(file, must_be_small)
+    text = yield from drafting.Encode(file, limit)
     return text, media.meta.content_type or "application/octet-stream"

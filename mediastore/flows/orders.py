@@ -85,8 +85,8 @@ def completed(content: MediaContent, meta: MediaMeta) -> MediaMeta:
 def _name_of(content: MediaContent) -> str:
     """Return the name of the file it comes from, if it can be kept as text."""
     name = Path(content.file_path).name if content.file_path else ""
-    fits = len(name.encode(errors="surrogateescape")) <= _NAME_MAX_BYTES
-    return name if name.isprintable() and fits else ""
+    # No surrogate is printable, so what is can be encoded.
+    return name if name.isprintable() and len(name.encode()) <= _NAME_MAX_BYTES else ""
 
 
 def scope_meant(settings: Settings, scope: str | None, meta: MediaMeta) -> str:

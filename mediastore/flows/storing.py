@@ -12,6 +12,7 @@ from mediastore.errors import (
     BlobMissing,
     BlobsUnavailable,
     Corrupt,
+    InvalidRequest,
     MediaStoreError,
     NotThere,
     RefUnknown,
@@ -82,6 +83,7 @@ def settled(
     Raises:
         InvalidRoot: the root was forgotten.
         InvalidPolicy: nobody knows the policy that it is to live by.
+        InvalidRequest: it is a file of the store's own that somebody wrote to.
         QuotaExceeded: the namespace or the scope holds too much.
         BlobsUnavailable: the path's last registration is being deleted and that does not end.
     """
@@ -91,6 +93,12 @@ def settled(
     if stored.verdict.startswith("quota:"):
         yield from blobs.Drop(held, blob)
         raise exceeded(stored.scope, stored.verdict)
+    if stored.verdict == "changed":
+        yield from blobs.Drop(held, blob)
+        raise InvalidRequest(
+            f"{path} is content of the store that was written to since, and no ref of it is good any more; "
+            "hand it over as new content: store_media(MediaContent(file_path=...))"
+        )
     if stored.verdict == "forgotten":
         yield from blobs.Drop(held, blob)
         raise (yield from was_forgotten(held.root))

@@ -43,7 +43,7 @@ def open_index(roots: Mapping[str, str]) -> Command[Opened]:
 
 @dataclass(frozen=True, slots=True)
 class Stored:
-    """The verdict on a store: "new", "joined" (an existing blob), "busy" (being deleted), "forgotten" (its root), "refused", "policy" (nobody knows it), "quota:..." (what it would exceed)."""
+    """The verdict on a store: "new", "joined" (an existing blob), "busy" (being deleted), "forgotten" (its root), "refused", "policy" (nobody knows it), "changed" (a file of the store's own that somebody wrote to), "quota:..." (what it would exceed)."""
 
     verdict: str
     blob: str

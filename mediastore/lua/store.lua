@@ -14,8 +14,9 @@
 -- ARGV[14..]        text  metadata: name, value, name, value, ...
 --
 -- Returns {verdict, blob}. The verdict is "new", "joined", "busy" (the path's blob is being deleted, or written: wait for its
--- end and store again with new ids), "forgotten" (the root), "policy" (nobody knows it) or "quota:..." (what it would exceed,
--- see _quota). A refused ref id is burnt. Twice with one ref id: the first answer, nothing written. Cost: O(depth of the scope).
+-- end and store again with new ids), "forgotten" (the root), "policy" (nobody knows it), "changed" (a file of the store's own
+-- that has another size by now) or "quota:..." (what it would exceed, see _quota). A refused ref id
+-- is burnt. Twice with one ref id: the first answer, nothing written. Cost: O(depth of the scope).
 
 local id, blob, scope, root, path = ARGV[4], ARGV[5], ARGV[6], ARGV[7], ARGV[8]
 local size, stat, custody, verdict, identity = int(ARGV[9], 0, 9e15), ARGV[11], ARGV[12], "new", ARGV[10]
@@ -32,11 +33,10 @@ local old = seen(current)
 local busy = old.state == "deleting" or old.state == "reserved" or old.state == "stuck" or (old.state == "doomed" and old.ever == "1")
 local there = old.state == "live" and same(old.identity, stat)
 local refused = not life and "policy" or redis.call("HEXISTS", P .. "lost", root) == 1 and "forgotten" or busy and "busy"
+  or old.custody == "owned" and tonumber(old.size) ~= size and "changed"
   or over_quota(line, { refs = 1, bytes = size, new_refs = 1, new_bytes = there and 0 or size })
-if refused then
-  burn(id, current or blob, refused)
-  return finish({ verdict = refused, blob = current or blob })
-end
+if refused then burn(id, current or blob, refused) end
+if refused then return finish({ verdict = refused, blob = current or blob }) end
 -- On a shared path borrowed wins over adopted, in any order, for as long as one ref of it lives:
 -- also a ref of a file that was replaced since, which `borrowed` counts.
 local lent = old.state == "live" and old.custody == "borrowed"
