@@ -209,6 +209,13 @@ def names(lab: Lab) -> set[str]:
     return {str(path) for path in found if path.parts[0] != ".mediastore"}
 
 
+def told(lab: Lab) -> int:
+    """Return how many sidecars there are."""
+    home = lab.root / ".mediastore"
+    beside = [path for path in lab.root.rglob("*.meta") if home not in path.parents]
+    return len(beside) + len(list(home.glob("meta/*/*.meta")))
+
+
 def with_parents(paths: set[str]) -> set[str]:
     return paths | {
         "/".join(path.split("/")[:n]) for path in paths for n in range(1, path.count("/") + 1)
@@ -231,8 +238,10 @@ def verdict(lab: Lab, scenario: Scenario, crash: str) -> int:
     paths, sizes = live(lab), registered(lab)
     there = {str(path.relative_to(lab.root)) for path in paths.values()}
     sidecars = {f"{path}.meta" for path in sizes} if lab.settings.sidecars else set()
-    assert names(lab) == with_parents(there | sidecars), crash
+    assert with_parents(there) <= names(lab) <= with_parents(there | sidecars), crash
     refs = sum(map(len, sizes.values()))
+    least, most = (len(paths), refs) if lab.settings.sidecars else (0, 0)
+    assert least <= told(lab) <= most, crash
     assert refs - len(paths) <= scenario.missing, crash
     assert counters(lab) == (refs, len(sizes), sum(map(max, sizes.values())), 0, 0, 0), crash
     lab.end()
