@@ -134,7 +134,7 @@ class TooLarge(InvalidRequest):
     """There are more bytes than the limit allows; nothing was kept."""
 
     code = "too_large"
-    hint = "Hand over less, or raise the limit: max_file_size=... (MEDIASTORE_MAX_FILE_SIZE), less than 0 for none."
+    hint = "Hand over less, or raise max_file_size (MEDIASTORE_MAX_FILE_SIZE); to load more, limit=... (--limit)."
     http_status = 413
 
     def __init__(self, limit: int, size: int | None = None) -> None:

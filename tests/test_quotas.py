@@ -205,8 +205,23 @@ def test_a_released_scope_has_room_before_it_is_drained(store, make_file):
     for _ in range(12):
         register(store, make_file, 1)
     store.release_all("s", wait=False)
+    assert store.quota("s").used_refs == 0
 
     register(store, make_file, 1)
+    assert store.quota("s").used_refs == 1
+
+
+def test_a_scope_has_room_when_one_above_it_was_released(store, make_file):
+    store.set_quota(scope_max_refs=2)
+    for scope in ("a/b", "a/b", "a/c"):
+        register(store, make_file, 1, scope)
+    with pytest.raises(QuotaExceeded):
+        register(store, make_file, 1, "a/b")
+    store.release_all("a", wait=False)
+
+    assert store.quota("a/b").used_refs == 0
+    register(store, make_file, 1, "a/b")
+    assert store.quota("a/b").used_refs == 1
 
 
 def test_limits_are_taken_away_and_told(store):

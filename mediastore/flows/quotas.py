@@ -32,12 +32,15 @@ def set_quota(ctx: Context, scope: str | None, limits: Mapping[str, Limit]) -> F
     if not any(limit != "" for limit in said):
         raise InvalidRequest(f"say a limit: {', '.join(limits)}")
     yield from quotas.set_quota(name, said, ctx.new_id())
-    return (yield from quotas.quota(name))
+    return (yield from quota(scope))
 
 
 def quota(scope: str | None) -> Flow[Quota]:
     """Read the limits of the namespace, or of a scope, and what counts against them."""
-    return (yield from quotas.quota("" if scope is None else check_scope(scope)))
+    if scope is None:
+        return (yield from quotas.quota(""))
+    name = check_scope(scope)
+    return (yield from quotas.quota(name, (yield from quotas.mark_of(name))))
 
 
 def _limit(name: str, limit: Limit) -> int | str:

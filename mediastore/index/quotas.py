@@ -21,8 +21,22 @@ def set_quota(scope: str, limits: Sequence[Limit], op: str) -> Command[None]:
     return Command("set_quota", (encode_scope(scope), *limits), lambda _: None, op)
 
 
-def quota(scope: str) -> Read[Quota]:
-    """Read the limits of the namespace (""), or of a scope, and what counts against them."""
+def mark_of(scope: str) -> Read[int]:
+    """Read the newest release that a scope is under: refs up to that seq are dead, and hold no room; 0 without one."""
+    parts = encode_scope(scope).split("/")
+    line = ["/".join(parts[:depth]) for depth in range(1, len(parts) + 1)]
+
+    def build(p: str, _: Marks) -> list[tuple[str | int, ...]]:
+        return [("ZMSCORE", f"{p}closed", *line)]
+
+    def parse(_: Marks, replies: list[Any], __: int) -> int:
+        return max(int(float(score or 0)) for score in replies[0])
+
+    return Read(build, parse)
+
+
+def quota(scope: str, mark: int = 0) -> Read[Quota]:
+    """Read the limits of the namespace (""), or of a scope under a mark, and what counts against them."""
     name = encode_scope(scope)
     own = (f"bytes {name}", f"refs {name}") if scope else ("bytes", "refs")
 
@@ -33,7 +47,7 @@ def quota(scope: str) -> Read[Quota]:
             ("HMGET", f"{p}stats", *counts),
             ("HGET", f"{p}usage", name),
             ("HGET", f"{p}writing", name),
-            ("ZCARD", f"{p}scope:{name}"),
+            ("ZCOUNT", f"{p}scope:{name}", f"({mark}", "+inf"),
             ("ZSCORE", f"{p}scope:{name}", "deadline"),
         ]
 
@@ -43,7 +57,7 @@ def quota(scope: str) -> Read[Quota]:
             size, reserved_bytes, refs, reserved = (int(said or 0) for said in replies[1])
             used = size + reserved_bytes, refs + reserved
             return Quota(limits[0], limits[1], *used, limits[2], limits[3])
-        refs = int(replies[4]) - (replies[5] is not None) + int(replies[3] or 0)
+        refs = int(replies[4]) - (float(replies[5] or 0) > mark) + int(replies[3] or 0)
         most = [limits[0] if limits[0] is not None else limits[2]]
         most += [limits[1] if limits[1] is not None else limits[3]]
         return Quota(most[0], most[1], int(replies[2] or 0), refs)
