@@ -55,6 +55,7 @@ COMMANDS = [
     "doctor",
     "health",
     "demo",
+    "rebuild",
     "up",
     "status",
     "down",

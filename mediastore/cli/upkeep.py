@@ -158,9 +158,9 @@ def _watch(ctx: typer.Context, budget: str | None) -> None:
             replace(settings, sweep_budget=budget or settings.sweep_budget)
         ) as media,
     ):
-        _first_look(media)
-        media.start()
         try:
+            _first_look(media)
+            media.start()
             threading.Event().wait()
         finally:
             logger.info("stopping; a pass in progress is finished first")
