@@ -23,7 +23,11 @@ class Held:
 
 @dataclass(frozen=True, slots=True)
 class Doomed:
-    """One claimed blob. `path` is empty where the path now belongs to another blob; `name` is the path as registered."""
+    """One claimed blob.
+
+    `path` is empty where the path now belongs to another blob; `name` is the path as registered. The custody is "draft"
+    where it was never written to its end.
+    """
 
     blob: str
     path: str

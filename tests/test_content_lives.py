@@ -228,3 +228,33 @@ def test_content_is_stored_into_a_copy_that_was_adopted_just_before_its_commit(l
     other.release_all("s")
     lab.settle()
     nothing_is_left(lab)
+
+
+def moved_away(directory):
+    directory.rename(directory.with_name("away"))
+    directory.symlink_to("away")
+
+
+def a_file_stands_there(directory):
+    directory.rename(directory.with_name("away"))
+    directory.write_text("theirs")
+
+
+@pytest.mark.parametrize("bar", [moved_away, a_file_stands_there])
+def test_content_whose_directory_is_barred_is_tried_again_until_it_is_back(lab, bar):
+    store = lab.process()
+    ref = hand_over(store)
+    directory = store.resolve(ref).parent
+
+    bar(directory)
+    with pytest.raises(BlobMissing):
+        store.resolve(ref)
+    done = store.delete_media(ref)
+    assert (done.deleted, done.failed) == (0, 1)
+    assert [path.read_bytes() for path in directory.with_name("away").glob("*.png")] == [DATA]
+
+    directory.unlink()
+    directory.with_name("away").rename(directory)
+    lab.pass_time(2)
+    assert lab.process().sweep().deleted == 1
+    nothing_is_left(lab)

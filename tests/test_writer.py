@@ -228,3 +228,11 @@ def test_a_ref_from_a_writer_is_released_like_any_other(store, media, expect_emp
         store.resolve(draft.ref)
     assert files(media) == []
     expect_empty()
+
+
+def test_a_file_that_was_detached_keeps_nothing(store, media, expect_empty):
+    with pytest.raises(InvalidRequest, match="cannot be closed"), store.writer(scope="s") as draft:
+        draft.file.detach().close()
+
+    assert files(media) == []
+    expect_empty()

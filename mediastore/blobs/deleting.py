@@ -107,7 +107,7 @@ def _move(root: int, own: str, source: str, target: str) -> bool:
 
 def _delete(root: int, own: str, blob: Doomed) -> int:
     """Delete one claimed blob; returns the bytes that became free."""
-    if blob.custody == "owned":
+    if blob.custody in {"owned", "draft"}:
         inscribing.clear(root, blob.blob)
         return owned.delete(root, blob)
     held, taken = f"{own}/{blob.blob}.held", f"{own}/{blob.blob}"

@@ -294,10 +294,13 @@ def delete(fd: int, blob: Doomed) -> int:
 
     The names are given to no other file, so an unlink is exact, however late it comes.
     """
-    return _remove(fd, f"{TMP}/{held_name(blob.blob, blob.name)}", blob.blob, blob.name)
+    name = f"{TMP}/{held_name(blob.blob, blob.name)}"
+    # Where the way to a file leads elsewhere now, the file may be there still; a draft never came that far.
+    return _remove(fd, name, blob.blob, blob.name, barred=blob.custody == "owned")
 
 
-def _remove(fd: int, temporary: str, blob: str, path: str) -> int:
+def _remove(fd: int, temporary: str, blob: str, path: str, *, barred: bool = False) -> int:
+    """Remove the names of a blob; `barred`: it is an error if the way to the last one is not as the store made it."""
     freed = unlink(temporary, at=fd)
     unlink(_beside(blob), at=fd)
     if not path:
@@ -307,7 +310,7 @@ def _remove(fd: int, temporary: str, blob: str, path: str) -> int:
             freed += unlink(name, at=parent)
             unlink(name + _SIDECAR, at=parent)
     except OSError as error:
-        if error.errno not in _GONE:
+        if error.errno != errno.ENOENT and (barred or error.errno not in _GONE):
             raise
     prune(fd, os.path.dirname(path))
     return freed

@@ -37,6 +37,15 @@ def _is(seen: os.stat_result | None, identity: str) -> bool:
 
 def registered(root: int, path: str, identity: str) -> bool:
     """Whether the file at the path is the registered one; `root` is the root's descriptor."""
+    if identity.startswith("owned:"):
+        # Known by its name: the way to it must be the one that the store has made.
+        try:
+            with posix.walked(root, path) as (parent, name):
+                return _is(posix.look_or_none(name, at=parent), identity)
+        except OSError as error:
+            if error.errno in _NO_FILE:
+                return False
+            raise
     return _is(posix.look_or_none(path, at=root), identity)
 
 

@@ -113,9 +113,19 @@ class BaseWriter:
         return None
 
     def _close(self) -> None:
+        """Close the file that the block had.
+
+        Raises:
+            MediaStoreError: what was written to it last cannot be kept.
+        """
         file, self._file = self._file, None
-        if file is not None:
-            file.close()
+        try:
+            if file is not None:
+                file.close()
+        except OSError as error:
+            raise failure(error) from None
+        except ValueError as error:
+            raise InvalidRequest(f"the writer's file cannot be closed: {error}") from None
 
 
 class Writer(BaseWriter):
@@ -139,13 +149,13 @@ class Writer(BaseWriter):
         try:
             if error is None:
                 self._close()
-        except OSError as full:
+        except MediaStoreError:
             self._store._run(writing.give_up(self._ctx, job))  # noqa: SLF001
-            raise failure(full) from None
+            raise
         if error is None:
             self._ref = self._store._run(self._end(job))  # noqa: SLF001
             return
-        with suppress(OSError):
+        with suppress(MediaStoreError):
             self._close()
         self._store._run(writing.give_up(self._ctx, job))  # noqa: SLF001
 
@@ -168,13 +178,13 @@ class AsyncWriter(BaseWriter):
         try:
             if error is None:
                 self._close()
-        except OSError as full:
+        except MediaStoreError:
             await self._give_up(job)
-            raise failure(full) from None
+            raise
         if error is None:
             self._ref = await self._store._run(self._end(job))  # noqa: SLF001
             return
-        with suppress(OSError):
+        with suppress(MediaStoreError):
             self._close()
         await self._give_up(job)
 

@@ -8,7 +8,7 @@
 -- ARGV[8..]       ids  only these blobs; none given: whatever is due, soonest first
 --
 -- Returns {prev = {token, ...}, blobs = {{id, path or "", identity, custody, size, path as registered}, ...}}.
--- What is leased, or being written, waits for the last deadline, whatever its entry says.
+-- Of what was never written to its end the custody is "draft". What is leased, or being written, waits for the last deadline, whatever its entry says.
 -- A lapsed claim is taken over whole and alone: `prev` are the tokens it went through, oldest first.
 -- Of a root that was forgotten, nothing. Twice with one op: the same batch. Cost: O(limit * log trash).
 
@@ -29,8 +29,8 @@ local batch, old, views, moved, lost = {}, nil, {}, {}, {}
 local scores = redis.call("ZMSCORE", trash, unpack(due))
 
 local function view(id)
-  local b = redis.call("HMGET", P .. "blob:" .. id, "state", "token", "root", "path", "identity", "custody", "size", "due", "leased", "sha")
-  views[id] = { state = b[1], token = b[2], root = b[3], path = b[4], b[5], b[6], b[7], due = b[8], leased = tonumber(b[9] or "0"), sha = b[10] }
+  local b = redis.call("HMGET", P .. "blob:" .. id, "state", "token", "root", "path", "identity", "custody", "size", "due", "leased", "sha", "draft")
+  views[id] = { state = b[1], token = b[2], root = b[3], path = b[4], b[5], b[6], b[7], due = b[8], leased = tonumber(b[9] or "0"), sha = b[10], draft = b[11] }
   if b[9] then expect_leases(id) end
   return views[id]
 end
@@ -69,7 +69,7 @@ for i, id in ipairs(batch) do
   claim[#claim + 1], claim[#claim + 2] = "blob:" .. id, ""
   until_then[#until_then + 1], until_then[#until_then + 2] = str(now + hold), id
   local v = views[id]
-  answer.blobs[i] = { id, path_of[id], v[1], v[2], v[3], v.path }
+  answer.blobs[i] = { id, path_of[id], v[1], v.draft and "draft" or v[2], v[3], v.path }
   seize(root, id, v)
 end
 redis.call("HSET", unpack(claim))
