@@ -15,6 +15,7 @@ from mediastore.errors import BlobsUnavailable, IndexUnavailable, InvalidRoot, S
 
 from .content_fixtures import DATA, META, beaten_at, hand_over, nothing_is_left, pieces, sharing  # noqa: F401 - a fixture
 from .lab import Crash
+from .lanes import mostly_real
 from .processes import Once, Paused, crash
 from .test_content import files
 from .waiting import until
@@ -119,6 +120,7 @@ def test_a_writer_keeps_its_reservation_for_as_long_as_its_content_comes(clients
 
 
 @pytest.mark.parametrize("dedup", [False, True])
+@mostly_real
 def test_a_writer_makes_its_directory_again_whenever_others_prune_it(lab, stage, dedup):
     """Before each of its file calls another process deletes the last file that lies there."""
     lab.settings = replace(lab.settings, dedup=dedup)

@@ -16,6 +16,7 @@ from mediastore.errors import Corrupt
 from mediastore.index.steps import Command, prefix, source
 from mediastore.model import decode_scope, encode_scope
 
+from .lanes import mostly_real
 from .life import crowds, hands, holds, life, listen, moves, rules
 from .script_arguments import BOUNDS, DEAD, DRAFT, GOOD, LIVE
 
@@ -213,6 +214,7 @@ def test_the_good_arguments_do_change_something(script, busy, client, settings):
     ("script", "number", "value"),
     [(*place, value) for place, values in BOUNDS.items() for value in values],
 )
+@mostly_real
 def test_a_number_out_of_bounds_is_refused_and_nothing_changes(
     script, number, value, busy, client, settings
 ):

@@ -19,6 +19,7 @@ from mediastore.errors import FileMissing
 
 from .conftest import names_left
 from .lab import CLAIM_S, STRAY_S, Crash, Fuse
+from .lanes import mostly_real
 from .processes import (
     Once,
     Paused,
@@ -100,6 +101,7 @@ each_pair = pytest.mark.parametrize(
 
 
 @each_pair
+@mostly_real
 def test_a_worker_that_goes_on_while_another_takes_over_harms_nothing(labs, stage, step):
     points = 0
     for at in count():
@@ -130,6 +132,7 @@ def test_a_worker_that_goes_on_while_another_takes_over_harms_nothing(labs, stag
 
 
 @each_pair
+@mostly_real
 def test_three_workers_one_late_behind_the_other_harm_nothing(labs, stage, step):
     points = 0
     for at in count():
@@ -165,6 +168,7 @@ def test_three_workers_one_late_behind_the_other_harm_nothing(labs, stage, step)
 
 
 @pytest.mark.parametrize("scopes", [["s"], ["s", "s/x"]])
+@mostly_real
 def test_a_release_that_waits_returns_when_the_files_of_an_earlier_one_are_gone(
     labs, stage, monkeypatch, scopes
 ):

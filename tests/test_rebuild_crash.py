@@ -12,9 +12,11 @@ from mediastore import MediaStore
 from mediastore.index import sidecars as index
 
 from .lab import Crash, Fuse
+from .lanes import mostly_real
 from .sidecar_fixtures import PNG, known, many_lives, planted, put, sharing, told, told_blob, tree  # noqa: F401 - a fixture
 
 
+@mostly_real
 def test_a_rebuild_that_is_stopped_anywhere_comes_to_the_same_when_it_is_called_again(labs):
     """Before and after each call, with sweeps and time in between."""
     points = 0
@@ -52,6 +54,7 @@ def test_a_rebuild_that_is_stopped_anywhere_comes_to_the_same_when_it_is_called_
             assert lab.leftovers() == []
 
 
+@mostly_real
 def test_a_drain_that_is_stopped_anywhere_is_finished_by_the_next(labs):
     for number in count():
         for after in (False, True):

@@ -14,6 +14,7 @@ from mediastore.journal import Bound, Held
 
 from .conftest import keys_left, names_left
 from .lab import CLAIM_S, Crash, Fuse, Lab
+from .lanes import mostly_real
 from .processes import Once, replace
 from .test_roots_adopt import FORGET, copied_plainly, copied_with_links, each_copy, restored
 
@@ -40,6 +41,7 @@ def test_what_waited_in_the_trash_goes_and_what_replaced_it_stays(lab, copy):
 
 
 @each_copy
+@mostly_real
 def test_a_deletion_that_was_cut_short_before_the_copy_ends_and_never_takes_a_foreign_file(
     labs, copy
 ):
@@ -72,6 +74,7 @@ def test_a_deletion_that_was_cut_short_before_the_copy_ends_and_never_takes_a_fo
 
 @pytest.mark.parametrize("after", [False, True])
 @pytest.mark.parametrize("copy", [None, copied_plainly, copied_with_links])
+@mostly_real
 def test_what_a_dead_worker_of_a_forgotten_root_was_deleting_is_nobodys_and_not_hidden(
     labs, copy, after
 ):
@@ -155,6 +158,7 @@ def furnished(lab):
 
 
 @each_copy
+@mostly_real
 def test_an_adoption_that_was_stopped_anywhere_is_finished_by_the_next(labs, copy):
     for number in count():
         for after in (False, True):
