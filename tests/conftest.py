@@ -1,6 +1,7 @@
 """Fixtures: a server of each kind, a store of each kind, files to register.
 
-Every test that takes `store` runs four times: blocking and asyncio, on fakeredis and on a real server.
+Every test that takes `store` can run four times: blocking and asyncio, on fakeredis and on a real server. It runs twice,
+on one server each, in turns; all four times with `make torture`.
 A real server is the embedded one, or the one that MEDIASTORE_TEST_REDIS_URL names. Without any, those
 tests are skipped here and fail in CI.
 """
@@ -11,6 +12,7 @@ import asyncio
 import inspect
 import os
 import secrets
+import zlib
 from contextlib import suppress
 from contextvars import Context, copy_context
 from itertools import count
@@ -87,6 +89,27 @@ class Blocking:
 
     def __str__(self) -> str:
         return str(self._store)
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Run each test of `store` on two of its four kinds, in turns; all of them with `make torture`."""
+    kinds: dict[str, dict[tuple[str, str], list[pytest.Item]]] = {}
+    for item in items:
+        named = getattr(getattr(item, "callspec", None), "params", {})
+        if {"store", "lane"} <= named.keys():
+            test = item.nodeid.partition("[")[0]
+            kinds.setdefault(test, {}).setdefault((named["store"], named["lane"]), []).append(item)
+    for test, found in kinds.items():
+        if len(found) == len(_KINDS):
+            # By its name: every worker of a run must come to the same.
+            half = zlib.crc32(test.encode()) % 2
+            for kind in _KINDS[2 * half :][:2]:
+                for item in found[kind]:
+                    item.add_marker(pytest.mark.torture)
+
+
+_KINDS = (("sync", "fake"), ("async", "real"), ("sync", "real"), ("async", "fake"))
 
 
 @pytest.fixture(scope="session")

@@ -327,6 +327,7 @@ for command in sys.argv[1:]:
 """
 
 
+@pytest.mark.torture
 def test_the_help_of_a_command_loads_no_more_than_the_help_of_all():
     env = {**os.environ, "PYTHONPATH": os.pathsep.join(filter(None, sys.path))}
 

@@ -13,7 +13,6 @@ from mediastore import Cleanup, MediaMeta
 from mediastore.errors import BlobsUnavailable, FileMissing
 
 from .lab import CLAIM_S, Crash, Fuse
-from .lanes import mostly_real
 from .processes import Once, crash, replace
 
 FORGET = MediaMeta(cleanup=Cleanup.FORGET)
@@ -83,7 +82,6 @@ def test_borrowed_wins_when_the_file_was_replaced_in_between(lab, metas):
 @pytest.mark.parametrize("wait", [True, False])
 @pytest.mark.parametrize("order", list(permutations("abc")))
 @pytest.mark.parametrize("metas", list(product((FORGET, None), repeat=3)))
-@mostly_real
 def test_what_replaced_a_borrowed_file_is_borrowed_for_as_long_as_one_ref_of_it_lives(
     lab, metas, order, wait
 ):

@@ -132,7 +132,10 @@ def test_the_demo_adds_up_and_leaves_nothing_behind(run, tmp_path, before):
 @pytest.mark.xdist_group("celery")
 @pytest.mark.parametrize(
     ("words", "number", "code"),
-    [("ana, ben", signal.SIGTERM, 143), ("is ready", signal.SIGINT, 130)],
+    [
+        pytest.param("ana, ben", signal.SIGTERM, 143, marks=pytest.mark.torture),
+        ("is ready", signal.SIGINT, 130),
+    ],
     ids=["SIGTERM while it starts", "Ctrl-C at work"],
 )
 def test_a_signal_ends_the_demo_cleanly(run, tmp_path, words, number, code):

@@ -243,7 +243,8 @@ def test_a_release_counts_once_whichever_reply_is_lost(fresh, wire):
     ("fresh", "step"),
     [
         ("sync", 3),
-        ("async", 7),  # only the way to the server differs, and it is short
+        # Only the way to the server differs, and it is short.
+        pytest.param("async", 7, marks=pytest.mark.torture),
         pytest.param("sync", 1, marks=pytest.mark.torture),
         pytest.param("async", 1, marks=pytest.mark.torture),
     ],

@@ -47,6 +47,7 @@ def test_what_nobody_releases_is_swept(up: UpFleet) -> None:
     until(lambda: not path.exists(), "the sweep")
 
 
+@pytest.mark.torture
 def test_a_server_whose_socket_has_to_move_with_each_start_is_found_again(tmp_path) -> None:
     fleet = UpFleet(tmp_path / ("long" * 25))
     fleet.directory.mkdir()
