@@ -1,7 +1,7 @@
 # `make` lists the targets. PYTHON may name another interpreter: make run PYTHON=python3.12
 
 PYTHON ?= python3
-WORKERS ?= 3
+WORKERS ?= 4
 ARGS ?=
 
 MAKEFLAGS += --no-print-directory

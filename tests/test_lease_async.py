@@ -226,12 +226,14 @@ def test_a_store_that_closes_leaves_no_thread_and_no_connection(url_settings, se
 
         return store
 
+    threads = set(threading.enumerate())
     with redis.Redis.from_url(server_url) as watcher:
         before = connected(watcher)
         closed = asyncio.run(main())
         until(lambda: connected(watcher) <= before, limit_s=5)
     assert not closed._renewer.running
-    assert all(each.name != "mediastore-renewer" for each in threading.enumerate())
+    new = set(threading.enumerate()) - threads
+    assert all(each.name != "mediastore-renewer" for each in new)
 
 
 # --- cancellation
