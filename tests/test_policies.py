@@ -87,8 +87,8 @@ def test_a_name_that_nobody_knows_is_refused_and_nothing_changes(
     store.set_policy("thumbnails", "2h")
     before = index_of(client, settings)
 
-    with pytest.raises(InvalidPolicy, match=r"'thumbnals'; did you mean 'thumbnails'\?"):
-        store.store(cat, scope="s", meta=by("thumbnals"))
+    with pytest.raises(InvalidPolicy, match=r"'thumbnailz'; did you mean 'thumbnails'\?"):
+        store.store(cat, scope="s", meta=by("thumbnailz"))
 
     after = index_of(client, settings)
     assert {k: v for k, v in after.items() if not k.startswith("gone:")} == before
