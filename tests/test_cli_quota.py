@@ -18,10 +18,10 @@ def test_limits_are_set_and_shown(bot, cat):
     assert was_set.stdout.splitlines() == [
         f"bytes\t{size}\t1048576",
         "refs\t1\t5",
-        "bytes of each scope\t\tnever",
+        "bytes of each scope\t\tno limit",
         "refs of each scope\t\t2",
     ]
-    assert of_scope.stdout.splitlines() == [f"bytes\t{size}\tnever", "refs\t1\t2"]
+    assert of_scope.stdout.splitlines() == [f"bytes\t{size}\tno limit", "refs\t1\t2"]
 
 
 def test_json_has_the_fields_of_the_result(bot):

@@ -240,6 +240,8 @@ def test_limits_are_taken_away_and_told(store):
         (None, {"max_bytes": -1}, InvalidRequest),
         (None, {"max_refs": "many"}, InvalidRequest),
         (None, {"max_refs": True}, InvalidRequest),
+        (None, {"max_refs": "1KiB"}, InvalidRequest),
+        (None, {"scope_max_refs": 1.5}, InvalidRequest),
         ("s", {"scope_max_refs": 1}, InvalidRequest),
         ("s//t", {"max_refs": 1}, InvalidScope),
         ("", {"max_refs": 1}, InvalidScope),

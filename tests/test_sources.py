@@ -252,7 +252,7 @@ def test_a_source_opens_its_file_once_and_closes_it(tmp_path):
     before = os.listdir("/dev/fd")
 
     with source_of(MediaContent(file_path=path)) as source:
-        source.open()
+        assert source.size == 3  # opens it
         during = os.listdir("/dev/fd")
         assert source.head() == b"abc"
 

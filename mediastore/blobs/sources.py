@@ -9,6 +9,7 @@ import errno
 import io
 import os
 import stat
+from abc import ABC, abstractmethod
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final, Self
 
@@ -35,7 +36,7 @@ _FLAGS: Final = os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK | os.O_NOCTTY
 _NO_FILE: Final = frozenset({errno.ENOENT, errno.ENOTDIR, errno.ELOOP})
 
 
-class Source:
+class Source(ABC):
     """Bytes to be stored, read once from the front to the end.
 
     Made without I/O; the first `size`, `head` or `read` opens what must be opened.
@@ -56,9 +57,6 @@ class Source:
     def size(self) -> int | None:
         """How many bytes are said to come, for early refusals only; None where nobody knows."""
         return None
-
-    def open(self) -> None:
-        """Open what must be opened; reading does it as well."""
 
     def head(self, size: int = 8192) -> bytes:
         """Return the next `size` bytes, fewer only if the source ends before; `read` gives them again."""
@@ -87,8 +85,7 @@ class Source:
         self._closed = True
 
     def __enter__(self) -> Self:
-        """Open it."""
-        self.open()
+        """Return it; reading opens what must be opened."""
         return self
 
     def __exit__(self, *_: object) -> None:
@@ -131,9 +128,9 @@ class Source:
         self._rest = view[size:]
         return bytes(view[:size])
 
+    @abstractmethod
     def _more(self, size: int, /) -> Buffer:
         """Fetch a piece of any length, `size` if that can be chosen; an empty one is the end."""
-        raise NotImplementedError
 
 
 class _Bytes(Source):
@@ -378,10 +375,8 @@ def source_of(content: MediaContent) -> Source:
 
 def gathered(source: Source, size: int) -> bytes:
     """Read `size` bytes, fewer only at the end: of a source that comes in crumbs, a piece worth writing."""
-    piece = source.read(size)
-    if not piece or len(piece) == size:
-        return piece
-    pieces, count = [piece], len(piece)
+    pieces: list[bytes] = []
+    count = 0
     while count < size and (piece := source.read(size - count)):
         pieces.append(piece)
         count += len(piece)
@@ -390,10 +385,8 @@ def gathered(source: Source, size: int) -> bytes:
 
 async def agathered(source: Source, size: int) -> bytes:
     """As `gathered`, of a source that is awaited."""
-    piece = await source.aread(size)
-    if not piece or len(piece) == size:
-        return piece
-    pieces, count = [piece], len(piece)
+    pieces: list[bytes] = []
+    count = 0
     while count < size and (piece := await source.aread(size - count)):
         pieces.append(piece)
         count += len(piece)

@@ -26,6 +26,7 @@ if TYPE_CHECKING:
 UsageError: Any = typer.BadParameter.__mro__[1]
 _ParserError: Any = next(c for c in typer.BadParameter.__mro__ if c.__name__ == "ClickException")
 
+_HELP = {"help_option_names": ["-h", "--help"]}
 Json = Annotated[bool, typer.Option("--json", help="Print one JSON object.")]
 Scope = Annotated[
     str, typer.Argument(metavar="SCOPE", help='Such as "telegram:42" or "chat:42/msg:7".')
@@ -230,12 +231,23 @@ def talk(ctx: typer.Context, *, as_json: bool) -> None:
     log(logging.DEBUG if ctx.obj.debug else logging.CRITICAL if as_json else logging.WARNING)
 
 
+def new_group(about: str, example: str) -> typer.Typer:
+    """Return a group of commands, such as `mediastore roots`, without any yet."""
+    return typer.Typer(
+        rich_markup_mode=None,
+        context_settings=_HELP,
+        no_args_is_help=True,
+        help=about,
+        epilog=f"Example: {example}",
+    )
+
+
 def new() -> typer.Typer:
     """Return the application without its commands."""
     app = typer.Typer(cls=Commands, rich_markup_mode=None, pretty_exceptions_enable=False)
     app.callback(
         invoke_without_command=True,
-        context_settings={"help_option_names": ["-h", "--help"]},
+        context_settings=_HELP,
         epilog="Examples: mediastore doctor; mediastore ls chat:42; mediastore COMMAND --help.\n\n"
         "Exit codes: 0 done, 1 failed, 2 wrong request, 3 not there, 4 no answer now, "
         "5 corrupt or a problem found, 130 Ctrl-C.",

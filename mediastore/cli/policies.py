@@ -9,7 +9,7 @@ import typer
 from mediastore.lifetimes import parse_lifetime
 from mediastore.reference import as_text
 
-from .app import Json, UsageError, opened
+from .app import Json, UsageError, new_group, opened
 from .output import is_terminal, note, print_json, put, show_table
 from .upkeep import confirmed, somebody_there
 from .waits import counted
@@ -24,12 +24,9 @@ Name = Annotated[
 
 def group() -> typer.Typer:
     """Return the group `mediastore policy` with its commands."""
-    made = typer.Typer(
-        rich_markup_mode=None,
-        context_settings={"help_option_names": ["-h", "--help"]},
-        no_args_is_help=True,
-        help="List, set and remove named retention policies.",
-        epilog="Example: mediastore policy set thumbnails 2h",
+    made = new_group(
+        "List, set and remove named retention policies.",
+        "mediastore policy set thumbnails 2h",
     )
     made.command("set", epilog="Example: mediastore policy set voice delete-after-10min")(change)
     made.command("ls", epilog="Example: mediastore policy ls --json")(ls)

@@ -6,7 +6,7 @@ from typing import Annotated
 
 import typer
 
-from .app import Json, opened
+from .app import Json, new_group, opened
 from .output import print_json, show_table
 
 Scope = Annotated[str | None, typer.Option(help="A scope with limits of its own.")]
@@ -16,12 +16,9 @@ _REFS = 'A number; "never" for any.'
 
 def group() -> typer.Typer:
     """Return the group `mediastore quota` with its commands."""
-    made = typer.Typer(
-        rich_markup_mode=None,
-        context_settings={"help_option_names": ["-h", "--help"]},
-        no_args_is_help=True,
-        help="Show and set how much the namespace and its scopes may hold.",
-        epilog="Example: mediastore quota set --bytes 100GiB --scope-bytes 1GiB",
+    made = new_group(
+        "Show and set how much the namespace and its scopes may hold.",
+        "mediastore quota set --bytes 100GiB --scope-bytes 1GiB",
     )
     made.command("show", epilog="Example: mediastore quota show --scope chat:42")(show)
     made.command("set", epilog="Example: mediastore quota set --scope chat:42 --bytes 5GiB")(change)
@@ -78,4 +75,4 @@ def change(
 
 
 def _of(limit: int | None) -> str:
-    return "never" if limit is None else str(limit)
+    return "no limit" if limit is None else str(limit)

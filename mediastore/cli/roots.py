@@ -8,7 +8,7 @@ import typer
 
 from mediastore.errors import InvalidRequest
 
-from .app import Json, UsageError, opened
+from .app import Json, UsageError, new_group, opened
 from .output import is_terminal, note, print_json, printable, put, show_table
 from .upkeep import confirmed, somebody_there
 
@@ -25,12 +25,9 @@ Yes = Annotated[bool, typer.Option("--yes", "-y", help="Do not ask.")]
 
 def group() -> typer.Typer:
     """Return the group `mediastore roots` with its commands."""
-    made = typer.Typer(
-        rich_markup_mode=None,
-        context_settings={"help_option_names": ["-h", "--help"]},
-        no_args_is_help=True,
-        help="List the roots of all hosts; give one up, or take a directory as one.",
-        epilog="Example: mediastore roots ls",
+    made = new_group(
+        "List the roots of all hosts; give one up, or take a directory as one.",
+        "mediastore roots ls",
     )
     for command in (ls, forget, adopt):
         made.command(epilog=_EXAMPLES[command.__name__])(command)

@@ -63,11 +63,16 @@ def store_media(ctx: Context, source: Any, wanted: Order, sha: str = "") -> Flow
     job = yield from reserve(ctx, wanted, expected or 0, sha)
     if isinstance(job, Ref):
         return job
+    if expected is None or expected > PIECE:
+        yield from keep(job)
+    return (yield from _or_nothing(ctx, job, _copied(ctx, job, source)))
+
+
+def _or_nothing(ctx: Context, job: Job, content: Flow[object], *, anew: bool = False) -> Flow[Ref]:
+    """Have the content come, and make its ref; whatever goes wrong, nothing of it stays."""
     try:
-        if expected is None or expected > PIECE:
-            yield from keep(job)
-        yield from _copied(ctx, job, source)
-        return (yield from conclude(ctx, job))
+        yield from content
+        return (yield from conclude(ctx, job, anew=anew))
     except Exception:  # the caller's own source may raise anything
         yield from give_up(ctx, job)
         raise
@@ -120,23 +125,21 @@ def _must_be_free(path: str) -> Flow[None]:
 
 def _taken(ctx: Context, source: Any, path: str, wanted: Order) -> Flow[Ref]:
     """Store a file without a copy where that is possible."""
-    job = yield from _reserved(ctx, wanted)
-    try:
-        if (yield from drafting.Take(job.draft, path)):
-            yield from absorb(ctx, job)
-        else:
-            yield from _copied(ctx, job, source)
-        ref = yield from conclude(ctx, job, anew=True)
-    except Exception:
-        yield from give_up(ctx, job)
-        raise
-    finally:
-        job.let_go()
+    job = yield from _reserve_and_keep(ctx, wanted)
+    ref = yield from _or_nothing(ctx, job, _had(ctx, job, source, path), anew=True)
     yield from drafting.Own(job.draft, job.place.path)
     return ref
 
 
-def _reserved(ctx: Context, wanted: Order) -> Flow[Job]:
+def _had(ctx: Context, job: Job, source: Any, path: str) -> Flow[None]:
+    """Have the temporary name stand for a file, or for a copy of it."""
+    if (yield from drafting.Take(job.draft, path)):
+        yield from _absorbed(ctx, job)
+    else:
+        yield from _copied(ctx, job, source)
+
+
+def _reserve_and_keep(ctx: Context, wanted: Order) -> Flow[Job]:
     """Reserve a blob whose content somebody else writes, and keep it reserved."""
     job = yield from reserve(ctx, wanted, 0)
     if isinstance(job, Ref):  # pragma: no cover - only content with a known hash is joined
@@ -153,7 +156,7 @@ def _copied(ctx: Context, job: Job, source: Any) -> Flow[None]:
         yield from drafting.Write(job.draft, piece)
 
 
-def absorb(ctx: Context, job: Job) -> Flow[bytes]:
+def _absorbed(ctx: Context, job: Job) -> Flow[bytes]:
     """Count and hash what somebody else has put under the temporary name; returns its first bytes."""
     hashed = ctx.settings.dedup
     head = yield from drafting.Reopen(job.draft, hashed)
@@ -165,22 +168,19 @@ def absorb(ctx: Context, job: Job) -> Flow[bytes]:
 
 def begin(ctx: Context, scope: str | None, meta: MediaMeta, ttl: Duration | None) -> Flow[Job]:
     """Reserve a blob for a writer; what it becomes is decided again when its content is there."""
-    return (yield from _reserved(ctx, order(ctx.settings, b"", scope, meta, ttl)))
+    return (yield from _reserve_and_keep(ctx, order(ctx.settings, b"", scope, meta, ttl)))
 
 
 def end(
     ctx: Context, job: Job, scope: str | None, meta: MediaMeta, ttl: Duration | None
 ) -> Flow[Ref]:
     """Make the ref of what a writer has left under the temporary name."""
-    try:
-        head = yield from absorb(ctx, job)
+
+    def content() -> Flow[None]:
+        head = yield from _absorbed(ctx, job)
         job.reorder(order(ctx.settings, head, scope, meta, ttl))
-        return (yield from conclude(ctx, job, anew=True))
-    except Exception:
-        yield from give_up(ctx, job)
-        raise
-    finally:
-        job.let_go()
+
+    return (yield from _or_nothing(ctx, job, content(), anew=True))
 
 
 def retrieve(ctx: Context, ref: str) -> Flow[MediaContent]:

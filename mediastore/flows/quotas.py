@@ -48,6 +48,8 @@ def _limit(name: str, limit: Limit) -> int | str:
         return ""
     if limit == "never":
         return limit
+    if name.endswith("refs") and not str(limit).isdecimal():
+        raise InvalidRequest(f'{name} is a whole number, or "never": {limit!r:.60}')
     number = parse_size(name, limit)
     if not 0 <= number <= _MOST:
         raise InvalidRequest(f'{name} is a number from 0 to {_MOST}, or "never": {limit!r:.60}')

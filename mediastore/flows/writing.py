@@ -241,7 +241,7 @@ def _place_again(ctx: Context, job: Job, written: Written) -> Flow[Ref | None]:
     for _ in range(_MOST_TRIES):
         sha = written.sha if ctx.settings.dedup else ""
         path = path_of(ctx.settings, job.order, job.wish, sha)
-        job.place = index.Place(job.place.root, path, written.size, sha)
+        job.place = replace(job.place, path=path, size=written.size, sha=sha)
         said = yield from _reserved(ctx, job.wish, job.place, job.hold, again=True)
         if said.verdict == "reserved":
             job.life_ms = said.life_ms
@@ -263,8 +263,9 @@ def make_room(ctx: Context, job: Job, size: int) -> Flow[None]:
     """
     if not job.limited or size <= job.place.size:
         return
-    most = job.order.limit if job.order.limit is not None else max(size, _LEAST_BYTES) * 2
-    ahead = min(max(size * 2, _LEAST_BYTES), max(most, size))
+    ahead = max(size * 2, _LEAST_BYTES)
+    if job.order.limit is not None:
+        ahead = min(ahead, job.order.limit)
     for wanted in (ahead, size):
         place = replace(job.place, size=wanted)
         said = yield from index.reserve(job.wish, place, job.hold, ctx.new_id(), again=True)

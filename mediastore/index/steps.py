@@ -50,8 +50,7 @@ _ENDS_REFS = (
     "_bury",
 )
 _ENTERS = ("_facts", "_noted", "_policy", "_quota", "_marks", "_live", "_deadline", "_enter")
-_OWNS = (
-    "_twin",
+_MAKES_REFS = (
     "_facts",
     "_noted",
     "_policy",
@@ -61,9 +60,8 @@ _OWNS = (
     "_rescue",
     "_copy",
     "_leases",
-    "_reserved",
-    "_own",
 )
+_OWNS = ("_twin", *_MAKES_REFS, "_reserved", "_own")
 _LEASES = ("_facts", "_marks", "_live", "_deadline", "_rescue", "_leases")
 #: What stands between the prelude and a script.
 _SHARED = {
@@ -107,18 +105,7 @@ _SHARED = {
     "remove_policy": ("_policy",),
     "move_policy": ("_facts", "_noted", "_policy", "_marks", "_live", "_batch"),
     "apply_policy": _ENTERS,
-    "revive": (
-        "_facts",
-        "_noted",
-        "_policy",
-        "_quota",
-        "_deadline",
-        "_enter",
-        "_rescue",
-        "_copy",
-        "_leases",
-        "_revival",
-    ),
+    "revive": (*_MAKES_REFS, "_revival"),
 }
 #: Scripts that free memory must run when there is none left; so must the greeting before them, and those that keep
 #: what is held: a fleet short of memory must not lose its leases for it.
