@@ -7,6 +7,7 @@ from dataclasses import replace
 
 import pytest
 
+from mediastore import MediaContent
 from mediastore.errors import FileMissing
 from mediastore.flows import leasing
 
@@ -210,3 +211,13 @@ def test_a_file_that_somebody_removed_is_not_joined_but_written_anew(sharing):
     assert len(set(blobs_of(lab, *refs))) == 1
     store.release_all("t")
     nothing_is_left(lab)
+
+
+def test_a_stream_whose_equal_lost_its_file_by_hand_is_written_anew(sharing):
+    store = sharing.process()
+    first = store.store_media(MediaContent(data=DATA), scope="s")
+    store.resolve(first).unlink()
+
+    again = store.store_media(MediaContent(data=iter([DATA])), scope="s")
+
+    assert store.resolve(again).read_bytes() == DATA

@@ -258,3 +258,17 @@ def test_content_whose_directory_is_barred_is_tried_again_until_it_is_back(lab, 
     lab.pass_time(2)
     assert lab.process().sweep().deleted == 1
     nothing_is_left(lab)
+
+
+def test_a_draft_whose_place_is_barred_goes_all_the_same(lab):
+    writer = lab.process().writer(scope="s")
+    writer.__enter__()
+    (lab.root / "scopes").write_text("theirs")
+
+    del writer
+    lab.pass_time(31)
+    lab.process().sweep()
+
+    assert (lab.root / "scopes").read_text() == "theirs"
+    (lab.root / "scopes").unlink()
+    nothing_is_left(lab)

@@ -262,3 +262,15 @@ def test_a_scope_whose_deadline_counts_as_no_ref(store, make_file):
         with pytest.raises(QuotaExceeded, match="1 of 1"):
             scope.store(make_file("b.jpg"))
         assert store.quota("s").used_refs == 1
+
+
+def test_a_quota_that_comes_while_content_is_written_is_kept_to(store, other, media):
+    def pieces():
+        yield b"x" * 20
+        other.set_quota(max_bytes=10)
+
+    with pytest.raises(QuotaExceeded, match="of 10 bytes"):
+        store.store_media(MediaContent(data=pieces()), scope="s")
+
+    assert files(media) == []
+    assert store.quota().used_bytes == 0
