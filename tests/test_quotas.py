@@ -266,7 +266,7 @@ def test_a_scope_whose_deadline_counts_as_no_ref(store, make_file):
 
 def test_a_quota_that_comes_while_content_is_written_is_kept_to(store, other, media):
     def pieces():
-        yield b"x" * 20
+        yield b"x" * 10_000  # more than is looked at before anything is reserved
         other.set_quota(max_bytes=10)
 
     with pytest.raises(QuotaExceeded, match="of 10 bytes"):
