@@ -353,6 +353,12 @@ class BlobsUnavailable(Unavailable):
         "Call again; if it lasts, `mediastore doctor` names the root and the blobs that are stuck."
     )
 
+    def __init__(self, detail: str, errno: str = "") -> None:
+        """Keep what did not answer, and the name of the system's error, such as "EROFS", where there was one."""
+        MediaStoreError.__init__(self, detail, errno)
+        self.detail = detail
+        self.errno = errno
+
 
 class Corrupt(MediaStoreError):
     """The index holds what no version of this package writes; nothing was changed."""

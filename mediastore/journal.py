@@ -36,13 +36,27 @@ class Doomed:
     size: int
     name: str
 
+    @property
+    def own(self) -> bool:
+        """Whether the store has written its file itself, under a name that no other file gets."""
+        return self.custody in {"owned", "draft"}
+
 
 @dataclass(frozen=True, slots=True)
 class Claim:
-    """A claimed batch, and the tokens it went through before, oldest first."""
+    """A claimed batch.
+
+    Attributes:
+        prev: The tokens it went through before, oldest first.
+        blobs: What is to be deleted.
+        bare: It has no directory, because none can be made: files of the store's own need none.
+        barred: How many due blobs were left, because they need one.
+    """
 
     prev: tuple[str, ...]
     blobs: tuple[Doomed, ...]
+    bare: bool = False
+    barred: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,6 +67,32 @@ class Outcome:
     freed: int = 0
     errno: str = ""
     stuck: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Prepared:
+    """Whether a root is ready for a claim.
+
+    Attributes:
+        errno: The name of the system's error, such as "ENOSPC", if no directory can be made for it; "" if it stands.
+        shut: The root itself cannot be opened: not even a file of the store's own can be deleted.
+        away: It is none of this process's, or is not there now: others delete in it, or it is waited for.
+    """
+
+    errno: str = ""
+    shut: bool = False
+    away: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Destroyed:
+    """What became of a claim: an outcome for each blob that is this worker's to report.
+
+    `taken_over` is False if the directories of earlier claims could not be taken over; they are to be tried again.
+    """
+
+    outcomes: tuple[Outcome, ...] = ()
+    taken_over: bool = True
 
 
 @dataclass(frozen=True, slots=True)

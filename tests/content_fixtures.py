@@ -35,7 +35,8 @@ def all_names(lab):
         ".mediastore",
         *(f".mediastore/{name}" for name in ("root", "new", "held", "tmp", "meta", "drafts")),
     }
-    return found - homes - {".mediastore/quarantine", ".mediastore/parked"}
+    spare = {name for name in found if name.startswith(".mediastore/spare")}
+    return found - homes - spare - {".mediastore/quarantine", ".mediastore/parked"}
 
 
 def nothing_is_left(lab):

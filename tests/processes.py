@@ -43,7 +43,7 @@ class Stage:
             act = getattr(self._thread, "act", None)
             if act is not None:
                 with self.during(None):
-                    act(name, args)
+                    act(name, spoken(name, args, named))
             return call(*args, **named)
 
         return watched
@@ -57,6 +57,26 @@ class Stage:
             yield
         finally:
             self._thread.act = kept
+
+
+def spoken(name: str, args: tuple[Any, ...], named: dict[str, Any]) -> tuple[Any, ...]:
+    """Return the arguments of a file call with each name in one of our directories as its path in the root.
+
+    Names elsewhere stay as they are.
+    """
+    if name in {"link", "rename"}:
+        source, source_at, target, target_at = args
+        return _path(source, source_at), source_at, _path(target, target_at), target_at
+    if "at" not in named:
+        return args
+    return _path(args[0] if args else ".", named["at"]), *args[1:]
+
+
+def _path(name: str, at: int) -> str:
+    """Return a name in an open directory of ours as its path in the root."""
+    place = os.readlink(f"/proc/self/fd/{at}")
+    _, ours, below = f"{place}/{name}".rpartition("/.mediastore/")
+    return f".mediastore/{below}" if ours else name
 
 
 class Once:

@@ -84,7 +84,7 @@ def test_a_file_is_not_put_back_over_a_third_one_but_parked_and_reported(lab, st
 
     assert path.read_text() == "third"
     assert [parked.read_text() for parked in process._blobs.parked()] == ["theirs"]
-    assert "a file that is not ours could not be put back" in caplog.text
+    assert "a file that is nobody's to delete is kept in .mediastore/parked/" in caplog.text
 
 
 def test_a_put_back_that_was_cut_short_is_finished(lab, stage):
@@ -316,7 +316,7 @@ def test_whichever_call_fails_once_nothing_is_raised_and_the_sweeps_make_it_good
             done = process.release_all("s")
         lab.settle()
 
-        assert done.failed <= 1
+        assert done.failed in {0, 1, 3}  # all three where nothing could be claimed
         assert done.deleted + done.failed + done.pending == 3
         assert (lab.files(), lab.leftovers(), process.stats().deleted_blobs) == ({}, [], 3)
         if not fails.done:

@@ -201,6 +201,15 @@ def test_a_release_that_waits_returns_when_the_files_of_an_earlier_one_are_gone(
 # --- a worker that is dead
 
 
+def lists_a_claim(name, args):
+    return (
+        name == "names"
+        and args[0].startswith(".mediastore/quarantine/")
+        and args[0][-2:] == "/."
+        and args[0].count("/") > 2
+    )
+
+
 def test_a_chain_of_three_dead_workers_is_finished_by_the_fourth(labs, stage):
     deepest = 0
     for number, lab in enumerate(labs):
@@ -213,7 +222,7 @@ def test_a_chain_of_three_dead_workers_is_finished_by_the_fourth(labs, stage):
                 pass
         for _ in range(2):
             lab.pass_time(CLAIM_S + 1)
-            dies = Once(crash, when=lambda name, args: name == "names" and "quarantine/" in args[0])
+            dies = Once(crash, when=lists_a_claim)
             try:
                 with stage.during(dies):
                     lab.process().sweep()
@@ -233,7 +242,7 @@ def test_a_take_over_that_fails_raises_nothing_and_is_repeated(lab, stage, caplo
     lab.pass_time(CLAIM_S + 1)
 
     def fail(name, args):
-        if name == "rename" and args[0].count("/") == 2 and "quarantine" in args[0]:
+        if name == "rename" and args[0].count("/") == 2 and ".mediastore/quarantine/" in args[0]:
             raise OSError(errno.EIO, "the disk")
 
     with stage.during(fail):
@@ -256,20 +265,20 @@ def test_the_directory_of_a_crashed_prepare_goes_when_it_is_old(lab):
     assert names_left(lab.root) == []
 
 
-def test_a_flushed_index_makes_the_sweeps_delete_nothing(lab, stage):
+def test_a_flushed_index_makes_the_sweeps_delete_nothing_and_park_what_was_claimed(lab, stage):
     kept = lab.file("kept.jpg", "kept")
     lab.process().store(kept, scope="t")
     path, process = doomed(lab)
     with stage.during(Once(crash, when=lambda name, _: name == "unlink")), pytest.raises(Crash):
         process.sweep()
-    before = names_left(lab.root)
     lab.client.flushall()
 
     lab.settle()
 
-    assert names_left(lab.root) == before
-    half = [name for name in before if name.startswith("quarantine/") and name.count("/") == 2]
-    assert [(lab.root / ".mediastore" / name).read_text() for name in half] == ["ours"] * 2
+    left = names_left(lab.root)
+    assert sorted(name.partition("/")[0] for name in left) == ["held", "parked", "parked"]
+    parked = [name for name in left if name.startswith("parked/")]
+    assert [(lab.root / ".mediastore" / name).read_text() for name in parked] == ["ours"] * 2
     assert (kept.read_text(), there(path)) == ("kept", [])
 
 

@@ -3,9 +3,10 @@
 Inside a root, all that is ours lies in `.mediastore/`:
 
     root                     the marker: root id, namespace, its own inode number
-    new/<blob><ext>          a second name for a file that is being registered
+    new/<blob><ext>          the held link of a file that is being registered
     held/<blob><ext>         the held link: pins the inode of a registered file, so its identity is exact
     quarantine/<token>/      what one claim is deleting: <blob>.held and <blob>
+    spare/<any>/             an empty directory that becomes that of a claim by a rename, also when the disk is full
     parked/<blob>            a file that was moved and could not be put back; never deleted by us
     tmp/<blob><ext>          content that is being written, and tmp/<blob>.meta its sidecar
     meta/<blob>/<ref>.meta   sidecars of content: of the refs that do not have the one beside the file
@@ -21,10 +22,10 @@ from io import FileIO
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Generic, Self, TypeVar
 
-from mediastore.journal import Bound, Claim, Found, Held, Outcome, Placed
+from mediastore.journal import Bound, Claim, Destroyed, Found, Held, Placed, Prepared
 
 if TYPE_CHECKING:
-    from collections.abc import Generator
+    from collections.abc import Generator, Mapping
 
 R = TypeVar("R")
 MaybePath = Path | None
@@ -120,15 +121,15 @@ class Open(Step[MaybeFile]):
 
 
 @dataclass(frozen=True, slots=True)
-class Prepare(Step[bool]):
-    """Make the directory of a claim, before the claim; False when the root cannot be trusted or written now."""
+class Prepare(Step[Prepared]):
+    """Make the directory of a claim, before the claim."""
 
     root: str
     token: str
 
 
 @dataclass(frozen=True, slots=True)
-class Destroy(Step[tuple[Outcome, ...]]):
+class Destroy(Step[Destroyed]):
     """Delete a claimed batch. A blob without an outcome was taken over by another sweeper: not ours to report."""
 
     root: str
@@ -146,7 +147,7 @@ class Dismiss(Step[None]):
 
 @dataclass(frozen=True, slots=True)
 class Strays(Step[tuple[str, ...]]):
-    """Name what crashed calls left behind in `new/` and `quarantine/`, older than `age_s`: blob ids and tokens."""
+    """Name what crashed calls left behind in our directories, older than `age_s`: blob ids and tokens."""
 
     root: str
     age_s: float
@@ -154,14 +155,15 @@ class Strays(Step[tuple[str, ...]]):
 
 @dataclass(frozen=True, slots=True)
 class Tidy(Step[int]):
-    """Finish what crashed calls left: a known blob's second name gets its place, an unknown one's goes, empty directories go.
+    """Finish what crashed calls left: a known blob's held link gets its place, an unknown one's goes, empty directories go.
 
-    Returns how many names were unknown and went.
+    `known` has the path of each blob that the index knows, and "" for each claim. What lies in the directory of an unknown
+    claim gets its place again, or is parked. Returns how many names were unknown and went.
     """
 
     root: str
     age_s: float
-    known: frozenset[str]
+    known: Mapping[str, str]
 
 
 @dataclass(frozen=True, slots=True)

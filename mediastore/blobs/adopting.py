@@ -10,63 +10,55 @@ from __future__ import annotations
 
 import contextlib
 import errno
-import logging
 import os
-import re
 import stat
-from itertools import count
 from typing import TYPE_CHECKING, Final
 
 from mediastore.journal import Bound, Placed
 
 from . import posix
-from .root import HELD, NEW, PARKED, QUARANTINE, held_name, make_homes
+from .claimed import ENTRY, is_claims
+from .homes import HELD, NEW, QUARANTINE, Opened, held_name, make_homes
+from .parking import park
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-logger = logging.getLogger("mediastore")
-
 _NOT_THERE: Final = frozenset({errno.ENOENT, errno.ENOTDIR, errno.ELOOP, errno.EXDEV})
-_READ: Final = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
 _CHUNK: Final = 1 << 20
-_CLAIMED: Final = re.compile(r"[A-Za-z0-9_-]{22}(\.held)?")
 
 
 @contextlib.contextmanager
-def adopting(path: str) -> Iterator[int]:
+def adopting(path: str) -> Iterator[Opened]:
     """Open a directory that is being adopted."""
-    fd = posix.open_directory(path)
-    try:
-        make_homes(path, fd)
-        yield fd
-    finally:
-        os.close(fd)
+    with Opened(path, posix.open_root(path)) as there:
+        make_homes(there, path)
+        yield there
 
 
-def rebind(fd: int, blobs: tuple[Placed, ...], drafts: tuple[str, ...]) -> tuple[Bound, ...]:
+def rebind(there: Opened, blobs: tuple[Placed, ...], drafts: tuple[str, ...]) -> tuple[Bound, ...]:
     """Say how each blob knows its file here; the second names are there when this returns."""
-    return tuple(_bind(fd, blob, draft) for blob, draft in zip(blobs, drafts, strict=True))
+    return tuple(_bind(there, blob, draft) for blob, draft in zip(blobs, drafts, strict=True))
 
 
-def _bind(fd: int, blob: Placed, draft: str) -> Bound:
+def _bind(there: Opened, blob: Placed, draft: str) -> Bound:
     def bound(identity: str, fault: str = "") -> Bound:
         return Bound(blob.blob, blob.path, blob.identity, identity, fault)
 
     try:
-        with posix.walked(fd, blob.path) as (parent, name):
+        with posix.walked(there.fd, blob.path) as (parent, name):
             seen = posix.look(name, at=parent)
             if not stat.S_ISREG(seen.st_mode):
                 return bound(blob.lost_identity, "missing")
             if blob.identity.startswith("owned:"):
                 same = seen.st_size == blob.size
                 return bound(f"owned:{blob.size}") if same else bound(blob.lost_identity, "differ")
-            kept = _second_names(fd, blob, parent, name, seen.st_ino)
+            kept = _held_links(there, blob, parent, name, seen.st_ino)
             if not _is_registered(blob, kept, seen):
                 return bound(blob.lost_identity, "differ")
             if blob.identity.startswith("inode:"):
                 return bound(f"inode:{seen.st_ino}")
-            linked = _hold(fd, blob, kept, parent, name, seen.st_ino, f"{NEW}/{draft}")
+            linked = _hold(there, blob, kept, parent, name, seen.st_ino, draft)
     except OSError as error:
         if error.errno not in _NOT_THERE:
             raise
@@ -76,20 +68,21 @@ def _bind(fd: int, blob: Placed, draft: str) -> Bound:
     return bound(f"stat:{seen.st_ino}:{seen.st_size}:{seen.st_mtime_ns}")
 
 
-def _second_names(fd: int, blob: Placed, parent: int, name: str, inode: int) -> dict[str, str]:
-    """Return the blob's second names, each with what it is to the file at the path: "name", "copy" or "other".
+def _held_links(there: Opened, blob: Placed, parent: int, name: str, inode: int) -> dict[str, str]:
+    """Return in which of our directories the blob has a held link, and what that is to the file at the path.
 
-    A store that was killed left it in `new/`.
+    That is "name", "copy" or "other". A store that was killed left it in `new/`.
     """
-    found = {}
-    for place in (f"{place}/{held_name(blob.blob, blob.path)}" for place in (HELD, NEW)):
-        seen = posix.look_or_none(place, at=fd)
+    found, held = {}, held_name(blob.blob, blob.path)
+    for home in (HELD, NEW):
+        seen = posix.look_or_none(held, at=there.home(home))
         if seen is None or not stat.S_ISREG(seen.st_mode):
             continue
         if seen.st_ino == inode:
-            found[place] = "name"
+            found[home] = "name"
         else:
-            found[place] = "copy" if _same_bytes(fd, place, parent, name) else "other"
+            same = _same_bytes(there.home(home), held, parent, name)
+            found[home] = "copy" if same else "other"
     return found
 
 
@@ -103,10 +96,10 @@ def _is_registered(blob: Placed, kept: dict[str, str], seen: os.stat_result) -> 
     return kind == "inode" and seen.st_size == blob.size
 
 
-def _same_bytes(fd: int, held: str, parent: int, name: str) -> bool:
+def _same_bytes(at: int, held: str, parent: int, name: str) -> bool:
     with contextlib.ExitStack() as stack:
-        ours = stack.enter_context(open(os.open(held, _READ, dir_fd=fd), "rb"))
-        theirs = stack.enter_context(open(os.open(name, _READ, dir_fd=parent), "rb"))
+        ours = stack.enter_context(open(posix.open_file(held, at=at), "rb"))
+        theirs = stack.enter_context(open(posix.open_file(name, at=parent), "rb"))
         if os.fstat(ours.fileno()).st_size != os.fstat(theirs.fileno()).st_size:
             return False
         while True:
@@ -118,97 +111,101 @@ def _same_bytes(fd: int, held: str, parent: int, name: str) -> bool:
 
 
 def _hold(
-    fd: int, blob: Placed, kept: dict[str, str], parent: int, name: str, inode: int, draft: str
+    there: Opened,
+    blob: Placed,
+    kept: dict[str, str],
+    parent: int,
+    name: str,
+    inode: int,
+    draft: str,
 ) -> bool:
     """Make the held link a name of the file at the path; False where the file system has no links.
 
     A copy of the file under that name is replaced in one step, so that a call stopped here finds one or the other.
     """
-    held = f"{HELD}/{held_name(blob.blob, blob.path)}"
-    linked = True
-    if kept.get(held) != "name":
+    held, linked, new = held_name(blob.blob, blob.path), True, there.home(NEW)
+    if kept.get(HELD) != "name":
         try:
-            posix.link(name, parent, draft, fd)
+            posix.link(name, parent, draft, new)
         except OSError as error:
             if error.errno not in posix.NO_LINKS:
                 raise
             linked = False
         else:
-            if posix.look(draft, at=fd).st_ino != inode:  # somebody replaces files even here
-                posix.unlink(draft, at=fd)
+            if posix.look(draft, at=new).st_ino != inode:  # somebody replaces files even here
+                posix.unlink(draft, at=new)
                 raise FileNotFoundError(errno.ENOENT, name)
-            if kept.get(held) == "other":
-                park(fd, held)
-            posix.rename(draft, fd, held, fd)
-    for other, relation in kept.items():
-        if other != held or not linked:
-            _let_go(fd, other, duplicate=relation == "copy")
+            if kept.get(HELD) == "other":
+                park(there, held, at=there.home(HELD))
+            posix.rename(draft, new, held, there.home(HELD))
+    for home, relation in kept.items():
+        if home != HELD or not linked:
+            _let_go(there, held, there.home(home), duplicate=relation == "copy")
     return linked
 
 
-def held_blobs(fd: int, *, copied: bool) -> tuple[str, ...]:
-    """Name the blobs that have a second name here, each once."""
-    return tuple(dict.fromkeys(name.split(".")[0] for _, name in _held(fd, copied=copied)))
+def held_blobs(there: Opened, *, copied: bool) -> tuple[str, ...]:
+    """Name the blobs that have a held link here, each once."""
+    named = (name.split(".")[0] for name, *_ in _held(there, copied=copied))
+    return tuple(dict.fromkeys(blob for blob in named if ENTRY.fullmatch(blob)))
 
 
-def _held(fd: int, *, copied: bool) -> list[tuple[str, str]]:
-    places = (HELD, NEW) if copied else (HELD,)
-    found = [(place, name) for place in places for name in posix.names(place, at=fd)]
-    for token in posix.names(QUARANTINE, at=fd):
-        found += _claimed(fd, f"{QUARANTINE}/{token}")
-    return found
+def _held(there: Opened, *, copied: bool) -> Iterator[tuple[str, int, str]]:
+    """Give each held link: its name, the descriptor of its directory, open until the next one is asked for, and the claim."""
+    for home in (HELD, NEW) if copied else (HELD,):
+        for name in posix.names(at=there.home(home)):
+            yield name, there.home(home), ""
+    for token in posix.names(at=there.home(QUARANTINE)):
+        for name, at in _claimed(token, there.home(QUARANTINE)):
+            yield name, at, token
 
 
-def _claimed(fd: int, directory: str) -> list[tuple[str, str]]:
-    """What a claim was deleting; a worker that died while it took claims over left their directories in its own."""
-    found: list[tuple[str, str]] = []
-    with contextlib.suppress(FileNotFoundError, NotADirectoryError):
-        for name in posix.names(directory, at=fd):
-            inner = _is_claims(fd, f"{directory}/{name}")
-            found += _claimed(fd, f"{directory}/{name}") if inner else [(directory, name)]
-    return found
+def _claimed(token: str, at: int) -> Iterator[tuple[str, int]]:
+    """Give what a claim was deleting; a worker that died while it took claims over left their directories in its own."""
+    with (
+        contextlib.suppress(FileNotFoundError, NotADirectoryError),
+        posix.inside(token, at=at) as inside,
+    ):
+        for name in posix.names(at=inside):
+            if is_claims(name, inside):
+                yield from _claimed(name, inside)
+            else:
+                yield name, inside
 
 
-def _is_claims(fd: int, path: str) -> bool:
-    """Whether this is the directory of a claim, and not one that stood at a blob's path."""
-    seen = posix.look_or_none(path, at=fd)
-    if seen is None or not stat.S_ISDIR(seen.st_mode):
-        return False
-    return all(_CLAIMED.fullmatch(name) for name in posix.names(path, at=fd))
-
-
-def unhold(fd: int, blobs: frozenset[str], *, copied: bool) -> tuple[int, int]:
-    """Let the second names of these blobs go; return how many were removed, and how many parked."""
-    nobodys = [each for each in _held(fd, copied=copied) if each[1].split(".")[0] in blobs]
-    gone = [_let_go(fd, f"{place}/{name}") for place, name in nobodys]
-    for place in {place for place, _ in nobodys}:
-        while place.startswith(f"{QUARANTINE}/"):
-            # What is not empty is a sweeper's still.
-            with contextlib.suppress(OSError):
-                posix.remove_directory(place, at=fd)
-            place = os.path.dirname(place)  # noqa: PLW2901
+def unhold(there: Opened, blobs: frozenset[str], *, copied: bool) -> tuple[int, int]:
+    """Let the held links of these blobs go; return how many were removed, and how many parked."""
+    gone, tokens = [], set()
+    for name, at, token in _held(there, copied=copied):
+        if name.split(".")[0] in blobs:
+            gone.append(_let_go(there, name, at, claimed=bool(token)))
+            tokens.add(token)
+    for token in tokens - {""}:
+        _remove_empty(token, there.home(QUARANTINE))
     return gone.count("removed"), gone.count("parked")
 
 
-def _let_go(fd: int, name: str, *, duplicate: bool = False) -> str:
-    """Remove a second name; the only name of bytes that nothing else holds is parked."""
-    seen = posix.look_or_none(name, at=fd)
+def _remove_empty(token: str, at: int) -> None:
+    """Remove the directory of a claim, and those in it; one that is not empty is a sweeper's still."""
+    with contextlib.suppress(OSError):
+        with posix.inside(token, at=at) as inside:
+            for name in posix.names(at=inside):
+                _remove_empty(name, inside)
+        posix.remove_directory(token, at=at)
+
+
+def _let_go(
+    there: Opened, name: str, at: int, *, duplicate: bool = False, claimed: bool = False
+) -> str:
+    """Remove a held link; the only name of bytes that nothing else holds is parked."""
+    seen = posix.look_or_none(name, at=at)
     if seen is None:
         return ""
-    if not stat.S_ISREG(seen.st_mode) and not name.startswith(QUARANTINE):
+    if not stat.S_ISREG(seen.st_mode) and not claimed:
         return ""
     if not stat.S_ISREG(seen.st_mode) or (seen.st_nlink == 1 and not duplicate):
-        park(fd, name)
+        park(there, name, at=at)
         return "parked"
     with contextlib.suppress(FileNotFoundError):
-        posix.unlink(name, at=fd)
+        posix.unlink(name, at=at)
     return "removed"
-
-
-def park(fd: int, name: str) -> None:
-    """Keep a file that no blob has any more where a person finds it."""
-    stem, extension = os.path.splitext(os.path.basename(name))
-    names = (f"{PARKED}/{stem}{'-' * n}{extension}" for n in count())
-    free = next(each for each in names if posix.look_or_none(each, at=fd) is None)
-    posix.rename(name, fd, free, fd)
-    logger.warning("a file that no blob has any more is kept in %s", free)

@@ -1,9 +1,14 @@
 """Deleting claimed files: only the file that was registered, whoever else moves names about meanwhile.
 
 POSIX has no compare-and-unlink, and a path can be replaced under us at any moment. So a name is first moved into
-the claim's own directory, compared there with the held link, and only then removed or put back. Each later step
-goes through that directory by name: whoever takes the claim over moves the directory away first, and every
-further step of the late worker fails. A missing entry of our own therefore means "stop", never "done".
+the claim's own directory, compared there with the held link, and only then removed or put back. A worker does all of
+this through a descriptor of its directory, so that nobody leads it elsewhere by a symlink.
+
+A sweeper that takes a claim over moves the old directory into its own, moves the entries out, the held links first, and
+removes the old directory; only then does it begin. From the first of these steps on, the late worker finds its directory
+gone from its place; from the last on, nothing can enter it any more. A step of the late worker in between harms nothing: it
+finds its entry gone, or the new sweeper finds what it has put there. `tests/test_takeover_model.py` goes through every order.
+A missing entry of our own therefore means "stop", never "done".
 """
 
 from __future__ import annotations
@@ -12,105 +17,96 @@ import contextlib
 import errno
 import logging
 import os
-from itertools import count
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
-from mediastore.journal import Claim, Doomed, Outcome
+from mediastore.errors import Corrupt
+from mediastore.journal import Claim, Destroyed, Doomed, Outcome
+from mediastore.plain import plain_id, plain_path
 
 from . import inscribing, owned, posix
-from .root import HELD, NEW, PARKED, QUARANTINE, held_name
+from .claimed import Claimed, Fenced
+from .homes import HELD, NEW, QUARANTINE, held_name, take_spare
+from .parking import park
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from .homes import Opened
 
 logger = logging.getLogger("mediastore")
 
 #: Trying again soon cannot help; somebody has to change a right or a mount.
 _HOPELESS: Final = frozenset({errno.EPERM, errno.EACCES, errno.EROFS})
+#: What the way to a path says if nothing of ours is at its end.
+_NO_WAY: Final = frozenset(
+    {errno.ENOENT, errno.ENOTDIR, errno.ELOOP, errno.EXDEV, errno.ENAMETOOLONG}
+)
+#: What the journal is told of a blob whose record cannot be true.
+CORRUPT: Final = "CORRUPT"
 
 
-class Fenced(Exception):
-    """Another sweeper took this claim over; the files are its business now."""
+def prepare(root: Opened, token: str) -> None:
+    """Make the directory of a claim.
+
+    Raises:
+        OSError: nothing can be deleted in this root now.
+    """
+    take_spare(root, plain_id(token))
 
 
-def destroy(root: int, token: str, claim: Claim) -> tuple[Outcome, ...]:
+def destroy(root: Opened, token: str, claim: Claim) -> Destroyed:
     """Delete the blobs of a claim; one that fails does not stop the others.
 
-    Returns one outcome for each blob that is still ours to report; none for those another sweeper took over.
+    Of those that another sweeper took over there is no outcome.
     """
-    own = f"{QUARANTINE}/{token}"
+    if claim.bare:
+        return Destroyed(tuple(_outcome(root, None, blob) for blob in claim.blobs))
     outcomes: list[Outcome] = []
     try:
-        _fence(root, own, claim.prev)
-        # One by one, so that what was done before a fence is reported.
-        for blob in claim.blobs:
-            outcomes.append(_outcome(root, own, blob))  # noqa: PERF401
-    except Fenced:
+        with posix.inside(token, at=root.home(QUARANTINE)) as fd:
+            own = Claimed(root, token, fd)
+            own.take_over(claim.prev)
+            # One by one, so that what was done before a fence is reported.
+            for blob in claim.blobs:
+                outcomes.append(_outcome(root, own, blob))  # noqa: PERF401
+    except (Fenced, FileNotFoundError):
         logger.info(
             "a claim was taken over by another sweeper; %d blobs left to it",
             len(claim.blobs) - len(outcomes),
         )
     except OSError as error:
-        # Nothing is reported: the claim lapses, and the next one knows the same chain of tokens.
+        # The next claim knows the same chain of tokens.
         logger.warning("a claim cannot be taken over now: %s", os.strerror(error.errno or 0))
-    return tuple(outcomes)
+        return Destroyed(tuple(_failed(blob, error) for blob in claim.blobs), taken_over=False)
+    return Destroyed(tuple(outcomes))
 
 
-def _outcome(root: int, own: str, blob: Doomed) -> Outcome:
+def _outcome(root: Opened, own: Claimed | None, blob: Doomed) -> Outcome:
     try:
         return Outcome(blob.blob, freed=_delete(root, own, blob))
+    except Corrupt as error:
+        logger.error("blob %s is left alone: %s", blob.blob, error)  # noqa: TRY400
+        return Outcome(blob.blob, errno=CORRUPT, stuck=True)
     except OSError as error:
-        code = error.errno or 0
-        name = errno.errorcode.get(code, "EUNKNOWN")
-        logger.warning("blob %s cannot be deleted now: %s", blob.blob, name)
-        return Outcome(blob.blob, errno=name, stuck=code in _HOPELESS)
+        return _failed(blob, error)
 
 
-def _fence(root: int, own: str, prev: tuple[str, ...]) -> None:
-    """Move the directories of the earlier claims into ours, then their entries up; newest first, the oldest may lie inside."""
-    for token in reversed(prev):
-        with contextlib.suppress(FileNotFoundError):
-            posix.rename(f"{QUARANTINE}/{token}", root, f"{own}/{token}", root)
-    _stop_if_fenced(root, own)
-    try:
-        _flatten(root, own, own, frozenset(prev))
-    except FileNotFoundError:
-        raise Fenced from None
+def _failed(blob: Doomed, error: OSError) -> Outcome:
+    code = error.errno or 0
+    name = errno.errorcode.get(code, "EUNKNOWN")
+    logger.warning("blob %s cannot be deleted now: %s", blob.blob, name)
+    return Outcome(blob.blob, errno=name, stuck=code in _HOPELESS)
 
 
-def _flatten(root: int, own: str, directory: str, tokens: frozenset[str]) -> None:
-    """Move the entries of the earlier claims' directories up; a directory that is no claim's is an entry like any other."""
-    for name in posix.names(directory, at=root):
-        inner = f"{directory}/{name}"
-        if name in tokens:
-            _flatten(root, own, inner, tokens)
-            posix.remove_directory(inner, at=root)
-        elif directory != own:
-            _move(root, own, inner, f"{own}/{name}")
-
-
-def _stop_if_fenced(root: int, own: str) -> None:
-    if posix.look_or_none(own, at=root) is None:
-        raise Fenced
-
-
-def _move(root: int, own: str, source: str, target: str) -> bool:
-    """Move a name into the claim's directory; False when there is no such name.
-
-    Raises:
-        Fenced: the directory is no longer ours.
-    """
-    try:
-        posix.rename(source, root, target, root)
-    except FileNotFoundError:
-        _stop_if_fenced(root, own)
-        return False
-    return True
-
-
-def _delete(root: int, own: str, blob: Doomed) -> int:
+def _delete(root: Opened, own: Claimed | None, blob: Doomed) -> int:
     """Delete one claimed blob; returns the bytes that became free."""
-    if blob.custody in {"owned", "draft"}:
+    if blob.own:
         inscribing.clear(root, blob.blob)
         return owned.delete(root, blob)
-    held, taken = f"{own}/{blob.blob}.held", f"{own}/{blob.blob}"
+    plain_path(blob.name, f"blob {blob.blob}")
+    if own is None:
+        raise Corrupt(f"blob {blob.blob} was claimed without a directory, and needs one")
+    held, taken = f"{plain_id(blob.blob)}.held", blob.blob
     linked = blob.identity.startswith("link:")
     if linked and not _take_held(root, own, blob, held):
         return 0  # nowhere: an earlier worker destroyed it and died before it could say so
@@ -118,84 +114,116 @@ def _delete(root: int, own: str, blob: Doomed) -> int:
     if blob.path and blob.custody != "borrowed":
         removed = _take_path(root, own, blob, taken, held if linked else None) or removed
     if not linked:
+        removed = removed or (own.find(taken) and _settle(root, own, blob, taken, None))
         return blob.size if removed else 0
-    freed = _bytes_freed(root, held)
-    _unlink(held, at=root)
+    freed = _bytes_freed(own, held)
+    own.unlink(held)
     return freed
 
 
-def _take_held(root: int, own: str, blob: Doomed, held: str) -> bool:
+def _take_held(root: Opened, own: Claimed, blob: Doomed, held: str) -> bool:
     """Bring the held link into the claim's directory; a store that was killed may have left it in `new/`.
 
-    A name moves from `new/` to `held/` only, so a third look is conclusive.
+    A name moves from `new/` to `held/` only, so a third look is conclusive. A claim that the index has lost, by a
+    failover, may have left it in its own directory.
     """
-    if posix.look_or_none(held, at=root) is not None:
+    if posix.look_or_none(held, at=own.fd) is not None:
         return True
     name = held_name(blob.blob, blob.name)
-    return any(_move(root, own, f"{place}/{name}", held) for place in (HELD, NEW, HELD))
+    if any(own.move(name, root.home(home), held) for home in (HELD, NEW, HELD)):
+        return True
+    return own.find(held, blob.blob)
 
 
-def _registered(root: int, path: str, blob: Doomed, held: str | None, *, at: int) -> bool:
-    """Whether the name is the registered file: the same inode as the held link, or size and times as registered."""
-    seen = posix.look_or_none(path, at=at)
+def _registered(own: Claimed, name: str, blob: Doomed, held: str | None, *, at: int) -> bool:
+    """Whether the name is the registered file: the same inode as the held link, or size and times as registered.
+
+    If the held link is gone from our directory, we do not know: a claim made after a failover has found it there.
+
+    Raises:
+        Fenced: another sweeper has taken our directory over.
+    """
+    seen = posix.look_or_none(name, at=at)
     if seen is None:
         return False
     if held is None:
         return blob.identity == f"stat:{seen.st_ino}:{seen.st_size}:{seen.st_mtime_ns}"
-    own = posix.look_or_none(held, at=root)
-    return own is not None and (seen.st_dev, seen.st_ino) == (own.st_dev, own.st_ino)
+    ours = posix.look_or_none(held, at=own.fd)
+    if ours is None:
+        own.check()
+        return False
+    return (seen.st_dev, seen.st_ino) == (ours.st_dev, ours.st_ino)
 
 
-def _take_path(root: int, own: str, blob: Doomed, taken: str, held: str | None) -> bool:
+def _take_path(root: Opened, own: Claimed, blob: Doomed, taken: str, held: str | None) -> bool:
     """Move the registered file from its path into the claim's directory and remove it there; True if this call did."""
     try:
-        with posix.walked(root, blob.path) as (parent, name):
-            if not _registered(root, name, blob, held, at=parent):
+        with posix.walked(root.fd, blob.path) as (parent, name):
+            if not _registered(own, name, blob, held, at=parent):
                 logger.debug("blob %s: its path holds another file now; left alone", blob.blob)
             else:
-                posix.rename(name, parent, taken, root)
+                posix.rename(name, parent, taken, own.fd)
     except OSError as error:
         # The way there is gone or leads elsewhere: nothing of ours is at its end, unless it is we who are late.
-        if error.errno not in {errno.ENOENT, errno.ENOTDIR, errno.ELOOP, errno.EXDEV}:
+        if error.errno not in _NO_WAY:
             raise
-    _stop_if_fenced(root, own)
+    own.check()
     return _settle(root, own, blob, taken, held)
 
 
-def _settle(root: int, own: str, blob: Doomed, taken: str, held: str | None) -> bool:
+def _settle(root: Opened, own: Claimed, blob: Doomed, taken: str, held: str | None) -> bool:
     """Remove what was moved here from the path, if it is the registered file; put anything else back where it was."""
-    if posix.look_or_none(taken, at=root) is None:
+    if posix.look_or_none(taken, at=own.fd) is None:
         return False
-    if _registered(root, taken, blob, held, at=root):
-        _unlink(taken, at=root)
+    if _registered(own, taken, blob, held, at=own.fd):
+        own.unlink(taken)
         return True
     logger.warning(
         "blob %s: its path was replaced at the last moment; what came there is put back", blob.blob
     )
-    try:
-        moved = _put_back(root, blob, taken)
-    except OSError as error:
-        if not (isinstance(error, FileExistsError) and _same_file(root, taken, blob.name)):
-            _park(root, own, blob, taken)
-            return False
-        moved = False
-    if not moved:
-        _unlink(taken, at=root)
+    put_back(root, taken, own.fd, blob.name)
     return False
 
 
-def _put_back(root: int, blob: Doomed, taken: str) -> bool:
-    """Give what is not ours its name again, over nothing; True if it was moved: a directory has no second name."""
-    moved = posix.kind(posix.look(taken, at=root).st_mode) == "directory"
-    with posix.walked(root, blob.name) as (parent, name):
+def put_back(root: Opened, name: str, at: int, path: str) -> None:
+    """Give an entry of a claim's directory its place again, over nothing; where that cannot be, it is parked.
+
+    Raises:
+        Fenced: the entry is gone: another sweeper has taken the claim over.
+    """
+    moved = False
+    try:
+        moved = _moved_back(root, name, at, path)
+    except FileNotFoundError:
+        if posix.look_or_none(name, at=at) is None:
+            raise Fenced from None
+        moved = _parked(root, name, at, path)
+    except OSError as error:
+        if not (isinstance(error, FileExistsError) and _same_file(root, name, at, path)):
+            moved = _parked(root, name, at, path)
+    if not moved:
+        with _fencing():
+            posix.unlink(name, at=at)
+
+
+def _parked(root: Opened, name: str, at: int, path: str) -> bool:
+    with _fencing():
+        park(root, name, at=at, called=held_name(name, path))
+    return True
+
+
+def _moved_back(root: Opened, name: str, at: int, path: str) -> bool:
+    """Return True if the entry was moved, as a directory is; a file is at both places now."""
+    moved = posix.kind(posix.look(name, at=at).st_mode) == "directory"
+    with posix.walked(root.fd, path) as (parent, last):
         # A directory takes the place of nothing, or of an empty directory; never of a file.
-        (posix.rename if moved else posix.link)(taken, root, name, parent)
+        (posix.rename if moved else posix.link)(name, at, last, parent)
     return moved
 
 
-def _same_file(root: int, taken: str, path: str) -> bool:
-    with posix.walked(root, path) as (parent, name):
-        there, here = posix.look_or_none(name, at=parent), posix.look_or_none(taken, at=root)
+def _same_file(root: Opened, name: str, at: int, path: str) -> bool:
+    with posix.walked(root.fd, path) as (parent, last):
+        there, here = posix.look_or_none(last, at=parent), posix.look_or_none(name, at=at)
     return (
         there is not None
         and here is not None
@@ -203,27 +231,14 @@ def _same_file(root: int, taken: str, path: str) -> bool:
     )
 
 
-def _park(root: int, own: str, blob: Doomed, taken: str) -> None:
-    """Keep a file that is not ours and has no place to go back to; `doctor` reports it."""
-    names = (held_name(blob.blob + "-" * n, blob.name) for n in count())
-    free = next(n for n in names if posix.look_or_none(f"{PARKED}/{n}", at=root) is None)
-    if _move(root, own, taken, f"{PARKED}/{free}"):
-        logger.error(
-            "blob %s: a file that is not ours could not be put back; it is kept in %s/%s",
-            blob.blob,
-            PARKED,
-            free,
-        )
-
-
-def _bytes_freed(root: int, held: str) -> int:
-    seen = posix.look_or_none(held, at=root)
+def _bytes_freed(own: Claimed, held: str) -> int:
+    seen = posix.look_or_none(held, at=own.fd)
     return seen.st_size if seen is not None and seen.st_nlink == 1 else 0
 
 
-def _unlink(path: str, *, at: int) -> None:
+@contextlib.contextmanager
+def _fencing() -> Iterator[None]:
     try:
-        posix.unlink(path, at=at)
+        yield
     except FileNotFoundError:
-        # Nobody but the owner of the directory removes its entries: ours is elsewhere now.
         raise Fenced from None

@@ -16,16 +16,19 @@ import re
 from dataclasses import replace
 from typing import TYPE_CHECKING, Final
 
-from mediastore.errors import InvalidRequest
+from mediastore.errors import Corrupt, InvalidRequest
+from mediastore.plain import plain_id
 from mediastore.sidecars import ENDING, MAX_BYTES, Sidecar
 
 from . import owned, posix
-from .root import DRAFTS, META
+from .homes import DRAFTS, META
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Iterable, Iterator
 
     from mediastore.sidecars import Inscription
+
+    from .homes import Opened
 
 logger = logging.getLogger("mediastore")
 
@@ -35,95 +38,119 @@ _GONE: Final = frozenset({errno.ENOENT, errno.ENOTDIR, errno.ELOOP, errno.EXDEV}
 _ID: Final = re.compile(r"[A-Za-z0-9_-]{1,128}")
 
 
-def announce(fd: int, token: str, refs: Iterable[tuple[str, str]]) -> None:
+def announce(there: Opened, token: str, refs: Iterable[tuple[str, str]]) -> None:
     """Make the temporary names."""
     for ref, blob in refs:
         if _ID.fullmatch(ref) and _ID.fullmatch(blob):
             with contextlib.suppress(OSError):
-                _announce(fd, blob, f"{DRAFTS}/{blob}/{ref}.{token}")
+                _announce(there, blob, f"{ref}.{token}")
 
 
-def _announce(fd: int, blob: str, own: str) -> None:
+def _announce(there: Opened, blob: str, own: str) -> None:
     for _ in range(_MOST_TRIES):
         try:
             # In this order: what a killed writer has left is found by the first.
-            for directory in (f"{DRAFTS}/{blob}", f"{META}/{blob}"):
-                _make_directory(fd, directory)
-            file = posix.create_file(own, 0o600, at=fd)
+            for home in (DRAFTS, META):
+                _make_directory(there, home, blob)
+            with posix.inside(blob, at=there.home(DRAFTS)) as drafts:
+                file = posix.create_file(own, 0o600, at=drafts)
         except FileNotFoundError:
             continue  # somebody has just removed the empty directory
         try:
-            owned.share(fd, file)
+            owned.share(there.fd, file)
         finally:
             os.close(file)
         return
 
 
-def _make_directory(fd: int, directory: str) -> None:
-    if posix.look_or_none(directory, at=fd) is not None:
+def _make_directory(there: Opened, home: str, blob: str) -> None:
+    if posix.look_or_none(blob, at=there.home(home)) is not None:
         return
     with contextlib.suppress(FileExistsError):
-        posix.make_directory(directory, 0o700, at=fd)
-    made = posix.open_to_change(directory, at=fd)
+        posix.make_directory(blob, 0o700, at=there.home(home))
+    made = posix.open_to_change(blob, at=there.home(home))
     try:
-        owned.share(fd, made)
+        owned.share(there.fd, made)
     finally:
         os.close(made)
 
 
 def inscribe(
-    fd: int, token: str, inscriptions: Iterable[Inscription], *, durable: bool
+    there: Opened, token: str, inscriptions: Iterable[Inscription], *, durable: bool
 ) -> tuple[bool, ...]:
-    """Write and remove; one that fails does not stop the others."""
-    return tuple(_done(fd, token, each, durable=durable) for each in inscriptions)
+    """Write or remove sidecars; returns which of them are now as they should be."""
+    return tuple(_done(there, token, each, durable=durable) for each in inscriptions)
 
 
-def _done(fd: int, token: str, each: Inscription, *, durable: bool) -> bool:
-    own = f"{DRAFTS}/{each.blob}/{each.ref}.{token}"
+def _done(there: Opened, token: str, each: Inscription, *, durable: bool) -> bool:
+    own = f"{each.ref}.{token}"
     try:
-        done = _settle(fd, own, each, durable=durable)
-    except (OSError, InvalidRequest) as error:
+        plain_id(each.blob), plain_id(each.ref)
+        done = _settle(there, own, each, durable=durable)
+    except (OSError, InvalidRequest, Corrupt) as error:
         name = errno.errorcode.get(getattr(error, "errno", None) or 0, type(error).__name__)
         logger.debug("the sidecar of a ref on blob %s is left for later: %s", each.blob, name)
         done = False
-    _let_go(fd, each.blob, own)
+    _let_go(there, each.blob, own)
     return done
 
 
-def _settle(fd: int, own: str, each: Inscription, *, durable: bool) -> bool:
-    target = each.path + ENDING if each.path else f"{META}/{each.blob}/{each.ref}{ENDING}"
+def _settle(there: Opened, own: str, each: Inscription, *, durable: bool) -> bool:
     if each.what == "clear":
-        clear(fd, each.blob)
+        clear(there, each.blob)
     if each.what in {"write", "remove"}:
-        _fence(fd, each, own)
+        _fence(there, each, own)
     if each.what == "remove":
-        _unlink_in(fd, target)
-    return each.what != "write" or _written(fd, own, target, each, durable=durable)
+        _remove(there, each)
+    return each.what != "write" or _written(there, own, each, durable=durable)
 
 
-def _fence(fd: int, each: Inscription, own: str) -> None:
+def _remove(there: Opened, each: Inscription) -> None:
+    try:
+        with _at(there, each) as (parent, name):
+            posix.unlink(name, at=parent)
+    except OSError as error:
+        if error.errno not in _GONE:
+            raise
+
+
+@contextlib.contextmanager
+def _at(there: Opened, each: Inscription) -> Iterator[tuple[int, str]]:
+    """Open the directory of a ref's sidecar."""
+    with contextlib.ExitStack() as stack:
+        if each.path:
+            found = stack.enter_context(posix.walked(there.fd, each.path + ENDING))
+        else:
+            meta = stack.enter_context(posix.inside(each.blob, at=there.home(META)))
+            found = meta, f"{each.ref}{ENDING}"
+        yield found
+
+
+def _fence(there: Opened, each: Inscription, own: str) -> None:
     """Take the temporary names of this sidecar away from everybody else."""
-    directory = f"{DRAFTS}/{each.blob}"
-    with contextlib.suppress(FileNotFoundError):
-        for name in posix.names(directory, at=fd):
-            other = f"{directory}/{name}"
-            if name.startswith(f"{each.ref}.") and other != own:
+    with (
+        contextlib.suppress(FileNotFoundError),
+        posix.inside(each.blob, at=there.home(DRAFTS)) as drafts,
+    ):
+        for name in posix.names(at=drafts):
+            if name.startswith(f"{each.ref}.") and name != own:
                 with contextlib.suppress(FileNotFoundError):
-                    posix.unlink(other, at=fd)
+                    posix.unlink(name, at=drafts)
 
 
-def _written(fd: int, own: str, target: str, each: Inscription, *, durable: bool) -> bool:
+def _written(there: Opened, own: str, each: Inscription, *, durable: bool) -> bool:
     """Fill the temporary name and move it to its place; False where it is gone."""
     try:
-        with posix.walked(fd, target) as (parent, name):
+        with _at(there, each) as (parent, name):
             try:
                 text = _text(each, name, at=parent)
-                posix.write_file(own, text, at=fd, durable=durable)
-                posix.rename(own, fd, name, parent)
+                with posix.inside(each.blob, at=there.home(DRAFTS)) as drafts:
+                    posix.write_file(own, text, at=drafts, durable=durable)
+                    posix.rename(own, drafts, name, parent)
             except FileNotFoundError:
                 return False
             if durable:
-                posix.sync_directory(".", at=parent)
+                posix.sync_directory(at=parent)
     except OSError as error:
         if error.errno not in _GONE:
             raise
@@ -151,57 +178,51 @@ def _sha_there(name: str, *, at: int) -> str:
         return ""
 
 
-def _unlink_in(fd: int, path: str) -> None:
-    try:
-        with posix.walked(fd, path) as (parent, name):
-            posix.unlink(name, at=parent)
-    except OSError as error:
-        if error.errno not in _GONE:
-            raise
-
-
-def _let_go(fd: int, blob: str, own: str) -> None:
+def _let_go(there: Opened, blob: str, own: str) -> None:
     """Remove our temporary name if it is there still, and the directories if nothing is in them."""
-    with contextlib.suppress(OSError):
-        if posix.look_or_none(own, at=fd) is not None:
-            posix.unlink(own, at=fd)
-    _prune(fd, blob)
+    with (
+        contextlib.suppress(OSError, Corrupt),
+        posix.inside(blob, at=there.home(DRAFTS)) as drafts,
+    ):
+        if posix.look_or_none(own, at=drafts) is not None:
+            posix.unlink(own, at=drafts)
+    _prune(there, blob)
 
 
-def _prune(fd: int, blob: str) -> None:
-    for directory in (f"{META}/{blob}", f"{DRAFTS}/{blob}"):
-        with contextlib.suppress(OSError):
-            posix.remove_directory(directory, at=fd)
+def _prune(there: Opened, blob: str) -> None:
+    for home in (META, DRAFTS):
+        with contextlib.suppress(OSError, Corrupt):
+            posix.remove_directory(blob, at=there.home(home))
 
 
-def clear(fd: int, blob: str) -> None:
+def clear(there: Opened, blob: str) -> None:
     """Remove every sidecar of a blob but the one beside its file; first those that are being written."""
     if not _ID.fullmatch(blob):
         return
-    found = [
-        directory
-        for directory in (f"{DRAFTS}/{blob}", f"{META}/{blob}")
-        if posix.look_or_none(directory, at=fd) is not None
+    homes = [
+        home for home in (DRAFTS, META) if posix.look_or_none(blob, at=there.home(home)) is not None
     ]
-    for directory in found:
-        _empty(fd, directory)
-    if found:
-        _prune(fd, blob)
+    for home in homes:
+        _empty(there, home, blob)
+    if homes:
+        _prune(there, blob)
 
 
-def _empty(fd: int, directory: str) -> None:
-    with contextlib.suppress(FileNotFoundError):
-        for name in posix.names(directory, at=fd):
+def _empty(there: Opened, home: str, blob: str) -> None:
+    with (
+        contextlib.suppress(FileNotFoundError),
+        posix.inside(blob, at=there.home(home)) as directory,
+    ):
+        for name in posix.names(at=directory):
             with contextlib.suppress(FileNotFoundError):
-                posix.unlink(f"{directory}/{name}", at=fd)
+                posix.unlink(name, at=directory)
 
 
-def tidy(fd: int, before: float) -> None:
+def tidy(there: Opened, before: float) -> None:
     """Remove what killed writers left: old temporary names, and directories with nothing in them."""
-    for blob in posix.names(DRAFTS, at=fd):
-        directory = f"{DRAFTS}/{blob}"
-        seen = posix.look_or_none(directory, at=fd)
+    for blob in posix.names(at=there.home(DRAFTS)):
+        seen = posix.look_or_none(blob, at=there.home(DRAFTS))
         if seen is not None and seen.st_ctime < before:
             with contextlib.suppress(OSError):
-                _empty(fd, directory)
-                _prune(fd, blob)
+                _empty(there, DRAFTS, blob)
+                _prune(there, blob)

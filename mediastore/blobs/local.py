@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 from mediastore import blobs as steps
 from mediastore.errors import BlobsUnavailable, InvalidRoot, MediaStoreError, StoreFull
+from mediastore.journal import Prepared
 from mediastore.settings import default_root
 
 from . import (
@@ -27,15 +28,16 @@ from . import (
     tidying,
 )
 from .adopting import adopting, held_blobs, rebind, unhold
-from .deleting import destroy
+from .deleting import destroy, prepare
+from .homes import PARKED, Opened, path_in, put_away
 from .reading import encoded, lasting, opened, registered
-from .root import PARKED, QUARANTINE, Root, again, inspect, remark, share, stands, verify
+from .root import Root, again, inspect, remark, stands, verify
 
 if TYPE_CHECKING:
     import io
     from collections.abc import Callable, Iterator
 
-    from mediastore.journal import Bound, Held, Outcome
+    from mediastore.journal import Bound, Destroyed, Held
 
 logger = logging.getLogger("mediastore")
 
@@ -48,7 +50,9 @@ def failure(error: OSError) -> MediaStoreError:
     words = f"{os.strerror(code)} ({errno.errorcode.get(code, 'unknown')})"
     if code in _FULL:
         return StoreFull(f"no space left in a root: {words}")
-    return BlobsUnavailable(f"a root does not answer as it should: {words}")
+    return BlobsUnavailable(
+        f"a root does not answer as it should: {words}", errno.errorcode.get(code, "")
+    )
 
 
 class LocalBlobs:
@@ -63,6 +67,7 @@ class LocalBlobs:
         self._wall = wall
         self._roots: dict[str, Root] | None = None
         self._away: set[str] = set()
+        self._barred: dict[str, str] = {}
         self._do: dict[type, Callable[[Any], Any]] = {
             steps.Hold: self._hold,
             steps.Keep: self._keep,
@@ -109,7 +114,7 @@ class LocalBlobs:
         return {
             inscriptions.Announce: self._announce,
             inscriptions.Inscribe: self._inscribe,
-            inscriptions.Survey: lambda step: surveying.Survey(self._descriptor(step.root)),
+            inscriptions.Survey: lambda step: surveying.Survey(self._there(step.root)),
             inscriptions.RefsOf: self._refs_of,
             inscriptions.Surveyed: lambda step: step.survey.next(step.refs),
         }
@@ -146,7 +151,7 @@ class LocalBlobs:
         return self._roots
 
     @contextlib.contextmanager
-    def _opened(self, root_id: str) -> Iterator[tuple[Root, int]]:
+    def _opened(self, root_id: str) -> Iterator[tuple[Root, Opened]]:
         """Open a root for one operation; one that has gone away, and one that is back, is told once.
 
         Raises:
@@ -157,7 +162,7 @@ class LocalBlobs:
         root = roots[root_id]
         with contextlib.ExitStack() as stack:
             try:
-                fd = stack.enter_context(root.opened())
+                there = stack.enter_context(root.opened())
             except BlobsUnavailable as error:
                 adopted = again(root, self._namespace)
                 if adopted is None:
@@ -166,131 +171,142 @@ class LocalBlobs:
                         logger.error("%s; nothing is deleted there until it is back", error)  # noqa: TRY400
                     raise
                 root = roots[root_id] = adopted
-                fd = stack.enter_context(root.opened())
+                there = stack.enter_context(root.opened())
             if root_id in self._away:
                 self._away.discard(root_id)
                 logger.warning("root %s is back; work goes on there", root.path)
-            yield root, fd
+            yield root, there
 
     @contextlib.contextmanager
-    def _descriptor(self, root_id: str) -> Iterator[int]:
-        with self._opened(root_id) as (_, fd):
-            yield fd
+    def _there(self, root_id: str) -> Iterator[Opened]:
+        with self._opened(root_id) as (_, there):
+            yield there
 
     # --- registering
 
     def _hold(self, step: steps.Hold) -> Held:
         root, path = registering.place(self.roots().values(), step.path)
-        with self._opened(root.id) as (_, fd):
-            return registering.hold(root, fd, path, step)
+        with self._opened(root.id) as (_, there):
+            return registering.hold(root, there, path, step)
 
     def _keep(self, step: steps.Keep) -> bool:
-        with self._opened(step.held.root) as (_, fd):
-            return registering.keep(fd, step.held, step.blob)
+        with self._opened(step.held.root) as (_, there):
+            return registering.keep(there, step.held, step.blob)
 
     def _drop(self, step: steps.Drop) -> bool:
-        with self._opened(step.held.root) as (_, fd):
-            return registering.drop(fd, step.held, step.blob)
+        with self._opened(step.held.root) as (_, there):
+            return registering.drop(there, step.held, step.blob)
 
     def _check(self, step: steps.Check) -> Path | None:
-        with self._opened(step.root) as (root, fd):
+        with self._opened(step.root) as (root, there):
             if step.seq is not None and step.seq <= root.adopted:
                 return None  # said of another directory; its inode numbers mean nothing here
-            same = registered(fd, step.path, step.identity)
+            same = registered(there, step.path, step.identity)
         return Path(root.path, step.path) if same else None
 
     def _lasting(self, step: steps.Lasting) -> Path | None:
-        with self._opened(step.root) as (root, fd):
-            name = lasting(fd, step.blob, step.path, step.identity)
+        with self._opened(step.root) as (root, there):
+            name = lasting(there, step.blob, step.path, step.identity)
         return Path(root.path, name) if name else None
 
     def _open(self, step: steps.Open) -> io.FileIO | None:
-        with self._opened(step.root) as (root, fd):
-            return opened(fd, step.path, step.path[len(root.path) + 1 :], step.identity)
+        with self._opened(step.root) as (_, there):
+            return opened(there, step.path, step.identity)
 
     # --- writing content
 
     def _begin(self, step: drafting.Begin) -> owned.Draft:
-        with self._opened(step.root) as (root, fd):
-            return owned.begin(root, fd, step)
+        with self._opened(step.root) as (_, there):
+            return owned.begin(there, step)
 
     def _write(self, step: drafting.Write) -> int:
         return owned.write(step.draft, step.piece)
 
     def _reopen(self, step: drafting.Reopen) -> bytes:
-        with self._opened(step.draft.root) as (_, fd):
-            return owned.reopen(fd, step.draft, hashed=step.hashed)
+        with self._opened(step.draft.root) as (_, there):
+            return owned.reopen(there, step.draft, hashed=step.hashed)
 
     def _take(self, step: drafting.Take) -> bool:
-        with self._opened(step.draft.root) as (_, fd):
-            return taking.take(fd, step.draft, step.path)
+        with self._opened(step.draft.root) as (_, there):
+            return taking.take(there, step.draft, step.path)
 
     def _own(self, step: drafting.Own) -> None:
         # The ref is made: a file with the rights that it had is one all the same.
         with (
             contextlib.suppress(OSError, BlobsUnavailable),
-            self._opened(step.draft.root) as (_, fd),
+            self._opened(step.draft.root) as (_, there),
         ):
-            owned.own(fd, step.draft, step.path)
+            owned.own(there, step.draft, step.path)
 
     def _publish(self, step: drafting.Publish) -> bool:
-        with self._opened(step.draft.root) as (_, fd):
-            return owned.publish(fd, step.draft, step.path, step.sidecar, durable=step.durable)
+        with self._opened(step.draft.root) as (_, there):
+            return owned.publish(there, step.draft, step.path, step.sidecar, durable=step.durable)
 
     def _discard(self, step: drafting.Discard) -> None:
         # What stays is the trash's business: the blob is in it.
         with (
             contextlib.suppress(OSError, BlobsUnavailable),
-            self._opened(step.draft.root) as (_, fd),
+            self._opened(step.draft.root) as (_, there),
         ):
-            owned.discard(fd, step.draft, step.path)
+            owned.discard(there, step.draft, step.path)
 
     # --- sidecars
 
     def _refs_of(self, step: inscriptions.RefsOf) -> tuple[str, ...]:
-        with self._opened(step.root) as (_, fd):
-            return surveying.refs_of(fd, step.path, step.blob, step.most)
+        with self._opened(step.root) as (_, there):
+            return surveying.refs_of(there, step.path, step.blob, step.most)
 
     def _announce(self, step: inscriptions.Announce) -> None:
-        with self._opened(step.root) as (_, fd):
-            inscribing.announce(fd, step.token, step.refs)
+        with self._opened(step.root) as (_, there):
+            inscribing.announce(there, step.token, step.refs)
 
     def _inscribe(self, step: inscriptions.Inscribe) -> tuple[bool, ...]:
-        with self._opened(step.root) as (_, fd):
-            return inscribing.inscribe(fd, step.token, step.inscriptions, durable=step.durable)
+        with self._opened(step.root) as (_, there):
+            return inscribing.inscribe(there, step.token, step.inscriptions, durable=step.durable)
 
     # --- deleting
 
-    def _prepare(self, step: steps.Prepare) -> bool:
+    def _prepare(self, step: steps.Prepare) -> Prepared:
         if step.root not in self.roots():
-            return False
+            return Prepared(away=True)
         try:
-            with self._opened(step.root) as (_, fd):
-                directory = f"{QUARANTINE}/{step.token}"
-                posix.make_directory(directory, 0o700, at=fd)
-                share(directory, os.fstat(fd), at=fd)
-        except (BlobsUnavailable, OSError):
-            return False
-        return True
+            with self._opened(step.root) as (root, there):
+                try:
+                    prepare(there, step.token)
+                except OSError as error:
+                    return self._barrier(root, errno.errorcode.get(error.errno or 0, "EUNKNOWN"))
+        except BlobsUnavailable as error:
+            return Prepared(error.errno, shut=True, away=not error.errno)
+        if self._barred.pop(root.id, None):
+            logger.warning("root %s: files that nobody holds can be deleted again", root.path)
+        return Prepared()
 
-    def _destroy(self, step: steps.Destroy) -> tuple[Outcome, ...]:
-        with self._opened(step.root) as (_, fd):
-            return destroy(fd, step.token, step.claim)
+    def _barrier(self, root: Root, name: str) -> Prepared:
+        """Tell once what keeps us from deleting in a root."""
+        if self._barred.get(root.id) != name:
+            self._barred[root.id] = name
+            words = "root %s: files that nobody holds cannot be deleted now: %s"
+            logger.error(words, root.path, name)
+        return Prepared(name)
+
+    def _destroy(self, step: steps.Destroy) -> Destroyed:
+        with self._opened(step.root) as (_, there):
+            return destroy(there, step.token, step.claim)
 
     def _dismiss(self, step: steps.Dismiss) -> None:
         # An empty directory that stays goes with the strays.
-        with contextlib.suppress(OSError, BlobsUnavailable), self._opened(step.root) as (_, fd):
-            posix.remove_directory(f"{QUARANTINE}/{step.token}", at=fd)
+        with contextlib.suppress(OSError, BlobsUnavailable), self._opened(step.root) as (_, there):
+            put_away(there, step.token)
 
     # --- tidying up after crashes
 
     def _strays(self, step: steps.Strays) -> tuple[str, ...]:
-        with self._opened(step.root) as (_, fd):
-            return tidying.strays(fd, self._wall() - step.age_s)
+        with self._opened(step.root) as (_, there):
+            return tidying.strays(there, self._wall() - step.age_s)
 
     def _tidy(self, step: steps.Tidy) -> int:
-        with self._opened(step.root) as (_, fd):
-            return tidying.tidy(fd, self._wall() - step.age_s, step.known)
+        with self._opened(step.root) as (_, there):
+            return tidying.tidy(there, self._wall() - step.age_s, step.known)
 
     # --- roots and hosts
 
@@ -303,25 +319,26 @@ class LocalBlobs:
         return found
 
     def _rebind(self, step: steps.Rebind) -> tuple[Bound, ...]:
-        with adopting(step.path) as fd:
-            return rebind(fd, step.blobs, step.drafts)
+        with adopting(step.path) as there:
+            return rebind(there, step.blobs, step.drafts)
 
     def _held_blobs(self, step: steps.HeldBlobs) -> tuple[str, ...]:
-        with adopting(step.path) as fd:
-            return held_blobs(fd, copied=step.copied)
+        with adopting(step.path) as there:
+            return held_blobs(there, copied=step.copied)
 
     def _unhold(self, step: steps.Unhold) -> tuple[int, int]:
-        with adopting(step.path) as fd:
-            return unhold(fd, step.blobs, copied=step.copied)
+        with adopting(step.path) as there:
+            return unhold(there, step.blobs, copied=step.copied)
 
     def _remark(self, step: steps.Remark) -> None:
-        with adopting(step.path) as fd:
-            remark(fd, step.root, self._namespace, step.seq)
+        with adopting(step.path) as there:
+            remark(there, step.root, self._namespace, step.seq)
 
     def parked(self) -> list[Path]:
         """List the files that could not be put back where they were found; they are nobody's to delete but yours."""
         found: list[Path] = []
         for root in self.roots().values():
-            with root.opened() as fd:
-                found += [Path(root.path, PARKED, name) for name in posix.names(PARKED, at=fd)]
+            with root.opened() as there:
+                names = posix.names(at=there.home(PARKED))
+                found += [Path(root.path, path_in(PARKED, name)) for name in names]
         return found

@@ -24,10 +24,11 @@ from mediastore.errors import (
     StoreFull,
 )
 from mediastore.journal import Written
+from mediastore.plain import plain_path
 
 from . import posix
-from .adopting import park
-from .root import TMP, held_name
+from .homes import TMP, held_name, path_in
+from .parking import park
 
 if TYPE_CHECKING:
     from hashlib import _Hash
@@ -35,7 +36,7 @@ if TYPE_CHECKING:
     from mediastore.journal import Doomed
 
     from .drafting import Begin
-    from .root import Root
+    from .homes import Opened
 
 #: Nobody but the owner's user, unless the root is shared with a group.
 _FILE_MODE: Final = 0o600
@@ -53,7 +54,10 @@ HEAD: Final = 8192
 
 @dataclass(slots=True)
 class Draft:
-    """A file that is being written, and what is known of it so far. Its files are closed when nobody has it any more."""
+    """A file that is being written, and what is known of it so far. Its files are closed when nobody has it any more.
+
+    `name` is its temporary one, in the directory for them; `path` is where others find it by that name.
+    """
 
     root: str
     blob: str
@@ -78,29 +82,30 @@ class Draft:
         self.close()
 
 
-def begin(root: Root, fd: int, step: Begin) -> Draft:
+def begin(there: Opened, step: Begin) -> Draft:
     """Make the temporary files."""
-    _room(fd, step.need, step.floor)
-    name = f"{TMP}/{held_name(step.blob, step.extension and f'x{step.extension}')}"
-    draft = Draft(step.root, step.blob, name, Path(root.path, name), step.floor, _created(fd, name))
+    _room(there.fd, step.need, step.floor)
+    name = held_name(step.blob, step.extension and f"x{step.extension}")
+    path = Path(there.path, path_in(TMP, name))
+    draft = Draft(step.root, step.blob, name, path, step.floor, _created(there, name))
     if step.sidecar:
         try:
-            draft.sidecar = _created(fd, _beside(step.blob))
+            draft.sidecar = _created(there, _beside(step.blob))
         except (OSError, BlobsUnavailable):
             with contextlib.suppress(OSError):
-                discard(fd, draft, "")
+                discard(there, draft, "")
             raise
     return draft
 
 
-def _created(fd: int, name: str) -> io.FileIO:
+def _created(there: Opened, name: str) -> io.FileIO:
     try:
-        file = posix.create_file(name, _FILE_MODE, at=fd)
+        file = posix.create_file(name, _FILE_MODE, at=there.home(TMP))
     except FileNotFoundError:
         raise BlobsUnavailable(f"{TMP} is gone from a root; start the process again") from None
     made = io.FileIO(file, "r+b")
     try:
-        share(fd, file)
+        share(there.fd, file)
     except OSError:
         made.close()
         raise
@@ -108,7 +113,7 @@ def _created(fd: int, name: str) -> io.FileIO:
 
 
 def _beside(blob: str) -> str:
-    return f"{TMP}/{blob}{_SIDECAR}"
+    return f"{held_name(blob, '')}{_SIDECAR}"
 
 
 def share(root: int, made: int) -> None:
@@ -145,7 +150,7 @@ def write(draft: Draft, piece: bytes) -> int:
     return draft.size
 
 
-def reopen(fd: int, draft: Draft, *, hashed: bool) -> bytes:
+def reopen(there: Opened, draft: Draft, *, hashed: bool) -> bytes:
     """Begin again with the file that has the temporary name now: a library may have put another one there.
 
     Raises:
@@ -153,7 +158,7 @@ def reopen(fd: int, draft: Draft, *, hashed: bool) -> bytes:
     """
     draft.file.close()
     try:
-        file = posix.open_file(draft.name, at=fd)
+        file = posix.open_file(draft.name, at=there.home(TMP))
     except FileNotFoundError:
         raise FileMissing(str(draft.path)) from None
     except OSError as error:
@@ -169,7 +174,7 @@ def reopen(fd: int, draft: Draft, *, hashed: bool) -> bytes:
     if (
         seen.st_nlink == 1
     ):  # else it is somebody's still, and is to stay as it is where nothing comes of this
-        _own(fd, file)
+        _own(there.fd, file)
     return os.pread(file, HEAD, 0)
 
 
@@ -180,14 +185,14 @@ def _own(fd: int, file: int) -> None:
     share(fd, file)
 
 
-def own(fd: int, draft: Draft, path: str) -> None:
+def own(there: Opened, draft: Draft, path: str) -> None:
     """Give a file that was taken the rights of ours, now that its ref is there."""
-    with posix.walked(fd, path) as (parent, name):
+    with posix.walked(there.fd, path) as (parent, name):
         file = posix.open_file(name, at=parent)
     try:
         seen = os.fstat(file)
         if (seen.st_dev, seen.st_ino) == draft.made:
-            _own(fd, file)
+            _own(there.fd, file)
     finally:
         os.close(file)
 
@@ -220,15 +225,16 @@ def finish(draft: Draft, *, durable: bool) -> Written:
     return Written(draft.size, "" if draft.sha is None else draft.sha.hexdigest())
 
 
-def publish(fd: int, draft: Draft, path: str, sidecar: bytes, *, durable: bool) -> bool:
-    """Give the file its name, then its sidecar; False where the temporary name is gone, or another file's.
+def publish(there: Opened, draft: Draft, path: str, sidecar: bytes, *, durable: bool) -> bool:
+    """Give the file its name, then its sidecar.
 
-    It is another file's in a copy of the root that was adopted meanwhile: as much of it as there was then.
+    Returns False if the temporary name is gone or names another inode. That happens if the root was copied and the copy
+    adopted during the write: the copy holds only the bytes written so far.
     """
-    seen = posix.look_or_none(draft.name, at=fd)
+    seen = posix.look_or_none(draft.name, at=there.home(TMP))
     if seen is None or (seen.st_dev, seen.st_ino) != draft.made:
         return False
-    if not _renamed(fd, draft.name, path, durable=durable):
+    if not _renamed(there, draft.name, path, durable=durable):
         return False
     if draft.sidecar is None:
         return True
@@ -236,21 +242,21 @@ def publish(fd: int, draft: Draft, path: str, sidecar: bytes, *, durable: bool) 
         posix.write(file.fileno(), sidecar)
         if durable:
             posix.sync(file.fileno())
-    return _renamed(fd, _beside(draft.blob), path + _SIDECAR, durable=durable)
+    return _renamed(there, _beside(draft.blob), path + _SIDECAR, durable=durable)
 
 
-def _renamed(fd: int, name: str, path: str, *, durable: bool) -> bool:
+def _renamed(there: Opened, name: str, path: str, *, durable: bool) -> bool:
     """Move a temporary name to its place, and make the directories there as often as others prune them."""
     for _ in range(_MOST_TRIES):
         try:
-            with posix.walked(fd, path) as (parent, last):
-                posix.rename(name, fd, last, parent)
+            with posix.walked(there.fd, path) as (parent, last):
+                posix.rename(name, there.home(TMP), last, parent)
                 if durable:
-                    posix.sync_directory(".", at=parent)
+                    posix.sync_directory(at=parent)
             return True
         except FileNotFoundError:
             # Looked at before a directory is made: whoever comes too late is to leave none.
-            if posix.look_or_none(name, at=fd) is None:
+            if posix.look_or_none(name, at=there.home(TMP)) is None:
                 return False
         except OSError as error:
             if error.errno not in _ELSEWHERE:
@@ -259,68 +265,69 @@ def _renamed(fd: int, name: str, path: str, *, durable: bool) -> bool:
                 f"{os.path.dirname(path)} of a root is no directory of its own: move away the file, the symlink or the mount "
                 f"that stands there ({errno.errorcode[error.errno]})"
             ) from None
-        _make_directories(fd, os.path.dirname(path), durable=durable)
+        _make_directories(there.fd, os.path.dirname(path), durable=durable)
     raise BlobsUnavailable(f"{os.path.dirname(path)} of a root is removed again and again")
 
 
-def _make_directories(fd: int, path: str, *, durable: bool) -> None:
+def _make_directories(root: int, path: str, *, durable: bool) -> None:
     parts = path.split("/")
     for depth in range(1, len(parts) + 1):
         directory = "/".join(parts[:depth])
         try:
-            with posix.walked(fd, directory) as (parent, name):
+            with posix.walked(root, directory) as (parent, name):
                 if posix.look_or_none(name, at=parent) is not None:
                     continue
                 posix.make_directory(name, _DIRECTORY_MODE, at=parent)
                 if durable:
-                    posix.sync_directory(".", at=parent)
+                    posix.sync_directory(at=parent)
                 made = posix.open_to_change(name, at=parent)
         except (FileExistsError, FileNotFoundError):
             continue  # somebody else made it, or pruned the one above: the rename finds out
         try:
-            share(fd, made)
+            share(root, made)
         finally:
             os.close(made)
 
 
-def discard(fd: int, draft: Draft, path: str) -> None:
+def discard(there: Opened, draft: Draft, path: str) -> None:
     """Remove the temporary names, and the final ones where it came that far."""
     draft.close()
-    _remove(fd, draft.name, draft.blob, path)
+    _remove(there, draft.name, draft.blob, path)
 
 
-def delete(fd: int, blob: Doomed) -> int:
+def delete(there: Opened, blob: Doomed) -> int:
     """Delete a claimed blob: the temporary names first, then the final ones. Returns the bytes that became free.
 
     The names are given to no other file, so an unlink is exact, however late it comes.
     """
-    name = f"{TMP}/{held_name(blob.blob, blob.name)}"
+    plain_path(blob.name, f"blob {blob.blob}")
+    name = held_name(blob.blob, blob.name)
     # Where the way to a file leads elsewhere now, the file may be there still; a draft never came that far.
-    return _remove(fd, name, blob.blob, blob.name, barred=blob.custody == "owned")
+    return _remove(there, name, blob.blob, blob.name, barred=blob.custody == "owned")
 
 
-def _remove(fd: int, temporary: str, blob: str, path: str, *, barred: bool = False) -> int:
+def _remove(there: Opened, temporary: str, blob: str, path: str, *, barred: bool = False) -> int:
     """Remove the names of a blob; `barred`: it is an error if the way to the last one is not as the store made it."""
-    freed = unlink(temporary, at=fd)
-    unlink(_beside(blob), at=fd)
+    freed = unlink_draft(there, temporary)
+    unlink_draft(there, _beside(blob))
     if not path:
         return freed
     try:
-        with posix.walked(fd, path) as (parent, name):
+        with posix.walked(there.fd, path) as (parent, name):
             freed += unlink(name, at=parent)
             unlink(name + _SIDECAR, at=parent)
     except OSError as error:
         if error.errno != errno.ENOENT and (barred or error.errno not in _GONE):
             raise
-    prune(fd, os.path.dirname(path))
+    prune(there.fd, os.path.dirname(path))
     return freed
 
 
-def prune(fd: int, directory: str) -> None:
+def prune(root: int, directory: str) -> None:
     """Remove a directory and those above it, as far as they are empty."""
     while directory:
         try:
-            with posix.walked(fd, directory) as (parent, name):
+            with posix.walked(root, directory) as (parent, name):
                 posix.remove_directory(name, at=parent)
         except OSError as error:
             # One that is gone may have been removed, or was to be made, by somebody who was stopped right there.
@@ -329,24 +336,28 @@ def prune(fd: int, directory: str) -> None:
         directory = os.path.dirname(directory)
 
 
-def _put_away(name: str, *, at: int) -> None:
-    try:
-        posix.remove_directory(name, at=at)
-    except OSError as error:
-        if error.errno != errno.ENOTEMPTY or not name.startswith(f"{TMP}/"):
-            raise
-        park(at, name)
-
-
 def unlink(name: str, *, at: int) -> int:
-    """Remove a file's name; returns the bytes that became free."""
+    """Remove a file's name; returns the bytes that became free. An empty directory that has the name goes as well."""
     seen = posix.look_or_none(name, at=at)
     if seen is None:
         return 0
     with contextlib.suppress(FileNotFoundError):
         if stat.S_ISDIR(seen.st_mode):
-            # Who was given the path of a draft has made a directory of it; what is in there is not ours to destroy.
-            _put_away(name, at=at)
+            posix.remove_directory(name, at=at)
             return 0
         posix.unlink(name, at=at)
     return seen.st_size if seen.st_nlink == 1 else 0
+
+
+def unlink_draft(there: Opened, name: str) -> int:
+    """As `unlink`, of a temporary name: a directory that is not empty is parked.
+
+    Whoever was given the path of a draft has made a directory of it; what is in there is not ours to destroy.
+    """
+    try:
+        return unlink(name, at=there.home(TMP))
+    except OSError as error:
+        if error.errno not in {errno.ENOTEMPTY, errno.EEXIST}:
+            raise
+        park(there, name, at=there.home(TMP))
+        return 0

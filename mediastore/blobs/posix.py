@@ -1,5 +1,7 @@
 """Every call to the file system that changes something or decides something, in one place.
 
+Each of them takes a descriptor of a directory and one name in it, never a path: if a part of a path is replaced by a
+symlink between two calls, the second would act elsewhere. `walked` is the only way from a path to such a pair.
 The crash tests stop the process before and after each of these; nothing else in the package names `os.link` and its like.
 """
 
@@ -11,12 +13,18 @@ import os
 import stat
 from typing import TYPE_CHECKING, Final
 
+from mediastore.errors import Corrupt
+from mediastore.plain import plain_path
+
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
 #: A descriptor that only names a place: needs search rights, not read rights. Elsewhere than on Linux: a plain one.
 _PLACE: Final = getattr(os, "O_PATH", os.O_RDONLY)
 _DIRECTORY: Final = _PLACE | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
+#: One that can be listed, synced, and given other rights.
+_LISTED: Final = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
+_FILE: Final = os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
 
 #: What a file system, or the kernel's protected_hardlinks, says where a second name is not allowed.
 NO_LINKS: Final = frozenset(
@@ -24,43 +32,59 @@ NO_LINKS: Final = frozenset(
 )
 
 
-def open_directory(path: str, *, at: int | None = None) -> int:
-    """Open a directory to act in; a final symlink is refused."""
-    return os.open(path, _DIRECTORY, dir_fd=at)
+def single(name: str) -> str:
+    """Return a name that leads to one entry of one directory.
+
+    Raises:
+        Corrupt: it is empty, "." or "..", or holds a slash or a NUL; a name of several parts would be looked up part by
+            part, and whoever may write to one of those directories could lead it elsewhere.
+    """
+    if not name or "/" in name or "\x00" in name or name in {".", ".."}:
+        raise Corrupt(f"not the name of one file: {name!r:.100}")
+    return name
 
 
-def open_to_change(path: str, *, at: int) -> int:
+def open_root(path: str) -> int:
+    """Open the directory of a root by its absolute path; a final symlink is refused."""
+    return os.open(path, _DIRECTORY)
+
+
+def open_directory(name: str, *, at: int) -> int:
+    """Open a directory to act in; a symlink is refused."""
+    return os.open(single(name), _DIRECTORY, dir_fd=at)
+
+
+def open_to_change(name: str, *, at: int) -> int:
     """Open a directory whose rights are to be changed: by a descriptor that only names a place they cannot be."""
-    return os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC, dir_fd=at)
+    return os.open(single(name), _LISTED, dir_fd=at)
 
 
-def look(path: str, *, at: int) -> os.stat_result:
+def look(name: str, *, at: int) -> os.stat_result:
     """Stat a name without following it; opens nothing, so a FIFO cannot hang us."""
-    return os.stat(path, dir_fd=at, follow_symlinks=False)
+    return os.stat(single(name), dir_fd=at, follow_symlinks=False)
 
 
-def look_or_none(path: str, *, at: int) -> os.stat_result | None:
+def look_or_none(name: str, *, at: int) -> os.stat_result | None:
     """As `look`; None where there is no such name."""
     try:
-        return look(path, at=at)
-    except (FileNotFoundError, NotADirectoryError):
+        return look(name, at=at)
+    except FileNotFoundError:
         return None
 
 
 def open_file(name: str, *, at: int) -> int:
     """Open a file for reading; a symlink is refused, and a FIFO does not make us wait."""
-    return os.open(name, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC, dir_fd=at)
+    return os.open(single(name), os.O_RDONLY | _FILE, dir_fd=at)
 
 
 def create_file(name: str, mode: int, *, at: int) -> int:
     """Make a new, empty file and open it for writing; an existing name is refused."""
-    flags = os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
-    return os.open(name, flags, mode, dir_fd=at)
+    return os.open(single(name), os.O_RDWR | os.O_CREAT | os.O_EXCL | _FILE, mode, dir_fd=at)
 
 
 def write_file(name: str, text: bytes, *, at: int, durable: bool) -> None:
     """Fill a file that is there; a symlink is refused, and no file is made."""
-    fd = os.open(name, os.O_WRONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC, dir_fd=at)
+    fd = os.open(single(name), os.O_WRONLY | _FILE, dir_fd=at)
     try:
         write(fd, text)
         if durable:
@@ -100,9 +124,9 @@ def sync(fd: int) -> None:
     os.fsync(fd)
 
 
-def sync_directory(path: str, *, at: int) -> None:
-    """Have a directory's names on the disk."""
-    fd = os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC, dir_fd=at)
+def sync_directory(*, at: int) -> None:
+    """Have the names of an open directory on the disk."""
+    fd = open_to_list(at=at)
     try:
         os.fsync(fd)
     finally:
@@ -110,35 +134,56 @@ def sync_directory(path: str, *, at: int) -> None:
 
 
 def link(source: str, source_at: int, target: str, target_at: int) -> None:
-    """Give a file a second name; a symlink is linked, not followed, and an existing target is refused."""
-    os.link(source, target, src_dir_fd=source_at, dst_dir_fd=target_at, follow_symlinks=False)
+    """Give a file one more name; a symlink is linked, not followed, and an existing target is refused."""
+    os.link(
+        single(source),
+        single(target),
+        src_dir_fd=source_at,
+        dst_dir_fd=target_at,
+        follow_symlinks=False,
+    )
 
 
 def rename(source: str, source_at: int, target: str, target_at: int) -> None:
     """Move a name."""
-    os.rename(source, target, src_dir_fd=source_at, dst_dir_fd=target_at)
+    os.rename(single(source), single(target), src_dir_fd=source_at, dst_dir_fd=target_at)
 
 
-def unlink(path: str, *, at: int) -> None:
+def unlink(name: str, *, at: int) -> None:
     """Remove a name."""
-    os.unlink(path, dir_fd=at)
+    os.unlink(single(name), dir_fd=at)
 
 
-def make_directory(path: str, mode: int, *, at: int) -> None:
+def make_directory(name: str, mode: int, *, at: int) -> None:
     """Make a directory."""
-    os.mkdir(path, mode, dir_fd=at)
+    os.mkdir(single(name), mode, dir_fd=at)
 
 
-def remove_directory(path: str, *, at: int) -> None:
+def remove_directory(name: str, *, at: int) -> None:
     """Remove an empty directory."""
-    os.rmdir(path, dir_fd=at)
+    os.rmdir(single(name), dir_fd=at)
 
 
-def names(path: str, *, at: int) -> list[str]:
-    """List a directory."""
-    fd = os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC, dir_fd=at)
+def open_to_list(*, at: int) -> int:
+    """Open an open directory once more, so that it can be listed."""
+    return os.open(".", _LISTED, dir_fd=at)
+
+
+def names(*, at: int) -> list[str]:
+    """List an open directory."""
+    fd = open_to_list(at=at)
     try:
         return os.listdir(fd)
+    finally:
+        os.close(fd)
+
+
+@contextlib.contextmanager
+def inside(name: str, *, at: int) -> Iterator[int]:
+    """Open a directory for as long as the block lasts; a symlink is refused."""
+    fd = open_directory(name, at=at)
+    try:
+        yield fd
     finally:
         os.close(fd)
 
@@ -147,24 +192,30 @@ def names(path: str, *, at: int) -> list[str]:
 def walked(root: int, path: str) -> Iterator[tuple[int, str]]:
     """Walk from a root's descriptor to the directory of `path`, following no symlink and leaving no file system.
 
-    Yields the directory's descriptor and the last name.
+    Yields the directory's descriptor and the last name. No path leads out of the root, or into our bookkeeping.
 
     Raises:
+        Corrupt: the path is not made of plain names; nothing was opened.
         OSError: a directory on the way is missing (ENOENT), a symlink or a file (ENOTDIR, ELOOP), or on another mount (EXDEV).
     """
-    *parents, name = path.split("/")
+    *parents, name = plain_path(path).split("/")
+    if not parents:
+        yield root, name
+        return
     device = os.fstat(root).st_dev
-    here = os.dup(root)
+    here = root
     try:
         for parent in parents:
             there = open_directory(parent, at=here)
-            os.close(here)
+            if here != root:
+                os.close(here)
             here = there
             if os.fstat(here).st_dev != device:
                 raise OSError(errno.EXDEV, os.strerror(errno.EXDEV), path)
         yield here, name
     finally:
-        os.close(here)
+        if here != root:
+            os.close(here)
 
 
 def kind(mode: int) -> str:

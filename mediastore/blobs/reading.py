@@ -7,17 +7,25 @@ import errno
 import io
 import os
 import stat
-from contextlib import suppress
-from typing import Final
+from contextlib import contextmanager, suppress
+from typing import TYPE_CHECKING, Final
 
 from mediastore.errors import TooLarge
 
 from . import posix
-from .root import HELD, NEW, held_name
+from .homes import HELD, NEW, held_name, path_in
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from .homes import Opened
 
 #: What opening says of a name that is not there, or not a file any more.
 _NO_FILE: Final = frozenset(
-    {errno.ENOENT, errno.ENOTDIR, errno.ELOOP, errno.EXDEV, errno.EISDIR, errno.ENXIO}
+    {
+        *(errno.ENOENT, errno.ENOTDIR, errno.ELOOP, errno.EXDEV, errno.EISDIR, errno.ENXIO),
+        errno.ENAMETOOLONG,
+    }
 )
 #: What is encoded at once; a multiple of three, so that no padding comes in the middle.
 _PIECE: Final = 3 << 18
@@ -35,42 +43,50 @@ def _is(seen: os.stat_result | None, identity: str) -> bool:
     return rest == str(seen.st_ino)
 
 
-def registered(root: int, path: str, identity: str) -> bool:
-    """Whether the file at the path is the registered one; `root` is the root's descriptor."""
-    if identity.startswith("owned:"):
-        # Known by its name: the way to it must be the one that the store has made.
-        try:
-            with posix.walked(root, path) as (parent, name):
-                return _is(posix.look_or_none(name, at=parent), identity)
-        except OSError as error:
-            if error.errno in _NO_FILE:
-                return False
-            raise
-    return _is(posix.look_or_none(path, at=root), identity)
+@contextmanager
+def _located(there: Opened, path: str) -> Iterator[tuple[int, str]]:
+    """Open the directory of a file that a ref was resolved to: the place of held links, or where it was registered."""
+    for home in (HELD, NEW):
+        if path.startswith(path_in(home, "")):
+            yield there.home(home), path.removeprefix(path_in(home, ""))
+            return
+    with posix.walked(there.fd, path) as found:
+        yield found
 
 
-def lasting(root: int, blob: str, path: str, identity: str) -> str | None:
+def registered(there: Opened, path: str, identity: str) -> bool:
+    """Whether the file at a path of a root is the registered one."""
+    try:
+        with posix.walked(there.fd, path) as (parent, name):
+            return _is(posix.look_or_none(name, at=parent), identity)
+    except OSError as error:
+        if error.errno in _NO_FILE:
+            return False
+        raise
+
+
+def lasting(there: Opened, blob: str, path: str, identity: str) -> str | None:
     """Return the name under which a blob's bytes stay whatever happens to its path, or None when they are not there.
 
     That is its held link; a borrowed file, and one on a file system without hard links, has only its path.
     """
     if identity.startswith("link:"):
         name = held_name(blob, path)
-        if registered(root, f"{NEW}/{name}", identity):
+        if _is(posix.look_or_none(name, at=there.home(NEW)), identity):
             # Whoever stored it has not come that far, or was killed: a name that is in use must not move later.
             with suppress(OSError):
-                posix.rename(f"{NEW}/{name}", root, f"{HELD}/{name}", root)
+                posix.rename(name, there.home(NEW), name, there.home(HELD))
         # A name moves from `new/` to `held/` only, so a third look is conclusive.
-        for place in (HELD, NEW, HELD):
-            if registered(root, f"{place}/{name}", identity):
-                return f"{place}/{name}"
-    return path if registered(root, path, identity) else None
+        for home in (HELD, NEW, HELD):
+            if _is(posix.look_or_none(name, at=there.home(home)), identity):
+                return path_in(home, name)
+    return path if registered(there, path, identity) else None
 
 
-def opened(root: int, path: str, relative: str, identity: str) -> io.FileIO | None:
-    """Open the file at `relative` if it is the registered one; it calls itself by its absolute path."""
+def opened(there: Opened, path: str, identity: str) -> io.FileIO | None:
+    """Open the file at an absolute path of the root if it is the registered one; it calls itself by that path."""
     try:
-        with posix.walked(root, relative) as (parent, name):
+        with _located(there, path[len(there.path) + 1 :]) as (parent, name):
             file = io.FileIO(path, opener=lambda *_: posix.open_file(name, at=parent))
     except OSError as error:
         if error.errno in _NO_FILE:

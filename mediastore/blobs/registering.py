@@ -10,15 +10,17 @@ from typing import TYPE_CHECKING
 
 from mediastore.errors import FileMissing, InvalidPath, NotARegularFile, OutsideRoots
 from mediastore.journal import Held
+from mediastore.plain import BOOKKEEPING
 
 from . import posix
-from .root import HELD, HOME, NEW, held_name
+from .homes import HELD, NEW, held_name
 
 if TYPE_CHECKING:
     from collections.abc import Collection
 
     from mediastore.blobs import Hold
 
+    from .homes import Opened
     from .root import Root
 
 
@@ -39,22 +41,22 @@ def place(roots: Collection[Root], path: str) -> tuple[Root, str]:
     for root in roots:
         if real.startswith(root.path + "/"):
             relative = real[len(root.path) + 1 :]
-            if relative.split("/")[0] == HOME:
-                raise InvalidPath(f"{path} lies in {HOME}, the store's own bookkeeping")
+            if relative.split("/")[0] == BOOKKEEPING:
+                raise InvalidPath(f"{path} lies in {BOOKKEEPING}, the store's own bookkeeping")
             return root, relative
     raise OutsideRoots(f"{path} is outside every root ({', '.join(r.path for r in roots)})")
 
 
-def hold(root: Root, fd: int, path: str, step: Hold) -> Held:
+def hold(root: Root, there: Opened, path: str, step: Hold) -> Held:
     """Take the second name for the file at `path`, relative to the root.
 
     Raises:
         FileMissing, NotARegularFile, OutsideRoots: nothing was done.
     """
     try:
-        with posix.walked(fd, path) as (parent, name):
+        with posix.walked(there.fd, path) as (parent, name):
             seen = _regular(step.path, posix.look(name, at=parent))
-            linked = not step.borrow and _link(step, fd, parent, name)
+            linked = not step.borrow and _link(step, there, parent, name)
     except FileNotFoundError:
         raise FileMissing(step.path) from None
     except OSError as error:
@@ -64,7 +66,7 @@ def hold(root: Root, fd: int, path: str, step: Hold) -> Held:
             raise FileMissing(step.path) from None
         raise
     if linked:
-        seen = _linked(step, fd, linked)
+        seen = _linked(step, there, linked)
     stat_form = f"{seen.st_ino}:{seen.st_size}:{seen.st_mtime_ns}"
     identity = (
         f"link:{seen.st_ino}"
@@ -77,11 +79,11 @@ def hold(root: Root, fd: int, path: str, step: Hold) -> Held:
     return Held(root.id, path, seen.st_size, identity, stat_form, custody)
 
 
-def _link(step: Hold, fd: int, parent: int, name: str) -> str:
+def _link(step: Hold, there: Opened, parent: int, name: str) -> str:
     """Take the second name; empty where the file system does not allow one."""
-    target = f"{NEW}/{held_name(step.blob, name)}"
+    target = held_name(step.blob, name)
     try:
-        posix.link(name, parent, target, fd)
+        posix.link(name, parent, target, there.home(NEW))
     except FileNotFoundError:
         raise
     except OSError as error:
@@ -91,38 +93,38 @@ def _link(step: Hold, fd: int, parent: int, name: str) -> str:
     return target
 
 
-def _linked(step: Hold, fd: int, target: str) -> os.stat_result:
+def _linked(step: Hold, there: Opened, target: str) -> os.stat_result:
     """Look at what the second name holds: between our look and the link another file may have come there."""
     try:
-        return _regular(step.path, posix.look(target, at=fd))
+        return _regular(step.path, posix.look(target, at=there.home(NEW)))
     except NotARegularFile:
-        posix.unlink(target, at=fd)
+        posix.unlink(target, at=there.home(NEW))
         raise
 
 
-def keep(fd: int, held: Held, blob: str) -> bool:
+def keep(there: Opened, held: Held, blob: str) -> bool:
     """Give the second name its lasting place; returns whether the file is still at its path."""
     name = held_name(blob, held.path)
     if held.identity.startswith("link:"):
         with contextlib.suppress(FileNotFoundError):
-            posix.rename(f"{NEW}/{name}", fd, f"{HELD}/{name}", fd)
-    return _still_there(fd, held)
+            posix.rename(name, there.home(NEW), name, there.home(HELD))
+    return _still_there(there, held)
 
 
-def drop(fd: int, held: Held, blob: str) -> bool:
+def drop(there: Opened, held: Held, blob: str) -> bool:
     """Let the second name go; returns whether the file is still at its path."""
     # Looked at while the second name still pins the inode: the number cannot have come back.
-    still_there = _still_there(fd, held)
+    still_there = _still_there(there, held)
     if held.identity.startswith("link:"):
         with contextlib.suppress(FileNotFoundError):
-            posix.unlink(f"{NEW}/{held_name(blob, held.path)}", at=fd)
+            posix.unlink(held_name(blob, held.path), at=there.home(NEW))
     return still_there
 
 
-def _still_there(fd: int, held: Held) -> bool:
+def _still_there(there: Opened, held: Held) -> bool:
     """Whether the file that was given a second name is at its path."""
     try:
-        with posix.walked(fd, held.path) as (parent, name):
+        with posix.walked(there.fd, held.path) as (parent, name):
             return posix.look(name, at=parent).st_ino == int(held.stat.partition(":")[0])
     except OSError:
         return False

@@ -7,36 +7,35 @@ The marker records its own inode number: a copied or restored tree carries anoth
 from __future__ import annotations
 
 import contextlib
+import errno
 import json
 import os
 import pwd
-import re
 import secrets
-import stat
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
 from mediastore.errors import BlobsUnavailable, InvalidRoot
 from mediastore.journal import Found
+from mediastore.markers import parse_marker
+from mediastore.plain import BOOKKEEPING
 from mediastore.settings import default_root
 
 from . import posix
+from .homes import Opened, give_rights, make_homes
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-HOME: Final = ".mediastore"
-NEW: Final = f"{HOME}/new"
-HELD: Final = f"{HOME}/held"
-QUARANTINE: Final = f"{HOME}/quarantine"
-PARKED: Final = f"{HOME}/parked"
-TMP: Final = f"{HOME}/tmp"  # noqa: S108 - ours, inside a root
-META: Final = f"{HOME}/meta"
-DRAFTS: Final = f"{HOME}/drafts"
-MARKER: Final = f"{HOME}/root"
+_MARKER: Final = "root"
+#: Where the marker lies, relative to its root.
+MARKER: Final = f"{BOOKKEEPING}/{_MARKER}"
 _MARKER_MAX_BYTES = 4096
-_EXTENSION = re.compile(r"\.[A-Za-z0-9]{1,12}")
+#: What the system says of a directory that is not there, or that is mounted no more.
+_AWAY: Final = frozenset(
+    {errno.ENOENT, errno.ENOTDIR, errno.ELOOP, errno.ESTALE, errno.ENOTCONN, errno.ENODEV}
+)
 #: Never a root themselves; what lies below the second group is refused too.
 _SYSTEM = frozenset(
     """/ /bin /boot /dev /etc /home /lib /lib32 /lib64 /libx32 /media /mnt /opt /proc /root /run
@@ -58,12 +57,6 @@ _SYSTEM_TREES = (
 )
 
 
-def held_name(blob: str, path: str) -> str:
-    """Return what a blob is called in our directories: its id and the file's extension, so that programs recognise it."""
-    extension = os.path.splitext(path)[1]
-    return f"{blob}{extension}" if _EXTENSION.fullmatch(extension) else blob
-
-
 @dataclass(frozen=True, slots=True)
 class Root:
     """A verified root: its id, its path without symlinks, the inode number of its marker.
@@ -77,7 +70,7 @@ class Root:
     adopted: int = 0
 
     @contextlib.contextmanager
-    def opened(self) -> Iterator[int]:
+    def opened(self) -> Iterator[Opened]:
         """Open the root for one operation and make sure it is still the one that was verified.
 
         No descriptor is kept in between, so a file system can be unmounted, and an unmounted one is noticed.
@@ -86,25 +79,28 @@ class Root:
             BlobsUnavailable: the directory is gone or another one stands in its place.
         """
         try:
-            fd = posix.open_directory(self.path)
+            fd = posix.open_root(self.path)
         except OSError as error:
-            raise BlobsUnavailable(
-                f"root {self.path} cannot be opened: {os.strerror(error.errno or 0)}"
-            ) from None
-        try:
+            raise _unavailable(f"root {self.path} cannot be opened", error) from None
+        with Opened(self.path, fd) as root:
             try:
-                seen = posix.look_or_none(MARKER, at=fd)
+                seen = posix.look_or_none(_MARKER, at=root.ours)
+            except (FileNotFoundError, NotADirectoryError):
+                seen = None
             except OSError as error:
-                raise BlobsUnavailable(
-                    f"root {self.path} cannot be entered: {os.strerror(error.errno or 0)}"
-                ) from None
+                raise _unavailable(f"root {self.path} cannot be entered", error) from None
             if seen is None or seen.st_ino != self.marker:
                 raise BlobsUnavailable(
                     f"root {self.path} is not the root it was (unmounted or replaced?)"
                 )
-            yield fd
-        finally:
-            os.close(fd)
+            yield root
+
+
+def _unavailable(words: str, error: OSError) -> BlobsUnavailable:
+    """Return the error for a root that is away, or, with the name of the system's error, for one that is there."""
+    code = error.errno or 0
+    name = "" if code in _AWAY else errno.errorcode.get(code, "EUNKNOWN")
+    return BlobsUnavailable(f"{words}: {os.strerror(code)}", name)
 
 
 def verify(path: str, namespace: str) -> Root:
@@ -117,19 +113,26 @@ def verify(path: str, namespace: str) -> Root:
     if path == str(default_root()) and not os.path.isdir(real):
         Path(real).mkdir(mode=0o700, parents=True, exist_ok=True)
     refuse_unsuitable(path, real)
-    with _directory(path, real) as fd:
-        marked = posix.look_or_none(MARKER, at=fd) is not None
+    with _directory(path, real) as root:
+        marked = _is_marked(root)
         if not marked:
             refuse_nested(path, real)
-        make_homes(path, fd)
+        make_homes(root, path)
         if not marked:
-            _mark(path, fd, namespace)
-        marker = _read(path, fd, namespace)
-        fault = marker.fault(fd)
+            _mark(path, root, namespace)
+        marker = _read(path, root, namespace)
+        fault = marker.fault(root)
         if fault:
             advice = f"`mediastore roots adopt {path}` makes it the root"
             raise InvalidRoot(path, f"{fault}; if the root is to be here, {advice}")
         return Root(marker.root, real, marker.seen.st_ino, marker.adopted)
+
+
+def _is_marked(root: Opened) -> bool:
+    try:
+        return posix.look_or_none(_MARKER, at=root.ours) is not None
+    except (FileNotFoundError, NotADirectoryError):
+        return False
 
 
 def refuse_unsuitable(path: str, real: str) -> None:
@@ -151,8 +154,8 @@ def refuse_unsuitable(path: str, real: str) -> None:
     homes = {os.path.realpath(Path.home()), *(entry.pw_dir for entry in pwd.getpwall())}
     if real in homes or os.path.dirname(real) in {"/home", "/Users"}:
         raise InvalidRoot(path, f"{real} is a home directory; use a directory of its own inside it")
-    if f"/{HOME}" in real:
-        raise InvalidRoot(path, f"it lies inside another root's {HOME}")
+    if f"/{BOOKKEEPING}" in real:
+        raise InvalidRoot(path, f"it lies inside another root's {BOOKKEEPING}")
 
 
 def refuse_nested(path: str, real: str) -> None:
@@ -163,41 +166,16 @@ def refuse_nested(path: str, real: str) -> None:
     """
     above = os.path.dirname(real)
     while True:
-        if os.path.exists(os.path.join(above, MARKER)):
+        if is_marked(above):
             raise InvalidRoot(path, f"it lies inside the root {above}; roots do not nest")
         if above == os.path.dirname(above):
             return
         above = os.path.dirname(above)
 
 
-def make_homes(path: str, fd: int) -> None:
-    """Make the directories of our bookkeeping that are not there."""
-    own = os.fstat(fd)
-    for name in (HOME, NEW, HELD, QUARANTINE, PARKED, TMP, META, DRAFTS):
-        if posix.look_or_none(name, at=fd) is not None:
-            continue
-        try:
-            posix.make_directory(name, 0o700, at=fd)
-        except FileExistsError:
-            continue
-        except OSError as error:
-            raise InvalidRoot(
-                path, f"{name} cannot be made: {os.strerror(error.errno or 0)}"
-            ) from None
-        share(name, own, at=fd)
-
-
-def share(name: str, own: os.stat_result, *, at: int) -> None:
-    """Give what we made the root's group and mode, so that bots and workers of different users can share it."""
-    mode = (
-        stat.S_IMODE(own.st_mode)
-        if stat.S_ISDIR(posix.look(name, at=at).st_mode)
-        else stat.S_IMODE(own.st_mode) & 0o666
-    )
-    with contextlib.suppress(PermissionError):
-        os.chown(name, -1, own.st_gid, dir_fd=at, follow_symlinks=False)
-    with contextlib.suppress(PermissionError):
-        os.chmod(name, mode, dir_fd=at)
+def is_marked(path: str) -> bool:
+    """Whether the directory at `path` has the marker of a root, whichever it is."""
+    return os.path.lexists(os.path.join(path, BOOKKEEPING, _MARKER))
 
 
 def _new_id() -> str:
@@ -208,47 +186,48 @@ def _new_id() -> str:
             return root
 
 
-def _draft(fd: int, root: str, namespace: str, **more: int) -> str:
+def _draft(root: Opened, id_: str, namespace: str, **more: int) -> str:
     """Write a marker for this directory under a name of its own."""
-    draft = f"{MARKER}.{secrets.token_hex(8)}"
-    file = os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600, dir_fd=fd)
+    draft = f"{_MARKER}.{secrets.token_hex(8)}"
+    file = posix.create_file(draft, 0o600, at=root.ours)
     try:
         inode = os.fstat(file).st_ino
-        words = {"root": root, "namespace": namespace, "inode": inode, "format": 1, **more}
-        os.write(file, json.dumps(words).encode() + b"\n")
-        os.fsync(file)
+        words = {"root": id_, "namespace": namespace, "inode": inode, "format": 1, **more}
+        posix.write(file, json.dumps(words).encode() + b"\n")
+        posix.sync(file)
+        give_rights(file, os.fstat(root.fd))
     finally:
         os.close(file)
-    share(draft, os.fstat(fd), at=fd)
     return draft
 
 
-def remark(fd: int, root: str, namespace: str, seq: int) -> None:
+def remark(root: Opened, id_: str, namespace: str, seq: int) -> None:
     """Replace the marker by one made in this directory."""
-    posix.rename(_draft(fd, root, namespace, adopted=seq), fd, MARKER, fd)
+    draft = _draft(root, id_, namespace, adopted=seq)
+    posix.rename(draft, root.ours, _MARKER, root.ours)
 
 
-def _mark(path: str, fd: int, namespace: str) -> None:
+def _mark(path: str, root: Opened, namespace: str) -> None:
     try:
-        draft = _draft(fd, _new_id(), namespace)
+        draft = _draft(root, _new_id(), namespace)
         with contextlib.suppress(FileExistsError):  # somebody else was first: theirs is the marker
-            _publish(draft, fd)
+            _publish(draft, root.ours)
         with contextlib.suppress(FileNotFoundError):
-            posix.unlink(draft, at=fd)
+            posix.unlink(draft, at=root.ours)
     except OSError as error:
         raise InvalidRoot(
             path, f"its marker cannot be written: {os.strerror(error.errno or 0)}"
         ) from None
 
 
-def _publish(draft: str, fd: int) -> None:
+def _publish(draft: str, ours: int) -> None:
     """Give the marker its name without replacing one; a file system without links gets it by rename."""
     try:
-        posix.link(draft, fd, MARKER, fd)
+        posix.link(draft, ours, _MARKER, ours)
     except OSError as error:
         if error.errno not in posix.NO_LINKS:
             raise
-        posix.rename(draft, fd, MARKER, fd)
+        posix.rename(draft, ours, _MARKER, ours)
 
 
 @dataclass(frozen=True, slots=True)
@@ -261,35 +240,43 @@ class Marker:
     adopted: int
     seen: os.stat_result
 
-    def fault(self, fd: int) -> str:
+    def fault(self, root: Opened) -> str:
         """Say why this is not the directory that the marker was made in; empty when it is."""
         if self.inode != self.seen.st_ino:
             return f"its marker was made elsewhere: this is a copy or a restored backup of root {self.root}"
-        if self.seen.st_nlink > 1 and not _being_published(fd, self.seen.st_ino):
+        if self.seen.st_nlink > 1 and not _being_published(root, self.seen.st_ino):
             return f"its marker has {self.seen.st_nlink} names: this is a hard-linked copy of root {self.root}"
         return ""
 
 
-def _read(path: str, fd: int, namespace: str) -> Marker:
+def _read(path: str, root: Opened, namespace: str) -> Marker:
     try:
-        marker = _parse(fd)
-    except (OSError, ValueError, KeyError, TypeError) as error:
-        raise InvalidRoot(
-            path, f"its marker {MARKER} cannot be read ({type(error).__name__})"
-        ) from None
+        marker = _parse(root)
+    except (OSError, ValueError) as error:
+        raise InvalidRoot(path, f"its marker {MARKER} cannot be read ({_words(error)})") from None
     if marker.namespace != namespace:
         raise InvalidRoot(path, f"it belongs to namespace {marker.namespace!r}, not {namespace!r}")
     return marker
 
 
-def _parse(fd: int) -> Marker:
-    file = os.open(MARKER, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC, dir_fd=fd)
+def _words(error: Exception) -> str:
+    return os.strerror(error.errno or 0) if isinstance(error, OSError) else str(error)
+
+
+def _parse(root: Opened) -> Marker:
+    """Read the marker.
+
+    Raises:
+        OSError: it cannot be read.
+        ValueError: it says what no marker says.
+    """
+    file = posix.open_file(_MARKER, at=root.ours)
     try:
-        seen, words = os.fstat(file), json.loads(os.read(file, _MARKER_MAX_BYTES))
+        seen, text = os.fstat(file), os.read(file, _MARKER_MAX_BYTES)
     finally:
         os.close(file)
-    adopted = int(words.get("adopted", 0)) if isinstance(words, dict) else 0
-    return Marker(str(words["root"]), words["namespace"], words["inode"], adopted, seen)
+    words = parse_marker(text)
+    return Marker(words.root, words.namespace, words.inode, words.adopted, seen)
 
 
 def inspect(path: str, namespace: str) -> Found:
@@ -301,19 +288,19 @@ def inspect(path: str, namespace: str) -> Found:
     real = os.path.realpath(path)
     refuse_unsuitable(path, real)
     refuse_nested(path, real)
-    with _directory(path, real) as fd:
-        if posix.look_or_none(MARKER, at=fd) is None:
+    with _directory(path, real) as root:
+        if not _is_marked(root):
             raise InvalidRoot(path, "it has no marker: the first use makes it a root, a new one")
-        marker = _read(path, fd, namespace)
-        return Found(marker.root, real, marker.fault(fd))
+        marker = _read(path, root, namespace)
+        return Found(marker.root, real, marker.fault(root))
 
 
 def again(root: Root, namespace: str) -> Root | None:
     """Return a root whose marker was rewritten since it was verified, as `adopt` does; None if it is not there."""
     try:
-        with _directory(root.path, root.path) as fd:
-            marker = _read(root.path, fd, namespace)
-            if marker.root != root.id or marker.fault(fd):
+        with _directory(root.path, root.path) as there:
+            marker = _read(root.path, there, namespace)
+            if marker.root != root.id or marker.fault(there):
                 return None
             return Root(root.id, root.path, marker.seen.st_ino, marker.adopted)
     except (InvalidRoot, OSError):
@@ -323,41 +310,40 @@ def again(root: Root, namespace: str) -> Root | None:
 def stands(root: str, path: str, beside: str) -> bool:
     """Whether the directory at `path` is this root by a marker made in it, and another one than `beside`."""
     try:
-        with _directory(path, os.path.realpath(path)) as fd, _directory(beside, beside) as other:
-            marker, here, there = _parse(fd), os.fstat(fd), os.fstat(other)
-    except (OSError, ValueError, KeyError, TypeError, InvalidRoot):
+        with _directory(path, os.path.realpath(path)) as here, _directory(beside, beside) as other:
+            marker, at, there = _parse(here), os.fstat(here.fd), os.fstat(other.fd)
+    except (OSError, ValueError, InvalidRoot):
         return False
-    same = (here.st_dev, here.st_ino) == (there.st_dev, there.st_ino)
+    same = (at.st_dev, at.st_ino) == (there.st_dev, there.st_ino)
     return marker.root == root and marker.inode == marker.seen.st_ino and not same
 
 
 @contextlib.contextmanager
-def _directory(path: str, real: str) -> Iterator[int]:
+def _directory(path: str, real: str) -> Iterator[Opened]:
     try:
-        fd = posix.open_directory(real)
+        fd = posix.open_root(real)
     except OSError as error:
         raise InvalidRoot(path, os.strerror(error.errno or 0)) from None
-    try:
-        yield fd
-    except PermissionError as error:
-        raise _barred(path, error) from None
-    finally:
-        os.close(fd)
+    with Opened(real, fd) as root:
+        try:
+            yield root
+        except PermissionError as error:
+            raise _barred(path, error) from None
 
 
 def _barred(path: str, error: OSError) -> InvalidRoot:
     return InvalidRoot(path, f"this user may not enter it: {os.strerror(error.errno or 0)}")
 
 
-def drafts(fd: int) -> list[str]:
-    """Name the markers that somebody is writing, or left when it was killed."""
-    return [f"{HOME}/{name}" for name in posix.names(HOME, at=fd) if name.startswith("root.")]
+def drafts(root: Opened) -> list[str]:
+    """Name the markers that somebody is writing, or left when it was killed; they lie in `.mediastore` itself."""
+    return [name for name in posix.names(at=root.ours) if name.startswith(f"{_MARKER}.")]
 
 
-def _being_published(fd: int, inode: int) -> bool:
+def _being_published(root: Opened, inode: int) -> bool:
     """A marker has two names between its link and the unlink of its draft."""
-    found = (posix.look_or_none(draft, at=fd) for draft in drafts(fd))
+    found = (posix.look_or_none(draft, at=root.ours) for draft in drafts(root))
     return (
         any(draft is None or draft.st_ino == inode for draft in found)
-        or posix.look(MARKER, at=fd).st_nlink == 1
+        or posix.look(_MARKER, at=root.ours).st_nlink == 1
     )

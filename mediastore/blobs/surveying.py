@@ -11,31 +11,36 @@ import os
 import stat
 from typing import TYPE_CHECKING, Final
 
-from mediastore.errors import InvalidRequest
+from mediastore.errors import Corrupt, InvalidRequest
 from mediastore.naming import HOMES
 from mediastore.sidecars import ENDING, MAX_BYTES, Kin, Sidecar
 
 from . import posix
-from .root import META
+from .homes import META, path_in
 
 if TYPE_CHECKING:
     from collections.abc import Generator, Iterator
     from contextlib import AbstractContextManager
 
+    from .homes import Opened
+
 #: The most refs of one file that are handed out at once.
 _BATCH: Final = 10
 #: Deeper than any directory that the store makes.
 _DEEPEST: Final = 8
-_DIRECTORY: Final = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
+#: What is said of a place that cannot be, or cannot be entered, or holds no sidecar of ours.
+_UNREADABLE: Final = (OSError, InvalidRequest, Corrupt)
+#: Where the sidecars of further refs lie.
+_META: Final = path_in(META, "")
 
 
 class Survey:
     """A walk through one root, which goes on where it stopped."""
 
-    def __init__(self, opened: AbstractContextManager[int]) -> None:
+    def __init__(self, opened: AbstractContextManager[Opened]) -> None:
         """Open the root; `close` closes it."""
         self._stack = contextlib.ExitStack()
-        self._fd = self._stack.enter_context(opened)
+        self._there = self._stack.enter_context(opened)
         self._found = self._walk()
 
     def close(self) -> None:
@@ -56,13 +61,13 @@ class Survey:
 
     def _walk(self) -> Generator[Kin, None, None]:
         """Go through the files with several sidecars first, then through the others."""
-        for entry in self._entries(META):
+        for entry in self._entries(_META):
             if isinstance(entry, Kin):
                 yield entry
             elif entry.is_dir(follow_symlinks=False):
                 yield from self._family(entry.name)
             else:
-                yield Kin(broken=(f"{META}/{entry.name}",))
+                yield Kin(broken=(path_in(META, entry.name),))
         for home in sorted(HOMES):
             yield from self._below(home, 0)
 
@@ -82,14 +87,16 @@ class Survey:
         """Go through a directory without holding all of it; one that cannot be entered is named."""
         with contextlib.ExitStack() as stack:
             try:
-                parent, name = stack.enter_context(posix.walked(self._fd, directory))
-                fd = os.open(name, _DIRECTORY, dir_fd=parent)
+                parent, name = stack.enter_context(self._at(directory))
+                fd = (
+                    posix.open_to_change(name, at=parent) if name else posix.open_to_list(at=parent)
+                )
                 stack.callback(os.close, fd)
-                here = os.fstat(fd).st_dev == os.fstat(self._fd).st_dev
+                here = os.fstat(fd).st_dev == os.fstat(self._there.fd).st_dev
                 found = stack.enter_context(os.scandir(fd))
             except FileNotFoundError:
                 return
-            except OSError:
+            except _UNREADABLE:
                 yield Kin(broken=(directory,))
                 return
             if here:
@@ -97,9 +104,26 @@ class Survey:
             else:
                 yield Kin(broken=(directory,))
 
+    @contextlib.contextmanager
+    def _at(self, path: str) -> Iterator[tuple[int, str]]:
+        """Open the directory of a path: of one of further sidecars, or of content.
+
+        Raises:
+            OSError: there is no such directory.
+        """
+        with contextlib.ExitStack() as stack:
+            if not path.startswith(_META):
+                yield stack.enter_context(posix.walked(self._there.fd, path))
+                return
+            here = self._there.home(META)
+            *blob, name = path.removeprefix(_META).split("/")
+            for each in blob:
+                here = stack.enter_context(posix.inside(each, at=here))
+            yield here, name
+
     def _is_there(self, path: str) -> bool:
         """Whether there is such a name: what has a sidecar of its own is content, whatever it is called."""
-        with contextlib.suppress(OSError), posix.walked(self._fd, path) as (parent, name):
+        with contextlib.suppress(*_UNREADABLE), self._at(path) as (parent, name):
             return posix.look_or_none(name, at=parent) is not None
         return False
 
@@ -113,8 +137,11 @@ class Survey:
             yield self._kin([(told, True)], more=False)
 
     def _names(self, blob: str) -> list[str]:
-        with contextlib.suppress(OSError):
-            return [n for n in posix.names(f"{META}/{blob}", at=self._fd) if n.endswith(ENDING)]
+        with (
+            contextlib.suppress(*_UNREADABLE),
+            posix.inside(blob, at=self._there.home(META)) as directory,
+        ):
+            return [name for name in posix.names(at=directory) if name.endswith(ENDING)]
         return []
 
     def _place(self, blob: str) -> str:
@@ -126,7 +153,7 @@ class Survey:
         return ""
 
     def _further(self, blob: str, name: str) -> Sidecar | None:
-        told = self._read(f"{META}/{blob}/{name}")
+        told = self._read(path_in(META, f"{blob}/{name}"))
         return told if told and (told.blob, told.ref.id + ENDING) == (blob, name) else None
 
     def _family(self, blob: str) -> Iterator[Kin]:
@@ -136,9 +163,9 @@ class Survey:
         for name in self._names(blob):
             told = self._further(blob, name)
             if told is not None and told.path == place:
-                order.append((_rank(told), f"{META}/{blob}/{name}"))
-            elif told is not None or self._is_there(f"{META}/{blob}/{name}"):
-                broken.append(f"{META}/{blob}/{name}")
+                order.append((_rank(told), path_in(META, f"{blob}/{name}")))
+            elif told is not None or self._is_there(path_in(META, f"{blob}/{name}")):
+                broken.append(path_in(META, f"{blob}/{name}"))
         if place:
             told = self._read(place + ENDING)
             if told is not None and (told.blob, told.path) == (blob, place):
@@ -158,7 +185,7 @@ class Survey:
         return Kin(there, more=more, missing=len(told) - len(there))
 
     def _size(self, path: str) -> int | None:
-        with contextlib.suppress(OSError), posix.walked(self._fd, path) as (parent, name):
+        with contextlib.suppress(*_UNREADABLE), self._at(path) as (parent, name):
             seen = posix.look_or_none(name, at=parent)
             if seen is not None and stat.S_ISREG(seen.st_mode):
                 return seen.st_size
@@ -167,23 +194,26 @@ class Survey:
     def _read(self, path: str) -> Sidecar | None:
         """Read a sidecar; None where there is none, or none that is ours."""
         try:
-            with posix.walked(self._fd, path) as (parent, name):
+            with self._at(path) as (parent, name):
                 text = posix.read_file(name, MAX_BYTES, at=parent)
             return Sidecar.parse(text) if text is not None else None
-        except (OSError, InvalidRequest):
+        except _UNREADABLE:
             return None
 
 
-def refs_of(fd: int, path: str, blob: str, most: int) -> tuple[str, ...]:
+def refs_of(there: Opened, path: str, blob: str, most: int) -> tuple[str, ...]:
     """Return the ids of the refs that have sidecars of a blob, the one beside its file first."""
     found: dict[str, None] = {}
-    with contextlib.suppress(OSError, InvalidRequest), posix.walked(fd, path) as (parent, name):
+    with contextlib.suppress(*_UNREADABLE), posix.walked(there.fd, path) as (parent, name):
         text = posix.read_file(name + ENDING, MAX_BYTES, at=parent)
         told = Sidecar.parse(text) if text is not None else None
         if told is not None and (told.blob, told.path) == (blob, path):
             found[told.ref.id] = None
-    with contextlib.suppress(OSError):
-        names = sorted(posix.names(f"{META}/{blob}", at=fd))
+    with (
+        contextlib.suppress(*_UNREADABLE),
+        posix.inside(blob, at=there.home(META)) as directory,
+    ):
+        names = sorted(posix.names(at=directory))
         found |= dict.fromkeys(name.removesuffix(ENDING) for name in names if name.endswith(ENDING))
     return tuple(found)[:most]
 

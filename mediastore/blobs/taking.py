@@ -13,14 +13,17 @@ import stat
 from typing import TYPE_CHECKING, Final
 
 from mediastore.errors import FileMissing, InvalidPath, NotARegularFile
+from mediastore.plain import BOOKKEEPING
 
 from . import posix
+from .homes import TMP
 from .registering import check_text
-from .root import HOME, MARKER
+from .root import is_marked
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterator
 
+    from .homes import Opened
     from .owned import Draft
     from .root import Root
 
@@ -68,13 +71,13 @@ def locate(roots: Collection[Root], path: str) -> tuple[str, str]:
     parent, name = os.path.split(path)
     real = os.path.join(os.path.realpath(parent or "."), name)
     above = os.path.dirname(real)
-    while not os.path.lexists(os.path.join(above, MARKER)):
+    while not is_marked(above):
         if above == os.path.dirname(above):
             return "", ""
         above = os.path.dirname(above)
     relative = os.path.relpath(real, above)
-    if relative.split("/")[0] == HOME:
-        raise InvalidPath(f"{path} lies in {HOME}, the store's own bookkeeping")
+    if relative.split("/")[0] == BOOKKEEPING:
+        raise InvalidPath(f"{path} lies in {BOOKKEEPING}, the store's own bookkeeping")
     for root in roots:
         with contextlib.suppress(OSError):
             if os.path.samefile(above, root.path):
@@ -94,7 +97,7 @@ def _marks(seen: os.stat_result) -> tuple[int, ...]:
     return seen.st_dev, seen.st_ino, seen.st_size, seen.st_mtime_ns
 
 
-def take(fd: int, draft: Draft, path: str) -> bool:
+def take(there: Opened, draft: Draft, path: str) -> bool:
     """Make the temporary name one of the file's; False where that cannot be.
 
     A file with further names is copied: whoever writes under one of them would change what we keep.
@@ -104,15 +107,15 @@ def take(fd: int, draft: Draft, path: str) -> bool:
         if _seen(path).st_nlink > 1:
             return False
         try:
-            posix.link(name, parent, second, fd)
+            posix.link(name, parent, second, there.home(TMP))
         except OSError as error:
             if error.errno not in posix.NO_LINKS | _OTHERS:
                 raise
             return False
     try:
-        posix.rename(second, fd, draft.name, fd)
+        posix.rename(second, there.home(TMP), draft.name, there.home(TMP))
     except OSError:
-        posix.unlink(second, at=fd)
+        posix.unlink(second, at=there.home(TMP))
         raise
     return True
 

@@ -62,6 +62,7 @@ def findings(server: Server, roots: Mapping[str, str], here: Container[str]) -> 
         *looked("journal", lambda: _due(server, roots, here)),
         *looked("waiting", lambda: _waiting(server, roots)),
         *looked("stuck", lambda: _stuck(server, roots)),
+        *looked("stuck", lambda: _barred(server, roots)),
     ]
 
 
@@ -166,6 +167,29 @@ def _stuck(server: Server, roots: Mapping[str, str]) -> Iterator[Finding]:
         yield Finding("stuck", "problem", more, "Solve the named ones first.")
 
 
+def _barred(server: Server, roots: Mapping[str, str]) -> Iterator[Finding]:
+    """Roots in which a host can claim nothing; files of the store's own go there all the same."""
+    trash = dict(zip(roots, _queues(server, (), roots), strict=True))
+    now_ms: int = server.link.perform(presence.server_ms())
+    [said] = server.read(("HGETALL", "barred"))
+    for name, words in pairs(said).items():
+        root, _, host = name.partition(" ")
+        errno, since_ms = _since(words)
+        if root in trash and not trash[root].due:
+            continue  # nobody has tried since
+        since = human_span(max(0.0, (now_ms - since_ms) / 1000))
+        where = f"root {root} ({roots.get(root, 'place unknown')})"
+        detail = f"host {host} has not been able to delete registered files in {where} for {since}: {errno}"
+        yield Finding("stuck", "problem", detail, f"{_remedy(errno)}; the next sweep goes on.")
+
+
+def _since(words: str) -> tuple[str, int]:
+    errno, _, since = words.partition(" ")
+    if not since.isdecimal() or not since.isascii():
+        raise Corrupt(f"the hash `barred` holds {words!r:.100}")
+    return errno, int(since)
+
+
 def _words(words: str) -> tuple[str, str, str]:
     try:
         errno, root, path = words.split(" ", 2)
@@ -179,4 +203,10 @@ def _remedy(errno: str) -> str:
         return "Give the sweeping user write access to the file's directory"
     if errno == "EROFS":
         return "Mount the root for writing"
+    if errno in {"ENOSPC", "EDQUOT"}:
+        return "Free a block or an inode there: docs/operating.md, A full disk"
+    if errno in {"EMFILE", "ENFILE"}:
+        return "Let the process open more files (ulimit -n, LimitNOFILE=)"
+    if errno == "CORRUPT":
+        return "Look at the blob's key: somebody else wrote into this prefix"
     return "Look at the file and its disk, and take away what stands in the way"

@@ -13,11 +13,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
 from mediastore.blobs import posix
+from mediastore.blobs.homes import HELD, NEW, PARKED, path_in
 from mediastore.blobs.root import (
-    HELD,
-    HOME,
-    NEW,
-    PARKED,
+    MARKER,
     Root,
     inspect,
     refuse_nested,
@@ -84,7 +82,7 @@ def marked(settings: Settings) -> dict[str, str]:
 def _has_marker(real: str) -> bool:
     """Whether there is a marker; where this user may not look, verifying says so."""
     try:
-        return Path(real, HOME, "root").is_file()
+        return Path(real, MARKER).is_file()
     except PermissionError:
         return True
 
@@ -100,7 +98,7 @@ def _root(
         troubles = [
             *_forgotten(name, root, lost),
             *_strangers(name, real, root.id, recorded),
-            *_unwritable(name, real, NEW),
+            *_unwritable(name, real, path_in(NEW, ".")),
             *_scarce(name, real),
             *_parked(name, root),
         ]
@@ -141,7 +139,8 @@ def _advice(path: str, real: str, namespace: str) -> str:
 
 def _barrier(real: str) -> str:
     """Return what this user may not enter or read on the way to the marker; empty when nothing is in the way."""
-    root, home, marker = Path(real), Path(real, HOME), Path(real, HOME, "root")
+    root, marker = Path(real), Path(real, MARKER)
+    home = marker.parent
     for place in (*reversed(root.parents), root, home):
         if place.is_dir() and not os.access(place, os.X_OK):
             return str(place)
@@ -229,11 +228,11 @@ def _room(real: str) -> str:
 
 
 def _parked(name: str, root: Root) -> Iterator[Finding]:
-    with root.opened() as fd:
-        files = sorted(posix.names(PARKED, at=fd))
+    with root.opened() as there:
+        files = sorted(posix.names(at=there.home(PARKED)))
     if files:
         shown = ", ".join(files[:NAMED_AT_MOST]) + (" ..." if len(files) > NAMED_AT_MOST else "")
-        detail = f"{counted(len(files), 'parked file')} in {root.path}/{PARKED}: {shown}"
+        detail = f"{counted(len(files), 'parked file')} in {root.path}/{path_in(PARKED, '')[:-1]}: {shown}"
         advice = "Somebody else's, moved aside and not put back: take them out, or remove them."
         yield Finding(name, "warning", detail, advice)
 
@@ -275,7 +274,7 @@ def _told_by_sidecars(path: str, root: Root) -> Iterator[Finding]:
 
 def _held(real: str) -> int:
     """Count what has been held for a while: a bot holds a file a moment before it registers it."""
-    with os.scandir(f"{real}/{HELD}") as entries:
+    with os.scandir(f"{real}/{path_in(HELD, '.')}") as entries:
         first = list(islice(entries, _COUNTED))
     return sum(each.stat(follow_symlinks=False).st_ctime <= time.time() - _HELD_S for each in first)
 

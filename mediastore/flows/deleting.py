@@ -7,18 +7,21 @@ from typing import TYPE_CHECKING
 from mediastore import blobs
 from mediastore.errors import BlobsUnavailable
 from mediastore.index import changes
+from mediastore.index.changes import Acknowledged, Barrier
 from mediastore.index.steps import BATCH
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
+
+    from mediastore.journal import Claim
 
     from .context import Context, Flow
 
 
 def delete_named(
     ctx: Context, roots: Iterable[str], doomed: Iterable[tuple[str, str]]
-) -> Flow[list[changes.Acknowledged]]:
-    """Delete these blobs, given as (root, blob id), where they lie in roots of this process."""
+) -> Flow[list[tuple[str, Acknowledged]]]:
+    """Delete these blobs, given as (root, blob id), where they lie in roots of this process; returns (root, what was done)."""
     by_root: dict[str, list[str]] = {}
     for root, blob in doomed:
         by_root.setdefault(root, []).append(blob)
@@ -27,26 +30,64 @@ def delete_named(
         named = by_root.get(root, [])
         for start in range(0, len(named), BATCH):
             done = yield from delete_batch(ctx, root, tuple(named[start : start + BATCH]))
-            batches += [done] if done is not None else []
+            batches += [(root, done)] if done is not None else []
     return batches
 
 
 def delete_batch(
-    ctx: Context, root: str, named: tuple[str, ...] = ()
-) -> Flow[changes.Acknowledged | None]:
-    """Claim a batch, delete its files, acknowledge it; None when there was nothing to claim, or no root any more."""
+    ctx: Context, root: str, named: tuple[str, ...] = (), *, deadline: float = float("inf")
+) -> Flow[Acknowledged | None]:
+    """Claim a batch, delete its files, acknowledge it; None when there was nothing to claim, or no root any more.
+
+    If no directory can be made for a claim, all that needs none goes, until the deadline, and the rest counts as barred.
+    """
     token = ctx.new_id()
-    if not (yield from blobs.Prepare(root, token)):
+    ready = yield from blobs.Prepare(root, token)
+    if ready.away:
         return None
-    claim = yield from changes.claim(root, token, ctx.new_id(), ctx.claim_ms, named)
+    barrier = Barrier(ctx.who().rpartition(":")[0], ready.errno, ready.shut)
+    if ready.errno:
+        return (yield from _delete_barred(ctx, root, barrier, named, deadline))
+    claim = yield from changes.claim(
+        root, token, ctx.new_id(), ctx.claim_ms, named, barrier=barrier
+    )
     if not claim.blobs:
         yield from blobs.Dismiss(root, token)
         return None
-    try:
-        outcomes = yield from blobs.Destroy(root, token, claim)
-    except BlobsUnavailable:
-        return None  # the root went away: the claim lapses, and whoever has the root then goes on
-    done = yield from changes.acknowledge(root, token, ctx.new_id(), outcomes)
-    if not done.left:
+    done = yield from _destroy(ctx, root, token, claim)
+    if done is not None and not done.left:
         yield from blobs.Dismiss(root, token)
     return done
+
+
+def _destroy(ctx: Context, root: str, token: str, claim: Claim) -> Flow[Acknowledged | None]:
+    try:
+        done = yield from blobs.Destroy(root, token, claim)
+    except BlobsUnavailable as error:
+        # The claim lapses, and whoever can work in the root then goes on.
+        return Acknowledged(failed=len(claim.blobs), left=1) if error.errno else None
+    return (
+        yield from changes.acknowledge(
+            root, token, ctx.new_id(), done.outcomes, taken_over=done.taken_over
+        )
+    )
+
+
+def _delete_barred(
+    ctx: Context, root: str, barrier: Barrier, named: tuple[str, ...], deadline: float
+) -> Flow[Acknowledged]:
+    """Go through all that is due, page by page: what stays must not hide what can go."""
+    deleted = kept = freed = failed = barred = 0
+    while True:
+        token = ctx.new_id()
+        claim = yield from changes.claim(
+            root, token, ctx.new_id(), ctx.claim_ms, named, barrier=barrier, skip=barred
+        )
+        barred += claim.barred
+        done = (yield from _destroy(ctx, root, token, claim)) if claim.blobs else None
+        if done is not None:
+            deleted, kept = deleted + done.deleted, kept + done.kept
+            freed, failed = freed + done.freed, failed + done.failed
+        late = (yield from blobs.Elapsed()) > deadline
+        if named or late or not (claim.barred or (done and done.deleted)):
+            return Acknowledged(deleted, kept, freed, failed, barred=barred)

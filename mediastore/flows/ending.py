@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Final
 
 from mediastore import blobs
@@ -35,8 +35,11 @@ class _Tally:
     doomed: int = 0
     deleted: int = 0
     freed: int = 0
-    failed: int = 0
     spared: int = 0
+    #: Claimed, and not deleted.
+    faults: int = 0
+    #: By root: not claimed, because no directory can be made for a claim there.
+    barred: dict[str, int] = field(default_factory=dict)
 
     def ended(self, batch: changes.Ended) -> None:
         self.released += batch.released
@@ -45,13 +48,20 @@ class _Tally:
         self.kept += batch.kept
         self.doomed += len(batch.doomed)
 
-    def acknowledged(self, *batches: changes.Acknowledged) -> None:
-        for batch in batches:
+    def acknowledged(self, *batches: tuple[str, changes.Acknowledged]) -> None:
+        for root, batch in batches:
             self.deleted += batch.deleted
             self.kept += batch.kept
             self.spared += batch.kept
             self.freed += batch.freed
-            self.failed += batch.failed
+            self.faults += batch.failed
+            if batch.barred:
+                self.barred[root] = self.barred.get(root, 0) + batch.barred
+
+    @property
+    def failed(self) -> int:
+        """Blobs that could not be deleted now."""
+        return self.faults + sum(self.barred.values())
 
     @property
     def settled(self) -> int:
@@ -159,7 +169,7 @@ def _see_off(
     while True:
         before = tally.settled
         here = yield from blobs.Standing()  # a root that went away meanwhile is waited for by nobody
-        usable = [root for root, stands in here.items() if stands]
+        usable = [root for root, stands in here.items() if stands and root not in tally.barred]
         busy = yield from _going(scope, usable, deadline)
         if not busy or (yield from blobs.Elapsed()) > deadline:
             return
@@ -233,6 +243,7 @@ def sweep(
     roots = yield from blobs.Roots()
     deadline = float("inf") if seconds is None else (yield from blobs.Elapsed()) + seconds
     tally, worked = _Tally(), False
+    seen_through: set[str] = set()
     while True:
         due = yield from reads.due(tuple(roots), forgotten=tidy)
         expiring, lapsing = due.expiry and expiry, due.deadlines and expiry
@@ -251,12 +262,7 @@ def sweep(
             closed += (yield from changes.lapse(ctx.new_id())).closed
         for scope in closed:
             yield from _drain(ctx, scope, deadline, tally, roots)
-        progress = False
-        for root in due.roots:
-            done = yield from delete_batch(ctx, root)
-            if done is not None:
-                tally.acknowledged(done)
-                progress = True
+        progress = yield from _empty(ctx, due.roots, deadline, tally, seen_through)
         if not (expiring or lapsing or changing or due.closed or progress):
             break  # a root that cannot be written now must not keep us busy
     for root in due.sidecars:
@@ -266,6 +272,26 @@ def sweep(
         for root in roots:
             yield from _tidy(root)
     return (yield from _swept(tally, worked=worked))
+
+
+def _empty(
+    ctx: Context, roots: Iterable[str], deadline: float, tally: _Tally, seen_through: set[str]
+) -> Flow[bool]:
+    """Delete a batch of what is due in each root; False if nothing more can be done in any of them now."""
+    progress = False
+    for root in roots:
+        if root in seen_through:
+            continue
+        done = yield from delete_batch(ctx, root, deadline=deadline)
+        if done is None:
+            continue
+        if done.barred:
+            # It has gone through all that is due there, what this call has named before included.
+            tally.barred.pop(root, None)
+            seen_through.add(root)
+        tally.acknowledged((root, done))
+        progress = progress or not done.barred
+    return progress
 
 
 def _swept(tally: _Tally, *, worked: bool) -> Flow[Swept]:
@@ -294,11 +320,14 @@ def _finish_forgetting(ctx: Context, forgotten: tuple[str, ...], deadline: float
 
 def _tidy(root: str) -> Flow[int]:
     """Finish what crashed calls left behind on the disk."""
-    known: set[str] = set()
+    known: dict[str, str] = {}
     try:
         strays = yield from blobs.Strays(root, STRAY_AGE_S)
         for start in range(0, len(strays), BATCH):
-            known |= yield from reads.known_ids(strays[start : start + BATCH])
-        return (yield from blobs.Tidy(root, STRAY_AGE_S, frozenset(known)))
+            batch = strays[start : start + BATCH]
+            found = yield from reads.known_ids(batch)
+            paths = yield from reads.paths_of(batch)
+            known |= {each: path for each, path in zip(batch, paths, strict=True) if each in found}
+        return (yield from blobs.Tidy(root, STRAY_AGE_S, known))
     except BlobsUnavailable:
         return 0  # a root that does not answer keeps no other root waiting

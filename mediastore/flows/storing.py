@@ -131,9 +131,8 @@ def _outlast(ctx: Context, root: str, blob: str, path: str) -> Flow[None]:
         state = yield from reads.blob_state(root, blob)
         if state is None or state.state == "live":
             return
-        if state.due:
-            yield from delete_batch(ctx, root, (blob,))
-        else:
+        done = (yield from delete_batch(ctx, root, (blob,))) if state.due else None
+        if done is None or done.failed or done.barred:
             yield from blobs.Pause(wait)
             wait = min(wait * 2, LOOK_AGAIN_AT_MOST_S)
         waited = (yield from blobs.Elapsed()) - started

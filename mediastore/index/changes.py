@@ -156,38 +156,68 @@ def lapse(op: str) -> Command[Lapsed]:
     return Command("lapse", (END_BATCH,), parse, op)
 
 
-def _claim(reply: Any) -> Claim:
-    a = from_json(reply)
-    blobs = (Doomed(b[0], b[1], b[2], b[3], int(b[4]), b[5]) for b in a["blobs"] or [])
-    return Claim(tuple(a["prev"] or []), tuple(blobs))
+@dataclass(frozen=True, slots=True)
+class Barrier:
+    """What keeps a host from claiming in a root.
+
+    Attributes:
+        host: Its name, without spaces.
+        errno: The system's error for which no directory can be made for a claim; "" if it stands.
+        shut: Nothing at all can be deleted; else files of the store's own, which need no directory, are claimed.
+    """
+
+    host: str = "."
+    errno: str = ""
+    shut: bool = False
 
 
 def claim(
-    root: str, token: str, op: str, hold_ms: int, blobs: Sequence[str] = ()
+    root: str,
+    token: str,
+    op: str,
+    hold_ms: int,
+    blobs: Sequence[str] = (),
+    *,
+    barrier: Barrier = Barrier(),
+    skip: int = 0,
 ) -> Command[Claim]:
-    """Claim the due blobs of a root's trash, or only the named ones."""
-    return Command("claim", (root, token, BATCH, hold_ms, *blobs), _claim, op)
+    """Claim the due blobs of a root's trash, or only the named ones.
+
+    With a barrier, those that need no directory; `skip` due ones were looked at and left by the claim before.
+    """
+    bare = bool(barrier.errno)
+
+    def parse(reply: Any) -> Claim:
+        a = from_json(reply)
+        doomed = (Doomed(b[0], b[1], b[2], b[3], int(b[4]), b[5]) for b in a["blobs"] or [])
+        return Claim(tuple(a["prev"] or []), tuple(doomed), bare, int(a["barred"]))
+
+    said = (root, token, BATCH, hold_ms, barrier.host, barrier.errno, int(barrier.shut), skip)
+    return Command("claim", (*said, *blobs), parse, op)
 
 
 @dataclass(frozen=True, slots=True)
 class Acknowledged:
-    """What one acknowledgement counted; `left` blobs still belong to the claim."""
+    """What one acknowledgement counted; `left` blobs still belong to the claim.
 
-    deleted: int
-    kept: int
-    freed: int
-    failed: int
-    left: int
+    `barred` is how many due blobs could not be claimed at all, because no directory can be made for a claim.
+    """
+
+    deleted: int = 0
+    kept: int = 0
+    freed: int = 0
+    failed: int = 0
+    left: int = 0
+    barred: int = 0
 
 
 def acknowledge(
-    root: str, token: str, op: str, outcomes: Sequence[Outcome]
+    root: str, token: str, op: str, outcomes: Sequence[Outcome], *, taken_over: bool = True
 ) -> Command[Acknowledged]:
-    """Say what became of a claim's blobs."""
+    """Say what became of a claim's blobs, and whether the directories of the claims before it were taken over."""
     gone = [o for o in outcomes if not o.errno]
     failed = [o for o in outcomes if o.errno]
-    args = [part for o in gone for part in (o.blob, o.freed, "")]
+    args: list[str | int] = [part for o in gone for part in (o.blob, o.freed, "")]
     args += [part for o in failed for part in (o.blob, o.errno, "stuck" if o.stuck else "again")]
-    return Command(
-        "acknowledge", (root, token, len(gone), *args), lambda r: Acknowledged(**from_json(r)), op
-    )
+    said: tuple[str | int, ...] = (root, token, int(taken_over), len(gone), *args)
+    return Command("acknowledge", said, lambda r: Acknowledged(**from_json(r)), op)

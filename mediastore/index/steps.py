@@ -97,7 +97,7 @@ _SHARED = {
     "reserve": _OWNS,
     "commit": _OWNS,
     "abandon": ("_rescue", "_quota", "_reserved"),
-    "claim": ("_path", "_turns", "_rescue", "_quota", "_reserved", "_seize"),
+    "claim": ("_path", "_turns", "_rescue", "_choice", "_quota", "_reserved", "_seize"),
     "acknowledge": ("_batch",),
     "forget": ("_batch", "_path", "_rescue", "_quota", "_reserved"),
     "list": ("_marks",),

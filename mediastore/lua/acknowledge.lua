@@ -3,28 +3,28 @@
 -- KEYS[1] prefix   "mediastore:{bots}:"
 -- ARGV[4] root     id   the root of the claim
 -- ARGV[5] token    id   the claim; blobs that another token took over are not touched
--- ARGV[6] done     int  how many of the outcomes that follow are of gone blobs
--- ARGV[7..]        text outcomes in threes: blob id, then bytes freed and "" for a gone one,
+-- ARGV[6] over     int  1 if the directories of the claims before it were taken over; 0: they are to be tried again
+-- ARGV[7] done     int  how many of the outcomes that follow are of gone blobs
+-- ARGV[8..]        text outcomes in threes: blob id, then bytes freed and "" for a gone one,
 --                       or errno name and "stuck" or "again" for one that failed
 --
 -- Returns {deleted, kept, freed, failed, left}: counted once per blob, here and nowhere else.
 -- Twice with one op: the same answer. Cost: O(outcomes * log trash).
 
-local root, token, done = ARGV[4], ARGV[5], int(ARGV[6], 0, 64)
+local root, token, over, done = ARGV[4], ARGV[5], int(ARGV[6], 0, 1), int(ARGV[7], 0, 64)
 local FIRST_MS, LONGEST_MS, STUCK_AFTER = 1000, 300000, 10
 local trash, paths = expect("zset", "trash:" .. root), expect("hash", "path:" .. root)
 local stats, stuck, claim = expect("hash", "stats"), expect("hash", "stuck"), expect("hash", "claim:" .. token)
 local answer, newly_stuck = { deleted = 0, kept = 0, freed = 0, failed = 0, left = 0 }, 0
 
-local known, wanted = {}, {}
-for i = 7, #ARGV, 3 do
-  if i < 7 + 3 * done then int(ARGV[i + 1], 0, 9e15) end
+local known, wanted, current = {}, {}, {}
+for i = 8, #ARGV, 3 do
+  if i < 8 + 3 * done then int(ARGV[i + 1], 0, 9e15) end
   local b = redis.call("HMGET", P .. "blob:" .. ARGV[i], "token", "path", "custody", "cut", "tries", "draft")
   known[i] = b[1] == token and b
   if known[i] then wanted[#wanted + 1] = b[2] end
   if b[4] then expect("set", "left:" .. b[4]) end
 end
-local current = {}
 for i, blob in ipairs(#wanted > 0 and redis.call("HMGET", paths, unpack(wanted)) or {}) do current[wanted[i]] = blob end
 
 local function gone(id, b, freed)
@@ -50,8 +50,8 @@ local function failed(id, b, errno, hopeless)
   newly_stuck = newly_stuck + redis.call("HSET", stuck, id, errno .. " " .. root .. " " .. b[2])
 end
 
-for i = 7, #ARGV, 3 do
-  if known[i] and i < 7 + 3 * done then
+for i = 8, #ARGV, 3 do
+  if known[i] and i < 8 + 3 * done then
     gone(ARGV[i], known[i], tonumber(ARGV[i + 1]))
   elseif known[i] then
     failed(ARGV[i], known[i], ARGV[i + 1], ARGV[i + 2] == "stuck")
@@ -75,6 +75,6 @@ if answer.left == 0 then
   redis.call("UNLINK", claim)
 elseif earliest then
   -- This worker's directory holds what the earlier ones had: the chain starts afresh.
-  redis.call("HSET", claim, "deadline", str(now + earliest), "prev", "")
+  redis.call("HSET", claim, "deadline", str(now + earliest), unpack(over == 1 and { "prev", "" } or {}))
 end
 return finish(answer)

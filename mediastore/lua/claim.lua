@@ -5,58 +5,41 @@
 -- ARGV[5] token   id   this claim; its directory quarantine/<token> stands already
 -- ARGV[6] limit   int  most blobs to claim, 1..64
 -- ARGV[7] hold    ms   how long the claim lasts, 1..60000
--- ARGV[8..]       ids  only these blobs; none given: whatever is due, soonest first
+-- ARGV[8] host    text the host that claims, without spaces
+-- ARGV[9] barrier text the system's error for which no directory can be made; "" where it stands
+-- ARGV[10] shut   int  1 if not even a file of the store's own can be deleted
+-- ARGV[11] skip   int  due blobs that were left before, because of the barrier
+-- ARGV[12..]      ids  only these blobs; none given: whatever is due, soonest first
 --
--- Returns {prev = {token, ...}, blobs = {{id, path or "", identity, custody, size, path as registered}, ...}}.
+-- Returns {prev = {token, ...}, blobs = {{id, path or "", identity, custody, size, path as registered}, ...}, barred}.
 -- Of what was never written to its end the custody is "draft". What is leased, or being written, waits for the last deadline, whatever its entry says.
 -- A lapsed claim is taken over whole and alone: `prev` are the tokens it went through, oldest first.
+-- If there is a barrier, only files of the store's own are claimed; `barred` others stay as they are (see _choice).
 -- Of a root that was forgotten, nothing. Twice with one op: the same batch. Cost: O(limit * log trash).
 
 local root, token = ARGV[4], ARGV[5]
-local limit, hold = int(ARGV[6], 1, 64), int(ARGV[7], 1, 60000)
+local limit, hold, skip = int(ARGV[6], 1, 64), int(ARGV[7], 1, 60000), int(ARGV[11], 0, 9e15)
+barrier, shut = ARGV[9], int(ARGV[10], 0, 1) == 1
 local trash = expect("zset", "trash:" .. root)
 local paths, record = expect("hash", "path:" .. root), expect("hash", "claim:" .. token)
 reserved_kinds()
 for _, name in ipairs({ "older:" .. root, "dedup:" .. root }) do expect("hash", name) end
-local answer = { prev = {}, blobs = {} }
+expect("hash", "barred")
+local answer = { prev = {}, blobs = {}, barred = 0 }
 
 if redis.call("HEXISTS", expect("hash", "lost"), root) == 1 then return finish(answer) end
-local named = { unpack(ARGV, 8) }
-local due = #named > 0 and named or redis.call("ZRANGEBYSCORE", trash, "-inf", str(now), "LIMIT", 0, limit)
-if #due == 0 then return finish(answer) end
-
+local named = { unpack(ARGV, 12) }
+local due = #named > 0 and named or redis.call("ZRANGEBYSCORE", trash, "-inf", str(now), "LIMIT", skip, limit)
 local batch, old, views, moved, lost = {}, nil, {}, {}, {}
-local scores = redis.call("ZMSCORE", trash, unpack(due))
-
-local function view(id)
-  local b = redis.call("HMGET", P .. "blob:" .. id, "state", "token", "root", "path", "identity", "custody", "size", "due", "leased", "sha", "draft")
-  views[id] = { state = b[1], token = b[2], root = b[3], path = b[4], b[5], b[6], b[7], due = b[8], leased = tonumber(b[9] or "0"), sha = b[10], draft = b[11] }
-  if b[9] then expect_leases(id) end
-  return views[id]
-end
-
-for i, id in ipairs(due) do
-  local b = view(id)
-  if not b.state then
-    lost[#lost + 1] = id
-  elseif b.root == root and (b.state == "doomed" or b.state == "reserved") then
-    if b.leased > now then
-      moved[#moved + 1], moved[#moved + 2] = str(math.max(b.leased, tonumber(b.due or "0"))), id
-    elseif scores[i] and tonumber(scores[i]) <= now then
-      batch[#batch + 1] = id
-    end
-  elseif b.root == root and b.token then
-    local deadline = tonumber(redis.call("HGET", P .. "claim:" .. b.token, "deadline") or "0")
-    if deadline <= now then old = old or b.token else moved[#moved + 1], moved[#moved + 2] = str(deadline), id end
-  end
-end
-
+local scores = #due > 0 and redis.call("ZMSCORE", trash, unpack(due)) or {}
+batch, old, answer.barred = choose(root, due, scores, views, moved, lost)
 if old then batch, answer.prev = take_over(old) end
-for _, id in ipairs(batch) do views[id] = views[id] or view(id) end
+for _, id in ipairs(batch) do view(views, id) end
 -- A blob that was named is not put off: whoever names it looks again when the path's current one has gone.
 local path_of, retaken, turn = take_turns(paths, batch, views, not old and (#named > 0 and {} or moved))
 batch = turn
 
+note_barrier(root, ARGV[8], answer.barred)
 if #lost > 0 then redis.call("ZREM", trash, unpack(lost)) end
 if #moved > 0 then redis.call("ZADD", trash, "XX", unpack(moved)) end
 if #batch == 0 then return finish(answer) end

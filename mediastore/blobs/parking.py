@@ -1,0 +1,52 @@
+"""Keeping a file that is not ours to destroy and has no place to go to, where a person finds it."""
+
+from __future__ import annotations
+
+import logging
+import os
+from itertools import count
+from typing import TYPE_CHECKING
+
+from . import posix
+from .homes import PARKED, path_in
+
+if TYPE_CHECKING:
+    from .homes import Opened
+
+logger = logging.getLogger("mediastore")
+
+
+def park(root: Opened, name: str, *, at: int, called: str = "") -> None:
+    """Move an entry of an open directory to `parked/`, over nothing; `doctor` tells of it.
+
+    Args:
+        root: The root.
+        name: The entry.
+        at: The descriptor of its directory.
+        called: What it is called there; its own name by default.
+
+    Raises:
+        OSError: it cannot be moved; FileNotFoundError if there is no such entry any more.
+    """
+    stem, extension = os.path.splitext(called or name)
+    parked = root.home(PARKED)
+    for n in count():
+        kept = f"{stem}{'-' * n}{extension}"
+        if posix.look_or_none(kept, at=parked) is None and _moved(name, at, kept, parked):
+            break
+    logger.error("a file that is nobody's to delete is kept in %s", path_in(PARKED, kept))
+
+
+def _moved(name: str, at: int, kept: str, parked: int) -> bool:
+    """Move the entry over nothing; False if somebody else has parked something under that name just now."""
+    try:
+        posix.link(name, at, kept, parked)
+    except FileExistsError:
+        return False
+    except OSError as error:
+        if error.errno not in posix.NO_LINKS:
+            raise
+        posix.rename(name, at, kept, parked)  # a directory, or a file system without links
+    else:
+        posix.unlink(name, at=at)
+    return True
