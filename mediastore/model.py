@@ -217,7 +217,7 @@ class MediaMeta:
             _check_text(name, getattr(self, name))
         for name in _META_INTS:
             value = getattr(self, name)
-            if value is not None and (not isinstance(value, int) or not 0 <= value < 2**53):
+            if value is not None and (type(value) is not int or not 0 <= value < 2**53):
                 raise InvalidRequest(f"{name} is a whole number from 0, not {value!r:.60}")
         if self.policy and not is_named(self.policy):
             parse_retention(self.policy)
@@ -234,15 +234,24 @@ class MediaMeta:
         Raises:
             InvalidRequest: a value cannot be metadata, or a name is none of ours.
         """
+        if not isinstance(values, dict) or not all(isinstance(name, str) for name in values):
+            raise InvalidRequest("metadata is a mapping of names to values")
         unknown = set(values) - {f.name for f in fields(cls)}
         if unknown:
-            raise InvalidRequest(f"unknown metadata: {', '.join(sorted(unknown))}")
-        numbers = {name: int(values[name]) for name in _META_INTS if values.get(name) is not None}
-        return cls(**{**values, **numbers})
+            raise InvalidRequest(f"unknown metadata: {', '.join(map(repr, sorted(unknown))):.300}")
+        return cls(
+            **{**values, **{name: _number(values[name]) for name in _META_INTS if name in values}}
+        )
 
 
 _META_INTS = ("message_idx", "part_idx")
 _META_TEXT = tuple(f.name for f in fields(MediaMeta) if f.name not in {"cleanup", *_META_INTS})
+
+
+def _number(value: object) -> object:
+    """Return a whole number that was written as text; whatever else it is, the constructor judges."""
+    digits = isinstance(value, str) and len(value) <= 20 and value.isascii() and value.isdecimal()  # noqa: PLR2004
+    return int(value) if digits else value  # type: ignore[call-overload]
 
 
 def _check_text(name: str, value: object) -> None:
