@@ -59,6 +59,11 @@ class Ref(str):
         return self[len(SCHEME) :]
 
 
+def is_id(text: str) -> bool:
+    """Return whether a text can be the id of a ref or a blob, and so a name on disk and a part of a key."""
+    return bool(_REF.fullmatch(SCHEME + text))
+
+
 def check_scope(scope: str) -> str:
     """Return `scope` if it is a scope path; it is the same text, never normalised.
 
