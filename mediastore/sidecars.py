@@ -30,8 +30,8 @@ _SHA = re.compile(r"[0-9a-f]{64}")
 _TIME = re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d(?:\.\d{1,9})?(?:Z|[+-]\d\d:\d\d)", re.ASCII)
 #: No time that we write is later: the year 9999 has the last that a date can have.
 _LATEST_MS = 253_402_300_799_999
-#: A hundred years. A ref may be touched when it is as old as that, so its deadline lies at most twice as far ahead.
-_LONGEST_MS = 100 * 365 * 86_400_000
+#: Two hundred years, twice the longest lifetime: a touch adds as much to the time of the server, and that must stay a date.
+_LONGEST_MS = 200 * 365 * 86_400_000
 _MOST = 9 * 10**15
 _TYPE_MAX_BYTES = 255
 _NAME_MAX_BYTES = 255
@@ -126,11 +126,8 @@ class Sidecar:
             ttl_ms=whole(inner["ttl_ms"], 1, _LONGEST_MS) if "ttl_ms" in inner else None,
             seq=whole(inner.get("seq", 0), 0, _MOST),
         )
-        if (
-            expires is not None
-            and not 0 <= (made.expires_ms or 0) - made.stored_ms <= 2 * _LONGEST_MS
-        ):
-            raise InvalidRequest("its deadline does not follow from when it was stored")
+        if made.expires_ms is not None and made.ttl_ms is None:
+            _check_length(made.expires_ms - made.stored_ms)
         return made
 
     def written(self, size: int, sha: str) -> Sidecar:
@@ -192,6 +189,11 @@ def _is_plain(name: str) -> bool:
     if name in {"", ".", ".."} or not name.isprintable():
         return False
     return len(name.encode()) <= _NAME_MAX_BYTES
+
+
+def _check_length(ms: int) -> None:
+    if ms > _LONGEST_MS:
+        raise InvalidRequest("it lives longer than any ref")
 
 
 def _blob(value: object) -> str:
