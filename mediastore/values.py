@@ -71,11 +71,11 @@ def parse_size(name: str, value: object) -> int:
         return value
     if isinstance(value, str):
         match = _SIZE.fullmatch(value.strip())
-        if match:
-            return int(float(match[1]) * _UNITS[match[2].lower()])
         try:
+            if match:
+                return int(float(match[1]) * _UNITS[match[2].lower()])
             return int(value)
-        except ValueError:
+        except (ValueError, OverflowError):
             pass
     raise InvalidRequest(f'{name} is a number of bytes, such as 1048576 or "1MiB": {value!r:.60}')
 
