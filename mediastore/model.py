@@ -28,7 +28,7 @@ _SCOPE_SAFE = "/:@!$&'()+,;=~"
 _META_MAX_BYTES = 1024
 #: A hundred years: longer lifetimes are spelt NEVER, and no deadline overflows.
 _LONGEST_S = 100 * 365 * 86400.0
-_DURATION = re.compile(r"(\d+(?:\.\d+)?)\s*(s|m|h|d)")
+_DURATION = re.compile(r"(-?\d+(?:\.\d+)?)\s*(s|m|h|d)")
 _UNIT_S = {"s": 1, "m": 60, "h": 3600, "d": 86400}
 _RETENTION = re.compile(r"(?:delete-after|retain)-([1-9]\d{0,8})(min|hours|days)")
 _POLICY_NAME = re.compile(r"(?!delete-after-|retain-)[a-z][a-z0-9._-]{0,62}")
@@ -126,8 +126,8 @@ def parse_duration(value: Duration) -> float | None:
     """
     if isinstance(value, Never) or value == "never":
         return None
-    seconds = _seconds(value)
-    if seconds is None or math.isnan(seconds):
+    seconds = seconds_of(value)
+    if seconds is None:
         raise InvalidRequest(
             f'not a duration: {value!r:.60}; use seconds, "90s", "30m", "12h" or "7d"'
         )
@@ -136,22 +136,20 @@ def parse_duration(value: Duration) -> float | None:
     return seconds
 
 
-def _seconds(value: object) -> float | None:
-    if isinstance(value, bool):
-        return None
-    if isinstance(value, timedelta):
-        return value.total_seconds()
-    if isinstance(value, int | float):
-        return float(value)
-    if isinstance(value, str):
-        match = _DURATION.fullmatch(value.strip().lower())
-        if match:
-            return float(match[1]) * _UNIT_S[match[2]]
-        try:
-            return float(value)
-        except ValueError:
+def seconds_of(value: object) -> float | None:
+    """Return a length of time in seconds, in whatever way it is said, also zero and less; None for what is none."""
+    try:
+        if isinstance(value, timedelta):
+            seconds = value.total_seconds()
+        elif isinstance(value, str) and (match := _DURATION.fullmatch(value.strip().lower())):
+            seconds = float(match[1]) * _UNIT_S[match[2]]
+        elif isinstance(value, int | float | str) and not isinstance(value, bool):
+            seconds = float(value)
+        else:
             return None
-    return None
+    except (ValueError, OverflowError):
+        return None
+    return seconds if math.isfinite(seconds) else None
 
 
 def parse_retention(policy: str) -> float:

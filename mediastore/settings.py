@@ -160,9 +160,9 @@ class Settings:
         ):
             self._set(name, positive(name, getattr(self, name)))
         self._set("max_age", or_none("max_age", self.max_age))
-        for name in ("sweep_interval", "soft_shutdown"):
-            self._set(name, or_none(name, getattr(self, name)) or 0.0)
-        self._set("grace", or_zero("grace", self.grace))
+        self._set("sweep_interval", or_none("sweep_interval", self.sweep_interval) or 0.0)
+        for name in ("grace", "soft_shutdown"):
+            self._set(name, or_zero(name, getattr(self, name)))
         for name in ("namespace", "health_dir", "log_format", "host"):
             if not isinstance(getattr(self, name), str):
                 raise InvalidSettings(f"{name} is text, not {getattr(self, name)!r:.60}")

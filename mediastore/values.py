@@ -10,7 +10,7 @@ from typing import Final
 
 from .errors import InvalidRequest, InvalidSettings
 from .lifetimes import parse_lifetime
-from .model import Duration, Never, is_named, parse_duration, parse_retention
+from .model import Duration, Never, is_named, parse_duration, parse_retention, seconds_of
 
 #: The whole numbers, with the least and the most that make sense.
 NUMBERS: Final = {
@@ -121,7 +121,8 @@ def positive(name: str, value: Duration) -> float:
 
 def or_none(name: str, value: Duration | None) -> float | None:
     """Return a duration in seconds; zero or less means never, as in picoclaw's `MediaCleanerConfig`."""
-    if value is None or isinstance(value, Never) or _not_above_zero(value):
+    seconds = seconds_of(value)
+    if value is None or isinstance(value, Never) or (seconds is not None and seconds <= 0):
         return None
     try:
         return parse_duration(value)
@@ -130,17 +131,13 @@ def or_none(name: str, value: Duration | None) -> float | None:
 
 
 def or_zero(name: str, value: Duration | None) -> float:
-    """Return a duration in seconds, 0 for none at all. Where more keeps more, `never` and less than nothing are no way to say 0."""
-    if value is None or (_not_above_zero(value) and float(value) == 0):  # type: ignore[arg-type]
+    """Return a duration in seconds, 0 for none at all.
+
+    Negative values and `never` are refused: a longer one keeps more, so reading them as 0 would do the opposite.
+    """
+    if value is None or seconds_of(value) == 0:
         return 0.0
     return positive(name, value)
-
-
-def _not_above_zero(value: object) -> bool:
-    try:
-        return float(value) <= 0  # type: ignore[arg-type]
-    except (TypeError, ValueError):
-        return False
 
 
 def checked_namespaces(names: object) -> tuple[str, ...]:
