@@ -4,7 +4,10 @@ from __future__ import annotations
 
 import json
 import math
-from typing import Any
+from typing import Any, Final
+
+#: No time that we write is later: the first second of the year 10000, since 1970.
+_LATEST_S: Final = 253_402_300_800
 
 
 def read_object(text: bytes, most: int) -> dict[str, Any]:
@@ -41,6 +44,28 @@ def whole(value: object, least: int, most: int) -> int:
     """
     if type(value) is not int or not least <= value <= most:
         raise ValueError(f"not a whole number from {least} to {most}")
+    return value
+
+
+def moment(value: object) -> float:
+    """Return a number of JSON as a time in seconds since 1970.
+
+    Raises:
+        ValueError: it is none, or no date can be as early or as late.
+    """
+    if type(value) not in {int, float} or not 0 <= value < _LATEST_S:  # type: ignore[operator]
+        raise ValueError("not a time")
+    return float(value)  # type: ignore[arg-type]
+
+
+def words(value: object) -> str:
+    """Return a text of JSON.
+
+    Raises:
+        ValueError: it is none.
+    """
+    if not isinstance(value, str):
+        raise ValueError("not a text")  # noqa: TRY004 - the one error that callers expect
     return value
 
 
