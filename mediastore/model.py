@@ -25,6 +25,7 @@ _SCOPE_MAX_SEGMENTS = 8
 _CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f]")
 #: Readable in redis-cli as they are; everything else in a scope is percent-encoded in key names.
 _SCOPE_SAFE = "/:@!$&'()+,;=~"
+_HALF = re.compile(r"[\ud800-\udfff]")
 _META_MAX_BYTES = 1024
 #: A hundred years: longer lifetimes are spelt NEVER, and no deadline overflows.
 _LONGEST_S = 100 * 365 * 86400.0
@@ -57,6 +58,11 @@ class Ref(str):
     def id(self) -> str:
         """The part after `media://`."""
         return self[len(SCHEME) :]
+
+
+def is_text(value: object) -> bool:
+    """Return whether a value is text that can be sent and kept: a str without half characters."""
+    return isinstance(value, str) and (value.isascii() or not _HALF.search(value))
 
 
 def is_id(text: str) -> bool:
@@ -161,7 +167,7 @@ def parse_retention(policy: str) -> float:
     Raises:
         InvalidPolicy: `policy` is not of that form.
     """
-    match = _RETENTION.fullmatch(policy)
+    match = _RETENTION.fullmatch(policy) if isinstance(policy, str) else None
     if not match or (policy.startswith("delete") != (match[2] == "min")):
         raise InvalidPolicy(f"unknown retention policy: {policy!r:.60}")
     seconds = float(match[1]) * _RETENTION_S[match[2]]
@@ -172,7 +178,7 @@ def parse_retention(policy: str) -> float:
 
 def is_named(policy: str) -> bool:
     """Return whether a retention policy is a name, whose lifetime somebody says elsewhere, rather than spelt out."""
-    return bool(_POLICY_NAME.fullmatch(policy))
+    return isinstance(policy, str) and bool(_POLICY_NAME.fullmatch(policy))
 
 
 class Cleanup(StrEnum):

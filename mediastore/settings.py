@@ -33,6 +33,7 @@ from .values import (
     or_zero,
     positive,
     to_text,
+    usable_path,
 )
 
 if TYPE_CHECKING:
@@ -191,6 +192,10 @@ class Settings:
             raise InvalidSettings(f"claim is at most {_CLAIM_MAX_S:.0f} s")
 
     def _check_words(self) -> None:
+        if not isinstance(self.redis_url, str) or not isinstance(self.broker_url, str):
+            raise InvalidSettings("redis_url and broker_url are text")
+        if not usable_path(self.health_dir):
+            raise InvalidSettings(f"health_dir cannot be a path: {self.health_dir!r:.100}")
         if not _HOST.fullmatch(self.host):
             raise InvalidSettings(f"host is letters, digits, dots and dashes: {self.host!r:.80}")
         if not _URL.fullmatch(self.redis_url):

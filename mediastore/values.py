@@ -24,6 +24,7 @@ BOOLEANS: Final = ("cleanup_enabled", "dedup", "durable", "sidecars")
 #: The numbers of bytes; those that may be less than nothing mean no limit by it.
 SIZES: Final = {"max_file_size": -1, "min_free": 0}
 DEFAULT_MAX_FILE_SIZE: Final = 50 << 20
+_MOST_DIGITS: Final = 18
 _MOST_BYTES: Final = 9_000_000_000_000_000
 _SIZE: Final = re.compile(r"(\d+(?:\.\d+)?)\s*(B|KB|MB|GB|TB|KiB|MiB|GiB|TiB)", re.IGNORECASE)
 _UNITS: Final = {
@@ -48,7 +49,7 @@ def from_text(name: str, text: str, variable: str) -> object:
             raise InvalidSettings(f"{variable} is true or false, not {text!r:.60}")
         return text.lower() in _TRUE
     if name in NUMBERS:
-        if not text.isdecimal():
+        if not text.isdecimal() or len(text) > _MOST_DIGITS:
             raise InvalidSettings(f"{variable} is a whole number, not {text!r:.60}")
         return int(text)
     return text
@@ -192,6 +193,14 @@ def checked_default_policy(policy: object) -> None:
         raise InvalidSettings(f"default_policy: {error}") from None
 
 
+def usable_path(text: str) -> bool:
+    """Return whether the system takes a text as a path: without NUL and without half characters."""
+    try:
+        return b"\0" not in os.fsencode(text)
+    except UnicodeEncodeError:
+        return False
+
+
 def checked_roots(roots: object) -> tuple[str, ...]:
     """Return the directories as text."""
     if isinstance(roots, str | os.PathLike):
@@ -200,6 +209,8 @@ def checked_roots(roots: object) -> tuple[str, ...]:
         named = tuple(os.fsdecode(root) for root in roots)  # type: ignore[attr-defined]
     except TypeError:
         raise InvalidSettings(f"roots is a list of directories, not {roots!r:.60}") from None
+    if not all(map(usable_path, named)):
+        raise InvalidSettings(f"roots holds what cannot be a path: {named!r:.100}")
     if any(os.pathsep in name for name in named):
         raise InvalidSettings(f"a root's path cannot hold {os.pathsep!r}, which separates roots")
     if not all(named):  # it would be the working directory, whatever that is

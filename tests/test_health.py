@@ -12,6 +12,7 @@ import time
 from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
+from typing import Any
 
 import pytest
 
@@ -109,7 +110,7 @@ def test_a_wrong_question_is_a_usage_error(health, words):
 def test_what_is_no_heartbeat_is_passed_over(health):
     health.mkdir()
     said = {"role": "worker", "node": "n", "pid": 1, "at": int(time.time())}
-    wrong = [
+    wrong: list[dict[str, Any]] = [
         {"role": 1},
         {"role": "beat"},
         {"node": []},
