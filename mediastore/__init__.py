@@ -15,6 +15,8 @@ from __future__ import annotations
 import logging
 from typing import TYPE_CHECKING, Any
 
+from .escaping import PrintableRecords
+
 if TYPE_CHECKING:
     from . import errors
     from .client import AsyncMediaStore, AsyncScope, MediaStore, Scope
@@ -38,6 +40,8 @@ __version__ = "0.1.0"
 
 # Who configures no logging is not talked to on stderr; `mediastore` is the logger to listen to.
 logging.getLogger(__name__).addHandler(logging.NullHandler())
+# Names that users chose are in the messages, and a log is read on terminals.
+logging.getLogger(__name__).addFilter(PrintableRecords())
 
 _HOME = {
     "AsyncMediaStore": "client",

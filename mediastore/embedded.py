@@ -28,6 +28,8 @@ from typing import TYPE_CHECKING, Literal, Self, cast
 from urllib.parse import quote
 
 from .errors import IndexUnavailable
+from .records import whole
+from .state import MOST_PID
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping
@@ -259,7 +261,7 @@ class EmbeddedServer:
 
     def _adopt(self) -> bool:
         try:
-            pid = int((self.directory / "server.pid").read_text())
+            pid = whole(int((self.directory / "server.pid").read_text()), 1, MOST_PID)
         except (OSError, ValueError):
             return False
         self._process, self._pid, self.adopted = None, pid, True

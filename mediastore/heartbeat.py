@@ -15,7 +15,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Final
 from urllib.parse import quote
 
-from .state import state_directory
+from .records import moment, read_object, whole, words
+from .state import MOST_PID, read_regular, state_directory
 
 if TYPE_CHECKING:
     from .settings import Settings
@@ -27,6 +28,7 @@ MAX_AGE_S: Final = 30.0
 _AHEAD_S: Final = 5.0
 #: What the killed have left behind is taken away after this.
 _FORGOTTEN_S: Final = 86_400.0
+_MAX_BYTES: Final = 1 << 14
 
 logger = logging.getLogger("mediastore")
 
@@ -107,15 +109,16 @@ def _found(directory: Path, role: str) -> list[tuple[Path, Sign]]:
     except (FileNotFoundError, NotADirectoryError):
         return []
     paths = sorted(path for path in everything if path.match(f"{role}-*.json"))
-    return [(path, sign) for path in paths if (sign := _read(path)) is not None]
+    found = [(path, sign) for path in paths if (sign := _read(path)) is not None]
+    return [(path, sign) for path, sign in found if sign.role == role]
 
 
 def _read(path: Path) -> Sign | None:
     try:
-        words = json.loads(path.read_text("utf-8"))
-        role, node = str(words["role"]), str(words["node"])
-        return Sign(role, node, int(words["pid"]), float(words["at"]))
-    except (OSError, ValueError, KeyError, TypeError):
+        said = read_object(read_regular(path, _MAX_BYTES), _MAX_BYTES)
+        role, node = words(said["role"]), words(said["node"])
+        return Sign(role, node, whole(said["pid"], 1, MOST_PID), moment(said["at"]))
+    except (OSError, ValueError, KeyError):
         return None
 
 

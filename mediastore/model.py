@@ -25,10 +25,11 @@ _SCOPE_MAX_SEGMENTS = 8
 _CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f]")
 #: Readable in redis-cli as they are; everything else in a scope is percent-encoded in key names.
 _SCOPE_SAFE = "/:@!$&'()+,;=~"
+_HALF = re.compile(r"[\ud800-\udfff]")
 _META_MAX_BYTES = 1024
 #: A hundred years: longer lifetimes are spelt NEVER, and no deadline overflows.
 _LONGEST_S = 100 * 365 * 86400.0
-_DURATION = re.compile(r"(\d+(?:\.\d+)?)\s*(s|m|h|d)")
+_DURATION = re.compile(r"(-?\d+(?:\.\d+)?)\s*(s|m|h|d)")
 _UNIT_S = {"s": 1, "m": 60, "h": 3600, "d": 86400}
 _RETENTION = re.compile(r"(?:delete-after|retain)-([1-9]\d{0,8})(min|hours|days)")
 _POLICY_NAME = re.compile(r"(?!delete-after-|retain-)[a-z][a-z0-9._-]{0,62}")
@@ -57,6 +58,16 @@ class Ref(str):
     def id(self) -> str:
         """The part after `media://`."""
         return self[len(SCHEME) :]
+
+
+def is_text(value: object) -> bool:
+    """Return whether a value is text that can be sent and kept: a str without half characters."""
+    return isinstance(value, str) and (value.isascii() or not _HALF.search(value))
+
+
+def is_id(text: str) -> bool:
+    """Return whether a text can be the id of a ref or a blob, and so a name on disk and a part of a key."""
+    return bool(_REF.fullmatch(SCHEME + text))
 
 
 def check_scope(scope: str) -> str:
@@ -121,8 +132,8 @@ def parse_duration(value: Duration) -> float | None:
     """
     if isinstance(value, Never) or value == "never":
         return None
-    seconds = _seconds(value)
-    if seconds is None or math.isnan(seconds):
+    seconds = seconds_of(value)
+    if seconds is None:
         raise InvalidRequest(
             f'not a duration: {value!r:.60}; use seconds, "90s", "30m", "12h" or "7d"'
         )
@@ -131,22 +142,20 @@ def parse_duration(value: Duration) -> float | None:
     return seconds
 
 
-def _seconds(value: object) -> float | None:
-    if isinstance(value, bool):
-        return None
-    if isinstance(value, timedelta):
-        return value.total_seconds()
-    if isinstance(value, int | float):
-        return float(value)
-    if isinstance(value, str):
-        match = _DURATION.fullmatch(value.strip().lower())
-        if match:
-            return float(match[1]) * _UNIT_S[match[2]]
-        try:
-            return float(value)
-        except ValueError:
+def seconds_of(value: object) -> float | None:
+    """Return a length of time in seconds, in whatever way it is said, also zero and less; None for what is none."""
+    try:
+        if isinstance(value, timedelta):
+            seconds = value.total_seconds()
+        elif isinstance(value, str) and (match := _DURATION.fullmatch(value.strip().lower())):
+            seconds = float(match[1]) * _UNIT_S[match[2]]
+        elif isinstance(value, int | float | str) and not isinstance(value, bool):
+            seconds = float(value)
+        else:
             return None
-    return None
+    except (ValueError, OverflowError):
+        return None
+    return seconds if math.isfinite(seconds) else None
 
 
 def parse_retention(policy: str) -> float:
@@ -158,7 +167,7 @@ def parse_retention(policy: str) -> float:
     Raises:
         InvalidPolicy: `policy` is not of that form.
     """
-    match = _RETENTION.fullmatch(policy)
+    match = _RETENTION.fullmatch(policy) if isinstance(policy, str) else None
     if not match or (policy.startswith("delete") != (match[2] == "min")):
         raise InvalidPolicy(f"unknown retention policy: {policy!r:.60}")
     seconds = float(match[1]) * _RETENTION_S[match[2]]
@@ -169,7 +178,7 @@ def parse_retention(policy: str) -> float:
 
 def is_named(policy: str) -> bool:
     """Return whether a retention policy is a name, whose lifetime somebody says elsewhere, rather than spelt out."""
-    return bool(_POLICY_NAME.fullmatch(policy))
+    return isinstance(policy, str) and bool(_POLICY_NAME.fullmatch(policy))
 
 
 class Cleanup(StrEnum):
@@ -217,7 +226,7 @@ class MediaMeta:
             _check_text(name, getattr(self, name))
         for name in _META_INTS:
             value = getattr(self, name)
-            if value is not None and (not isinstance(value, int) or not 0 <= value < 2**53):
+            if value is not None and (type(value) is not int or not 0 <= value < 2**53):
                 raise InvalidRequest(f"{name} is a whole number from 0, not {value!r:.60}")
         if self.policy and not is_named(self.policy):
             parse_retention(self.policy)
@@ -234,15 +243,24 @@ class MediaMeta:
         Raises:
             InvalidRequest: a value cannot be metadata, or a name is none of ours.
         """
+        if not isinstance(values, dict) or not all(isinstance(name, str) for name in values):
+            raise InvalidRequest("metadata is a mapping of names to values")
         unknown = set(values) - {f.name for f in fields(cls)}
         if unknown:
-            raise InvalidRequest(f"unknown metadata: {', '.join(sorted(unknown))}")
-        numbers = {name: int(values[name]) for name in _META_INTS if values.get(name) is not None}
-        return cls(**{**values, **numbers})
+            raise InvalidRequest(f"unknown metadata: {', '.join(map(repr, sorted(unknown))):.300}")
+        return cls(
+            **{**values, **{name: _number(values[name]) for name in _META_INTS if name in values}}
+        )
 
 
 _META_INTS = ("message_idx", "part_idx")
 _META_TEXT = tuple(f.name for f in fields(MediaMeta) if f.name not in {"cleanup", *_META_INTS})
+
+
+def _number(value: object) -> object:
+    """Return a whole number that was written as text; whatever else it is, the constructor judges."""
+    digits = isinstance(value, str) and len(value) <= 20 and value.isascii() and value.isdecimal()  # noqa: PLR2004
+    return int(value) if digits else value  # type: ignore[call-overload]
 
 
 def _check_text(name: str, value: object) -> None:

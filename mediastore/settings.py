@@ -33,6 +33,7 @@ from .values import (
     or_zero,
     positive,
     to_text,
+    usable_path,
 )
 
 if TYPE_CHECKING:
@@ -160,9 +161,9 @@ class Settings:
         ):
             self._set(name, positive(name, getattr(self, name)))
         self._set("max_age", or_none("max_age", self.max_age))
-        for name in ("sweep_interval", "soft_shutdown"):
-            self._set(name, or_none(name, getattr(self, name)) or 0.0)
-        self._set("grace", or_zero("grace", self.grace))
+        self._set("sweep_interval", or_none("sweep_interval", self.sweep_interval) or 0.0)
+        for name in ("grace", "soft_shutdown"):
+            self._set(name, or_zero(name, getattr(self, name)))
         for name in ("namespace", "health_dir", "log_format", "host"):
             if not isinstance(getattr(self, name), str):
                 raise InvalidSettings(f"{name} is text, not {getattr(self, name)!r:.60}")
@@ -191,6 +192,10 @@ class Settings:
             raise InvalidSettings(f"claim is at most {_CLAIM_MAX_S:.0f} s")
 
     def _check_words(self) -> None:
+        if not isinstance(self.redis_url, str) or not isinstance(self.broker_url, str):
+            raise InvalidSettings("redis_url and broker_url are text")
+        if not usable_path(self.health_dir):
+            raise InvalidSettings(f"health_dir cannot be a path: {self.health_dir!r:.100}")
         if not _HOST.fullmatch(self.host):
             raise InvalidSettings(f"host is letters, digits, dots and dashes: {self.host!r:.80}")
         if not _URL.fullmatch(self.redis_url):

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any, Literal, Self
 from .errors import InvalidRequest
 from .model import MediaMeta, Ref, check_scope, from_ms
 from .naming import HOMES
+from .records import read_object, whole
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -25,8 +26,16 @@ MAX_BYTES = 64 << 10
 _SEED = {"content_type": "mime_type", "policy": "policy_name"}
 _OURS = ("filename", "source", "cleanup")
 _SHA = re.compile(r"[0-9a-f]{64}")
+#: RFC 3339, as PromptKit writes times too; one without an offset would mean something else on each host.
+_TIME = re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d(?:\.\d{1,9})?(?:Z|[+-]\d\d:\d\d)", re.ASCII)
 #: No time that we write is later: the year 9999 has the last that a date can have.
 _LATEST_MS = 253_402_300_799_999
+#: Two hundred years, twice the longest lifetime: a touch adds as much to the time of the server, and that must stay a date.
+_LONGEST_MS = 200 * 365 * 86_400_000
+_MOST = 9 * 10**15
+_TYPE_MAX_BYTES = 255
+_NAME_MAX_BYTES = 255
+_PATH_MAX_BYTES = 4095
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,26 +92,16 @@ class Sidecar:
         """Read what `to_text` spelt.
 
         Raises:
-            InvalidRequest: it is no sidecar of this store.
+            InvalidRequest: it is no sidecar of this store. Nothing else is raised, whatever the text is.
         """
         try:
-            outer = json.loads(text)
+            outer = read_object(text.encode() if isinstance(text, str) else text, MAX_BYTES)
             inner = outer.pop("mediastore")
-            if inner["format"] != 1:
-                raise InvalidRequest(
-                    f"a sidecar of format {inner['format']!r:.20} is not known here"
-                )
+            whole(inner["format"], 1, 1)
             return cls._of(outer, inner)
-        except (
-            KeyError,
-            TypeError,
-            ValueError,
-            AttributeError,
-            OverflowError,
-            RecursionError,
-        ) as error:
-            if isinstance(error, InvalidRequest):
-                raise
+        except InvalidRequest:
+            raise
+        except (KeyError, TypeError, ValueError, OverflowError, RecursionError) as error:
             raise InvalidRequest(f"not a sidecar of this store ({type(error).__name__})") from None
 
     @classmethod
@@ -112,21 +111,24 @@ class Sidecar:
         said = {ours.get(name, name): value for name, value in outer.items()}
         said |= {name: inner[name] for name in _OURS if name in inner}
         expires = inner.get("expires_at")
-        return cls(
+        made = cls(
             ref=Ref.parse(inner["ref"]),
-            blob=Ref.parse(f"media://{inner['blob']}").id,
+            blob=_blob(inner["blob"]),
             scope=check_scope(inner["scope"]),
-            size=_whole(outer["size_bytes"]),
+            size=whole(outer["size_bytes"], 0, _MOST),
             stored_ms=_ms(outer["timestamp"]),
             expires_ms=None if expires is None else _ms(expires),
             meta=MediaMeta.from_dict({name: v for name, v in said.items() if name in known}),
             path=check_path(inner["path"]),
             sha=_sha(inner.get("sha256", "")),
-            detected=str(inner.get("detected_type", ""))[:255],
-            pinned=bool(inner.get("pinned", False)),
-            ttl_ms=_whole(inner["ttl_ms"], 1) if "ttl_ms" in inner else None,
-            seq=_whole(inner.get("seq", 0)),
+            detected=_type(inner.get("detected_type", "")),
+            pinned=_flag(inner.get("pinned", False)),
+            ttl_ms=whole(inner["ttl_ms"], 1, _LONGEST_MS) if "ttl_ms" in inner else None,
+            seq=whole(inner.get("seq", 0), 0, _MOST),
         )
+        if made.expires_ms is not None and made.ttl_ms is None:
+            _check_length(made.expires_ms - made.stored_ms)
+        return made
 
     def written(self, size: int, sha: str) -> Sidecar:
         """Return it with what is known only once the content has come."""
@@ -174,26 +176,61 @@ def check_path(path: object) -> str:
         InvalidRequest: no such file can lie there.
     """
     parts = path.split("/") if isinstance(path, str) else []
-    if len(parts) < 2 or parts[0] not in HOMES or {"", ".", ".."} & set(parts) or "\0" in parts[-1]:  # noqa: PLR2004
-        raise InvalidRequest(f"no file of the store's own lies at {path!r:.100}")
-    return "/".join(parts)
+    if len(parts) < 2 or parts[0] not in HOMES or not all(map(_is_plain, parts)):  # noqa: PLR2004
+        raise InvalidRequest("no file of the store's own lies at such a path")
+    whole_path = "/".join(parts)
+    if len(whole_path.encode()) > _PATH_MAX_BYTES:
+        raise InvalidRequest(f"a path has at most {_PATH_MAX_BYTES} bytes")
+    return whole_path
 
 
-def _whole(value: object, least: int = 0) -> int:
-    if not isinstance(value, int) or isinstance(value, bool) or not least <= value <= 9 * 10**15:
-        raise InvalidRequest(f"not a whole number from {least}: {value!r:.30}")
-    return value
+def _is_plain(name: str) -> bool:
+    """Whether a name is one that we could have given: what is no text, or steers a terminal, is none."""
+    if name in {"", ".", ".."} or not name.isprintable():
+        return False
+    return len(name.encode()) <= _NAME_MAX_BYTES
+
+
+def _check_length(ms: int) -> None:
+    if ms > _LONGEST_MS:
+        raise InvalidRequest("it lives longer than any ref")
+
+
+def _blob(value: object) -> str:
+    if not isinstance(value, str):
+        raise InvalidRequest("the id of a blob is text")
+    return Ref.parse(f"media://{value}").id
 
 
 def _sha(value: object) -> str:
-    return value if isinstance(value, str) and _SHA.fullmatch(value) else ""
+    if not isinstance(value, str) or (value and not _SHA.fullmatch(value)):
+        raise InvalidRequest("not a SHA-256 in hex")
+    return value
+
+
+def _type(value: object) -> str:
+    if (
+        not isinstance(value, str)
+        or not value.isprintable()
+        or len(value.encode()) > _TYPE_MAX_BYTES
+    ):
+        raise InvalidRequest(f"a media type is text of at most {_TYPE_MAX_BYTES} bytes")
+    return value
+
+
+def _flag(value: object) -> bool:
+    if not isinstance(value, bool):
+        raise InvalidRequest("neither true nor false")
+    return value
 
 
 def _iso(ms: int) -> str:
     return from_ms(ms).isoformat(timespec="milliseconds").replace("+00:00", "Z")
 
 
-def _ms(text: str) -> int:
+def _ms(text: object) -> int:
+    if not isinstance(text, str) or not _TIME.fullmatch(text):
+        raise InvalidRequest("not a time with an offset")
     ms = round(datetime.fromisoformat(text).astimezone(UTC).timestamp() * 1000)
     if not 0 <= ms <= _LATEST_MS:
         raise InvalidRequest(f"not a time: {text!r:.40}")

@@ -8,14 +8,19 @@ from __future__ import annotations
 
 import json
 import os
+import stat
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Final, Self
+from typing import TYPE_CHECKING, Any, Final, Self
+
+from .records import moment, read_object, whole, words
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
 _NOTE: Final = "up.json"
+_NOTE_MAX_BYTES: Final = 1 << 20
+MOST_PID: Final = 2**31 - 1
 
 
 def state_directory(environ: Mapping[str, str] | None = None) -> Path:
@@ -24,6 +29,17 @@ def state_directory(environ: Mapping[str, str] | None = None) -> Path:
     state = variables.get("XDG_STATE_HOME")
     home = Path(variables.get("HOME") or Path.home())
     return Path(state) / "mediastore" if state else home / ".local" / "state" / "mediastore"
+
+
+def read_regular(path: Path, most: int) -> bytes:
+    """Return the first `most` + 1 bytes of a regular file; of a FIFO or a device nothing is waited for.
+
+    Raises:
+        OSError: it cannot be read.
+    """
+    fd = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
+    with os.fdopen(fd, "rb") as file:
+        return file.read(most + 1) if stat.S_ISREG(os.fstat(fd).st_mode) else b""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -43,6 +59,22 @@ class Process:
     pid: int | None
     since: float
     restarts: int
+
+    @classmethod
+    def of(cls, said: dict[str, Any]) -> Self:
+        """Return what a note says of a process.
+
+        Raises:
+            ValueError, KeyError, TypeError: it is none.
+        """
+        pid = said["pid"]
+        return cls(
+            name=words(said["name"]),
+            state=words(said["state"]),
+            pid=None if pid is None else whole(pid, 1, MOST_PID),
+            since=moment(said["since"]),
+            restarts=whole(said["restarts"], 0, MOST_PID),
+        )
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -65,12 +97,12 @@ class Running:
     def read(cls, directory: Path) -> Self | None:
         """Return the note in this state directory; None where there is none that can be read."""
         try:
-            words = json.loads((directory / _NOTE).read_text("utf-8"))
+            said = read_object(read_regular(directory / _NOTE, _NOTE_MAX_BYTES), _NOTE_MAX_BYTES)
             return cls(
-                pid=int(words["pid"]),
-                since=float(words.get("since", 0)),
-                settings={str(name): str(text) for name, text in words["settings"].items()},
-                processes=tuple(Process(**each) for each in words.get("processes", [])),
+                pid=whole(said["pid"], 1, MOST_PID),
+                since=moment(said.get("since", 0)),
+                settings={name: words(text) for name, text in said["settings"].items()},
+                processes=tuple(Process.of(each) for each in said.get("processes", [])),
             )
         except (OSError, ValueError, KeyError, TypeError, AttributeError):
             return None

@@ -10,7 +10,7 @@ from typing import Final
 
 from .errors import InvalidRequest, InvalidSettings
 from .lifetimes import parse_lifetime
-from .model import Duration, Never, is_named, parse_duration, parse_retention
+from .model import Duration, Never, is_named, parse_duration, parse_retention, seconds_of
 
 #: The whole numbers, with the least and the most that make sense.
 NUMBERS: Final = {
@@ -24,6 +24,7 @@ BOOLEANS: Final = ("cleanup_enabled", "dedup", "durable", "sidecars")
 #: The numbers of bytes; those that may be less than nothing mean no limit by it.
 SIZES: Final = {"max_file_size": -1, "min_free": 0}
 DEFAULT_MAX_FILE_SIZE: Final = 50 << 20
+_MOST_DIGITS: Final = 18
 _MOST_BYTES: Final = 9_000_000_000_000_000
 _SIZE: Final = re.compile(r"(\d+(?:\.\d+)?)\s*(B|KB|MB|GB|TB|KiB|MiB|GiB|TiB)", re.IGNORECASE)
 _UNITS: Final = {
@@ -48,7 +49,7 @@ def from_text(name: str, text: str, variable: str) -> object:
             raise InvalidSettings(f"{variable} is true or false, not {text!r:.60}")
         return text.lower() in _TRUE
     if name in NUMBERS:
-        if not text.isdecimal():
+        if not text.isdecimal() or len(text) > _MOST_DIGITS:
             raise InvalidSettings(f"{variable} is a whole number, not {text!r:.60}")
         return int(text)
     return text
@@ -71,11 +72,11 @@ def parse_size(name: str, value: object) -> int:
         return value
     if isinstance(value, str):
         match = _SIZE.fullmatch(value.strip())
-        if match:
-            return int(float(match[1]) * _UNITS[match[2].lower()])
         try:
+            if match:
+                return int(float(match[1]) * _UNITS[match[2].lower()])
             return int(value)
-        except ValueError:
+        except (ValueError, OverflowError):
             pass
     raise InvalidRequest(f'{name} is a number of bytes, such as 1048576 or "1MiB": {value!r:.60}')
 
@@ -121,7 +122,8 @@ def positive(name: str, value: Duration) -> float:
 
 def or_none(name: str, value: Duration | None) -> float | None:
     """Return a duration in seconds; zero or less means never, as in picoclaw's `MediaCleanerConfig`."""
-    if value is None or isinstance(value, Never) or _not_above_zero(value):
+    seconds = seconds_of(value)
+    if value is None or isinstance(value, Never) or (seconds is not None and seconds <= 0):
         return None
     try:
         return parse_duration(value)
@@ -130,17 +132,13 @@ def or_none(name: str, value: Duration | None) -> float | None:
 
 
 def or_zero(name: str, value: Duration | None) -> float:
-    """Return a duration in seconds, 0 for none at all. Where more keeps more, `never` and less than nothing are no way to say 0."""
-    if value is None or (_not_above_zero(value) and float(value) == 0):  # type: ignore[arg-type]
+    """Return a duration in seconds, 0 for none at all.
+
+    Negative values and `never` are refused: a longer one keeps more, so reading them as 0 would do the opposite.
+    """
+    if value is None or seconds_of(value) == 0:
         return 0.0
     return positive(name, value)
-
-
-def _not_above_zero(value: object) -> bool:
-    try:
-        return float(value) <= 0  # type: ignore[arg-type]
-    except (TypeError, ValueError):
-        return False
 
 
 def checked_namespaces(names: object) -> tuple[str, ...]:
@@ -195,6 +193,14 @@ def checked_default_policy(policy: object) -> None:
         raise InvalidSettings(f"default_policy: {error}") from None
 
 
+def usable_path(text: str) -> bool:
+    """Return whether the system takes a text as a path: without NUL and without half characters."""
+    try:
+        return b"\0" not in os.fsencode(text)
+    except UnicodeEncodeError:
+        return False
+
+
 def checked_roots(roots: object) -> tuple[str, ...]:
     """Return the directories as text."""
     if isinstance(roots, str | os.PathLike):
@@ -203,6 +209,8 @@ def checked_roots(roots: object) -> tuple[str, ...]:
         named = tuple(os.fsdecode(root) for root in roots)  # type: ignore[attr-defined]
     except TypeError:
         raise InvalidSettings(f"roots is a list of directories, not {roots!r:.60}") from None
+    if not all(map(usable_path, named)):
+        raise InvalidSettings(f"roots holds what cannot be a path: {named!r:.100}")
     if any(os.pathsep in name for name in named):
         raise InvalidSettings(f"a root's path cannot hold {os.pathsep!r}, which separates roots")
     if not all(named):  # it would be the working directory, whatever that is

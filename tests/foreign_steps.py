@@ -370,7 +370,7 @@ LOOKS_AT = {
     " under:long under:short",
     "policies": "changing policies",
     "counts": "under:short",
-    "set_quota": "clock op:op quotas",
+    "set_quota": "clock closed op:op quotas scope:s/x stats usage writing",
     "quota": "quotas scope:s/x stats usage writing",
     "journal": "meta:told",
     "told": "blob:b45 closed meta:told ref:r46",

@@ -12,6 +12,7 @@ import time
 from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
+from typing import Any
 
 import pytest
 
@@ -108,8 +109,28 @@ def test_a_wrong_question_is_a_usage_error(health, words):
 
 def test_what_is_no_heartbeat_is_passed_over(health):
     health.mkdir()
-    for number, text in enumerate(["", "[]", "{}", '{"role": 1}', "\xff"]):
+    said = {"role": "worker", "node": "n", "pid": 1, "at": int(time.time())}
+    wrong: list[dict[str, Any]] = [
+        {"role": 1},
+        {"role": "beat"},
+        {"node": []},
+        {"pid": -1},
+        {"pid": "1"},
+        {"at": "1"},
+        {"at": 1e300},
+        {"at": True},
+    ]
+    texts = [json.dumps(said | each) for each in wrong]
+    good = json.dumps(said)
+    texts += [
+        good.replace(str(said["at"]), number) for number in ("NaN", "1e999", "9" * 400, "9" * 5000)
+    ]
+    for number, text in enumerate(
+        ["", "[]", "{}", "\xff", "[" * 100_000, good + " " * 20_000, *texts]
+    ):
         (health / f"worker-{number}.json").write_text(text)
+    os.mkfifo(health / "worker-fifo.json")
+    os.mkdir(health / "worker-directory.json")
 
     assert run("health", "worker").exit_code == 4
 

@@ -101,7 +101,7 @@ def test_metadata_goes_through_json_and_back():
 @pytest.mark.parametrize(
     "values",
     [{"filename": None}, {"filename": 3}, {"filename": "x" * 1025}, {"source": "a\x00"}, {"run_id": "\ud800"},
-     {"message_idx": -1}, {"part_idx": "3"}, {"message_idx": 2**53}, {"policy": "Soon"}, {"cleanup": 3}],
+     {"message_idx": -1}, {"part_idx": "3"}, {"message_idx": 2**53}, {"message_idx": True}, {"policy": "Soon"}, {"cleanup": 3}],
 )  # fmt: skip
 def test_bad_metadata_is_refused(values):
     with pytest.raises(InvalidRequest):
@@ -111,6 +111,25 @@ def test_bad_metadata_is_refused(values):
 def test_unknown_metadata_is_refused():
     with pytest.raises(InvalidRequest, match="colour"):
         MediaMeta.from_dict({"colour": "red"})
+
+
+@pytest.mark.parametrize(
+    "value", ["", "x", "1e3", "-1", "9" * 5000, 1.5, 1e999, float("nan"), [], [[]], {}, True]
+)
+@pytest.mark.parametrize("name", ["message_idx", "part_idx"])
+def test_what_is_no_number_is_refused_as_metadata_was_written(name, value):
+    with pytest.raises(InvalidRequest, match=name):
+        MediaMeta.from_dict({name: value})
+
+
+@pytest.mark.parametrize("values", [None, [1], "ab", {1: 2}])
+def test_what_is_no_mapping_of_names_is_no_metadata(values):
+    with pytest.raises(InvalidRequest, match="mapping"):
+        MediaMeta.from_dict(values)
+
+
+def test_numbers_of_metadata_may_be_text():
+    assert MediaMeta.from_dict({"message_idx": "07", "part_idx": None}) == MediaMeta(message_idx=7)
 
 
 def test_a_ref_pickles_and_parses_to_itself():

@@ -8,7 +8,7 @@ from itertools import count
 import pytest
 
 from mediastore import MediaContent, MediaMeta, MediaStore
-from mediastore.errors import InvalidRequest, InvalidScope, QuotaExceeded
+from mediastore.errors import Corrupt, InvalidRequest, InvalidScope, QuotaExceeded
 
 from .test_content import files
 
@@ -274,3 +274,75 @@ def test_a_quota_that_comes_while_content_is_written_is_kept_to(store, other, me
 
     assert files(media) == []
     assert store.quota().used_bytes == 0
+
+
+JUNK = ("junk", "", "1.5", "-5", "nan", "inf", "1e3", "0x10", "9" * 17)
+
+
+def quotas_of(client, settings):
+    return f"mediastore:{{{settings.namespace}}}:", client.hgetall(
+        f"mediastore:{{{settings.namespace}}}:quotas"
+    )
+
+
+@pytest.mark.parametrize("junk", JUNK)
+@pytest.mark.parametrize("scope", [None, "s"])
+def test_a_limit_beside_one_that_is_no_number_is_refused_before_it_is_written(
+    store, client, settings, scope, junk
+):
+    store.set_quota(scope, max_bytes=5)
+    prefix, _ = quotas_of(client, settings)
+    other = "refs s" if scope else "scope_refs"
+    client.hset(f"{prefix}quotas", other, junk)
+    _, before = quotas_of(client, settings)
+
+    with pytest.raises(Corrupt, match=f"quotas: {other} is no whole number"):
+        store.set_quota(scope, max_bytes=7)
+
+    assert quotas_of(client, settings)[1] == before
+    mended = {"max_refs" if scope else "scope_max_refs": "never"}
+    assert store.set_quota(scope, max_bytes=7, **mended).max_bytes == 7
+
+
+@pytest.mark.parametrize("key", ["stats size_bytes", "stats reserved", "usage s", "writing s", "usage", "writing", "scope:s", "closed", "stats"])  # fmt: skip
+def test_a_limit_whose_count_is_no_number_is_refused_before_it_is_written(
+    store, client, settings, key
+):
+    store.set_quota("s", max_bytes=5)
+    prefix, before = quotas_of(client, settings)
+    name, _, field = key.partition(" ")
+    client.delete(prefix + name)
+    if field:
+        client.hset(prefix + name, field, "junk")
+    else:
+        client.set(prefix + name, "junk")
+
+    with pytest.raises(Corrupt):
+        store.set_quota("s", max_bytes=7, max_refs=3)
+
+    assert quotas_of(client, settings)[1] == before
+
+
+@pytest.mark.parametrize("junk", JUNK)
+def test_a_limit_that_is_no_number_refuses_what_it_would_limit(
+    store, client, settings, media, junk
+):
+    prefix, _ = quotas_of(client, settings)
+    client.hset(f"{prefix}quotas", "bytes", junk)
+
+    with pytest.raises(Corrupt, match="quotas: bytes is no whole number"):
+        store.store_media(content(1), scope="s")
+
+    assert files(media) == []
+    assert store.set_quota(max_bytes=1).max_bytes == 1
+    store.store_media(content(1), scope="s")
+
+
+@pytest.mark.parametrize(
+    "limit", ["9" * 400 + "TB", "9" * 5000, 1e999, float("nan"), True, [], b"5", ""]
+)
+def test_a_limit_that_no_number_can_hold_is_refused(store, limit):
+    with pytest.raises(InvalidRequest, match="scope_max_bytes"):
+        store.set_quota(max_bytes=1, scope_max_bytes=limit)
+
+    assert store.quota().max_bytes is None

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import socket
 from dataclasses import replace
+from datetime import timedelta
 from pathlib import Path
 
 import pytest
 
 from mediastore import NEVER, AsyncMediaStore, MediaStore, Settings
-from mediastore.errors import InvalidSettings
+from mediastore.errors import InvalidRequest, InvalidSettings
+from mediastore.model import parse_duration
 from mediastore.settings import default_root, mask, names
 
 DOCS = Path(__file__).parent.parent / "docs" / "settings.md"
@@ -74,7 +76,7 @@ def test_an_env_file_is_read_only_when_named_and_variables_win(tmp_path, monkeyp
     [{"namespace": "Upper"}, {"namespace": ""}, {"namespace": "a" * 64}, {"namespace": "a{b}"},
      {"redis_url": "http://x"}, {"redis_url": "redis://a b"}, {"timeout": 0}, {"timeout": "never"},
      {"claim": "61s"}, {"retries": -1}, {"retries": True and "3"}, {"roots": "/srv/a"}, {"roots": 3},
-     {"worker_concurrency": 0}, {"worker_max_tasks": -1}, {"soft_shutdown": "soon"},
+     {"worker_concurrency": 0}, {"worker_max_tasks": -1}, {"soft_shutdown": "soon"}, {"soft_shutdown": "never"},
      {"grace": "never"}, {"grace": NEVER}, {"grace": -1}, {"grace": "soon"},
      {"log_format": "xml"}, {"health_dir": 3}, {"namespaces": "a,b"}, {"namespaces": ["a", "a"]},
      {"namespaces": [1]}, {"namespaces": ["a", "B"]}, {"namespaces": ["a", "b"]},
@@ -85,10 +87,43 @@ def test_a_value_that_cannot_be_used_is_refused(values):
         Settings(**values)
 
 
-@pytest.mark.parametrize("grace", [0, 0.0, "0"])
-def test_a_grace_of_zero_is_none(grace):
-    assert Settings(grace=grace).grace == 0
-    assert Settings.from_env({"MEDIASTORE_GRACE": str(grace)}).grace == 0
+ZEROS = [0, 0.0, -0.0, "0", "0.0", "0s", "0m", " 0 h", "0d", timedelta(0)]
+LESS = [-1, -0.5, "-1", "-1s", "-2 h", timedelta(-1)]
+NONE = [True, False, float("nan"), float("inf"), -float("inf"), "inf", "-inf", "1e400", 10**400, "9" * 400 + "s", "", b"5s", [], "soon"]  # fmt: skip
+
+
+@pytest.mark.parametrize("zero", ZEROS, ids=repr)
+def test_zero_means_what_each_setting_says_however_it_is_written(zero):
+    settings = Settings(max_age=zero, sweep_interval=zero, grace=zero, soft_shutdown=zero)
+
+    assert (settings.max_age, settings.sweep_interval) == (None, 0)
+    assert (settings.grace, settings.soft_shutdown) == (0, 0)
+    if isinstance(zero, str):
+        assert Settings.from_env({"MEDIASTORE_GRACE": zero}).grace == 0
+    for name in ("timeout", "claim", "release_budget", "sweep_budget", "drain_interval", "tombstone_ttl", "lease_max"):  # fmt: skip
+        with pytest.raises(InvalidSettings, match=name):
+            Settings(**{name: zero})
+    with pytest.raises(InvalidRequest, match="above zero"):
+        parse_duration(zero)
+
+
+@pytest.mark.parametrize("less", LESS, ids=repr)
+def test_less_than_zero_is_never_where_that_keeps_for_ever_and_else_refused(less):
+    settings = Settings(max_age=less, sweep_interval=less)
+
+    assert (settings.max_age, settings.sweep_interval) == (None, 0)
+    for name in ("grace", "soft_shutdown", "timeout"):
+        with pytest.raises(InvalidSettings, match=f"{name}: a duration lies above zero"):
+            Settings(**{name: less})
+
+
+@pytest.mark.parametrize("value", NONE, ids=lambda value: repr(value)[:20])
+@pytest.mark.parametrize("name", ["max_age", "sweep_interval", "grace", "soft_shutdown", "timeout"])
+def test_what_is_no_length_of_time_is_refused(name, value):
+    with pytest.raises(InvalidSettings, match=name):
+        Settings(**{name: value})
+    with pytest.raises(InvalidRequest, match="not a duration"):
+        parse_duration(value)
 
 
 @pytest.mark.parametrize(

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import os
 import stat
 
 import pytest
 
 from mediastore import Settings
 from mediastore.settings import gather
-from mediastore.state import Running, state_directory
+from mediastore.state import Process, Running, state_directory
 
 
 @pytest.fixture
@@ -56,12 +57,54 @@ def test_the_note_may_hold_a_password_and_is_its_owners_alone(tmp_path):
 
 
 @pytest.mark.parametrize(
-    "words", ["", "{", "[]", "{}", '{"pid": "x", "settings": {}}', '{"pid": 1}']
+    "words",
+    [
+        "",
+        "{",
+        "[]",
+        "{}",
+        '{"pid": "x", "settings": {}}',
+        '{"pid": 1}',
+        "[" * 100_000,
+        '{"a":' * 100_000,
+        '{"pid": 1e999, "settings": {}}',
+        '{"pid": -1, "settings": {}}',
+        '{"pid": 0, "settings": {}}',
+        '{"pid": true, "settings": {}}',
+        '{"pid": 1, "pid": 1, "settings": {}}',
+        '{"pid": 1, "settings": []}',
+        '{"pid": 1, "settings": {"redis_url": ["x"]}}',
+        '{"pid": 1, "settings": {"redis_url": "\\ud800"}}',
+        '{"pid": 1, "settings": {}, "since": NaN}',
+        '{"pid": 1, "settings": {}, "since": 1e300}',
+        '{"pid": 1, "settings": {}, "processes": 1}',
+        '{"pid": 1, "settings": {}, "processes": ["x"]}',
+        '{"pid": 1, "settings": {}, "processes": [{"name": "w", "state": "up", "pid": 2, "since": "x", "restarts": 0}]}',
+        '{"pid": 1, "settings": {}, "processes": [{"name": "w", "state": "up", "pid": -1, "since": 0, "restarts": 0}]}',
+    ],
 )
 def test_a_note_that_cannot_be_read_is_none(tmp_path, words):
     (tmp_path / "up.json").write_text(words)
 
     assert Running.read(tmp_path) is None
+
+
+def test_a_note_that_is_no_file_is_none_and_is_not_waited_for(tmp_path):
+    os.mkfifo(tmp_path / "up.json")
+
+    assert Running.read(tmp_path) is None
+
+
+def test_a_note_is_read_as_it_was_written(tmp_path):
+    processes = (
+        Process(name="worker", state="up", pid=7, since=1.5, restarts=2),
+        Process(name="beat", state="down", pid=None, since=0.0, restarts=0),
+    )
+    note = Running(pid=1, since=2.5, settings={"namespace": "é"}, processes=processes)
+
+    note.write(tmp_path)
+
+    assert Running.read(tmp_path) == note
 
 
 def test_a_note_that_was_taken_away_is_none(tmp_path):

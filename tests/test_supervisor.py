@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import fcntl
 import os
 
 import pytest
 
 from mediastore.supervisor.children import BackOff
+from mediastore.supervisor.fleet import Fleet
 from mediastore.supervisor.up import Log
 
 
@@ -72,3 +74,25 @@ def test_short_lives_are_started_again_ever_more_slowly_and_a_long_one_at_once()
 
     assert pauses == [1, 2, 4, 8, 16, 30, 30, 30]
     assert back_off.after(3600) == 1
+
+
+@pytest.mark.parametrize("text", ["-1", "0", "", "x", "9" * 30, "9" * 5000, "1.5"])
+def test_a_lock_that_names_no_process_names_no_supervisor(tmp_path, text):
+    """A signal to 0 or -1 would be one to everybody."""
+    with (tmp_path / "up.lock").open("w") as lock:
+        lock.write(text)
+        lock.flush()
+        fcntl.flock(lock, fcntl.LOCK_EX)
+
+        assert Fleet(tmp_path).supervisor is None
+
+
+def test_the_log_shows_no_line_that_misleads(monkeypatch):
+    reading, writing = os.pipe()
+    monkeypatch.setattr("sys.stdout", Out(writing))
+
+    Log()("worker | a\tcat\u202egpj.exe\x1b[31m\r")
+    os.close(writing)
+
+    with os.fdopen(reading) as shown:
+        assert shown.read() == "worker | a\tcat\\u202egpj.exe\\x1b[31m\\r\n"

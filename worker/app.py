@@ -12,6 +12,7 @@ from celery import signals
 
 from mediastore.celery import make_app
 from mediastore.errors import MediaStoreError
+from mediastore.escaping import printable
 from mediastore.logs import JsonLines
 from mediastore.settings import Settings
 
@@ -30,7 +31,7 @@ def load() -> Celery:
             signals.after_setup_task_logger.connect(log_in_json)
         return make_app(settings)
     except (MediaStoreError, OSError) as error:
-        sys.stderr.write(f"mediastore: {error}\n")
+        sys.stderr.write(f"mediastore: {printable(str(error))}\n")
         raise SystemExit(2) from None
 
 

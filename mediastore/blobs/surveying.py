@@ -1,7 +1,8 @@
 """Looking for every sidecar of a root, file by file: what an index that was lost can be made from again.
 
 Only the directories in which the store itself writes are looked at. Symlinks are not followed, other mounts not entered,
-and what cannot be read is named, never touched. Memory is bounded by the refs of one file, not by the root.
+and what cannot be read is named, never touched. Memory is bounded by the refs of one file, and one number for each file that
+has further sidecars.
 """
 
 from __future__ import annotations
@@ -9,9 +10,12 @@ from __future__ import annotations
 import contextlib
 import os
 import stat
+from collections import Counter
+from itertools import groupby
 from typing import TYPE_CHECKING, Final
 
 from mediastore.errors import Corrupt, InvalidRequest
+from mediastore.model import is_id
 from mediastore.naming import HOMES
 from mediastore.sidecars import ENDING, MAX_BYTES, Kin, Sidecar
 
@@ -19,7 +23,7 @@ from . import posix
 from .homes import META, path_in
 
 if TYPE_CHECKING:
-    from collections.abc import Generator, Iterator
+    from collections.abc import Generator, Iterator, Sequence
     from contextlib import AbstractContextManager
 
     from .homes import Opened
@@ -42,6 +46,8 @@ class Survey:
         self._stack = contextlib.ExitStack()
         self._there = self._stack.enter_context(opened)
         self._found = self._walk()
+        #: By its path, a file that several families of sidecars name: the directories of those in META.
+        self._shared: dict[str, list[str]] = {}
 
     def close(self) -> None:
         """End the walk."""
@@ -61,15 +67,49 @@ class Survey:
 
     def _walk(self) -> Generator[Kin, None, None]:
         """Go through the files with several sidecars first, then through the others."""
+        self._shared = self._find_shared()
+        for place, blobs in self._shared.items():
+            yield from self._families(place, blobs)
         for entry in self._entries(_META):
             if isinstance(entry, Kin):
                 yield entry
             elif entry.is_dir(follow_symlinks=False):
-                yield from self._family(entry.name)
+                place = self._place(entry.name)
+                if entry.name not in self._shared.get(place, ()):
+                    yield from self._families(place, [entry.name])
             else:
                 yield Kin(broken=(path_in(META, entry.name),))
         for home in sorted(HOMES):
             yield from self._below(home, 0)
+
+    def _find_shared(self) -> dict[str, list[str]]:
+        """Find the files that more than one family names; their refs come back together, on one blob.
+
+        Two blobs of one file would each delete it when its own refs have ended.
+        """
+        seen: set[int] = set()
+        twice: set[int] = set()
+        for blob in self._further_blobs():
+            place = self._place(blob)
+            if place and (hash(place) in seen or self._owner(place) not in {"", blob}):
+                twice.add(hash(place))
+            seen.add(hash(place))
+        found: dict[str, list[str]] = {}
+        for blob in self._further_blobs() if twice else ():
+            place = self._place(blob)
+            if place and hash(place) in twice:
+                found.setdefault(place, []).append(blob)
+        return found
+
+    def _further_blobs(self) -> Iterator[str]:
+        for entry in self._entries(_META):
+            if not isinstance(entry, Kin) and entry.is_dir(follow_symlinks=False):
+                yield entry.name
+
+    def _owner(self, path: str) -> str:
+        """Return the blob of which the sidecar beside a file tells; empty where none does."""
+        told = self._read(path + ENDING)
+        return told.blob if told is not None and told.path == path else ""
 
     def _below(self, directory: str, depth: int) -> Iterator[Kin]:
         for entry in self._entries(directory):
@@ -88,9 +128,10 @@ class Survey:
         with contextlib.ExitStack() as stack:
             try:
                 parent, name = stack.enter_context(self._at(directory))
-                fd = (
-                    posix.open_to_change(name, at=parent) if name else posix.open_to_list(at=parent)
-                )
+                if name:
+                    fd = posix.open_to_change(name, at=parent)
+                else:
+                    fd = posix.open_to_list(at=parent)
                 stack.callback(os.close, fd)
                 here = os.fstat(fd).st_dev == os.fstat(self._there.fd).st_dev
                 found = stack.enter_context(os.scandir(fd))
@@ -133,7 +174,7 @@ class Survey:
         if told is None or told.path + ENDING != path:
             if told is not None or self._is_there(path):  # else it was deleted just now
                 yield Kin(broken=(path,))
-        elif self._place(told.blob) != told.path:
+        elif told.path not in self._shared and self._place(told.blob) != told.path:
             yield self._kin([(told, True)], more=False)
 
     def _names(self, blob: str) -> list[str]:
@@ -145,38 +186,58 @@ class Survey:
         return []
 
     def _place(self, blob: str) -> str:
-        """Return where a file lies as the first of its further sidecars has it that can be read; empty without any."""
+        """Return where a file lies as its further sidecars have it; empty without any that can be read.
+
+        If they differ, the sidecar beside the file decides, else a file that is there, else most of them.
+        """
+        places: Counter[str] = Counter()
         for name in self._names(blob):
             told = self._further(blob, name)
             if told is not None:
-                return told.path
-        return ""
+                places[told.path] += 1
+                if len(places) == 1 == places[told.path] and self._owner(told.path) == blob:
+                    return told.path
+        if len(places) <= 1:
+            return next(iter(places), "")
+        return max(places, key=lambda p: (self._owner(p) == blob, self._is_there(p), places[p]))
 
     def _further(self, blob: str, name: str) -> Sidecar | None:
         told = self._read(path_in(META, f"{blob}/{name}"))
         return told if told and (told.blob, told.ref.id + ENDING) == (blob, name) else None
 
-    def _family(self, blob: str) -> Iterator[Kin]:
-        """Look at a blob whose refs have sidecars of their own, and at the one beside its file."""
-        place = self._place(blob)
-        broken, order = [], []
-        for name in self._names(blob):
-            told = self._further(blob, name)
+    def _families(self, place: str, blobs: Sequence[str]) -> Iterator[Kin]:
+        """Look at the further sidecars of a file, in these directories, and at the one beside it.
+
+        Usually they tell of one blob. If not, that of the one beside the file comes first, and the index puts the
+        others' refs on it, one call after the other.
+        """
+        broken: list[str] = []
+        order: list[tuple[float, str, str]] = []
+        for path, told in self._all_further(blobs):
             if told is not None and told.path == place:
-                order.append((_rank(told), path_in(META, f"{blob}/{name}")))
-            elif told is not None or self._is_there(path_in(META, f"{blob}/{name}")):
-                broken.append(path_in(META, f"{blob}/{name}"))
-        if place:
-            told = self._read(place + ENDING)
-            if told is not None and (told.blob, told.path) == (blob, place):
-                order.append((_rank(told), place + ENDING))
+                order.append((_rank(told), path, told.blob))
+            elif told is not None or self._is_there(path):
+                broken.append(path)
+        beside = self._read(place + ENDING) if place else None
+        if beside is not None and beside.path == place:
+            order.append((_rank(beside), place + ENDING, beside.blob))
         if broken:
             yield Kin(broken=tuple(broken))
         order.sort()
-        for start in range(0, len(order), _BATCH):
-            part = [(path, self._read(path)) for _, path in order[start : start + _BATCH]]
+        first = next((each for each in order if beside and each[2] == beside.blob), None)
+        if first is not None:
+            order.remove(first)
+            order.insert(0, first)
+        runs = list(_runs(order))
+        for number, run in enumerate(runs):
+            part = [(path, self._read(path)) for path in run]
             known = [(each, path == place + ENDING) for path, each in part if each is not None]
-            yield self._kin(known, more=start + _BATCH < len(order))
+            yield self._kin(known, more=number + 1 < len(runs))
+
+    def _all_further(self, blobs: Sequence[str]) -> Iterator[tuple[str, Sidecar | None]]:
+        for blob in blobs:
+            for name in self._names(blob):
+                yield path_in(META, f"{blob}/{name}"), self._further(blob, name)
 
     def _kin(self, told: list[tuple[Sidecar, bool]], *, more: bool) -> Kin:
         """Part the refs whose file is as they say from those that miss it."""
@@ -201,6 +262,13 @@ class Survey:
             return None
 
 
+def _runs(order: Sequence[tuple[float, str, str]]) -> Iterator[list[str]]:
+    """Part the paths of sidecars into batches, each of one blob."""
+    for _, same in groupby(order, key=lambda each: each[2]):
+        paths = [path for _, path, _ in same]
+        yield from (paths[at : at + _BATCH] for at in range(0, len(paths), _BATCH))
+
+
 def refs_of(there: Opened, path: str, blob: str, most: int) -> tuple[str, ...]:
     """Return the ids of the refs that have sidecars of a blob, the one beside its file first."""
     found: dict[str, None] = {}
@@ -213,8 +281,9 @@ def refs_of(there: Opened, path: str, blob: str, most: int) -> tuple[str, ...]:
         contextlib.suppress(*_UNREADABLE),
         posix.inside(blob, at=there.home(META)) as directory,
     ):
-        names = sorted(posix.names(at=directory))
-        found |= dict.fromkeys(name.removesuffix(ENDING) for name in names if name.endswith(ENDING))
+        for name in sorted(posix.names(at=directory)):
+            if name.endswith(ENDING) and is_id(name.removesuffix(ENDING)):
+                found[name.removesuffix(ENDING)] = None
     return tuple(found)[:most]
 
 

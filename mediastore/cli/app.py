@@ -15,8 +15,9 @@ from typer.core import TyperGroup
 
 from mediastore import __version__
 from mediastore.errors import IndexUnavailable, MediaStoreError
+from mediastore.escaping import printable
 
-from .output import note, print_json, printable, put
+from .output import note, print_json, put
 
 if TYPE_CHECKING:
     from mediastore import MediaStore, Settings
@@ -114,7 +115,7 @@ class Commands(TyperGroup):
         except Exception as error:  # noqa: BLE001 - the last place where a bug can be told in words
             code = tell(error, as_json="--json" in _ours(words))
             if words[:1] == ["--debug"]:
-                traceback.print_exception(error)
+                note("".join(traceback.format_exception(error)).rstrip())
         _last_flush()
         sys.exit(code)
 

@@ -11,11 +11,12 @@ from typing import Annotated, Any
 import typer
 
 from mediastore.errors import MediaStoreError
+from mediastore.escaping import printable
 from mediastore.reference import as_text, described, effective
 from mediastore.settings import Said, Settings
 
 from .app import Json, Session, describe, tell
-from .output import note, print_json, printable, show_table
+from .output import note, print_json, show_table
 
 DEFAULT = "default"
 

@@ -10,13 +10,14 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from mediastore.content import MediaContent
+from mediastore.escaping import printable
 from mediastore.model import MediaMeta, Ref, check_scope, parse_duration
 from mediastore.values import parse_size
 
 from .app import Json, OneRef, Ttl, UsageError, opened
 from .destination import Destination
 from .leasing import write_out
-from .output import print_json, printable, put as put_line
+from .output import print_json, put as put_line
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

@@ -8,10 +8,11 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from mediastore.errors import MediaStoreError
+from mediastore.escaping import printable
 from mediastore.model import parse_duration
 
 from .app import Json, Session, settings_of
-from .output import note, print_json, printable, put
+from .output import note, print_json, put
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

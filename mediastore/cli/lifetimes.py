@@ -9,11 +9,12 @@ from typing import Annotated, Any
 import typer
 
 from mediastore.errors import InvalidRequest, MediaStoreError, NotThere
+from mediastore.escaping import printable
 from mediastore.model import Ref, Released, check_scope, parse_duration
 
 from .app import Json, Refs, Scope, Ttl, UsageError, opened
 from .looking import when
-from .output import in_words, note, print_json, printable, put, show_fields
+from .output import in_words, note, print_json, put, show_fields
 from .several import Row, Survives, one_by_one, tell_each
 from .upkeep import confirmed, somebody_there, went
 from .waits import counted

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from mediastore.errors import MediaStoreError, RefGone
+from mediastore.escaping import printable
 from mediastore.model import Media, Ref
 
 from .app import Json, OneRef, Scope, opened, tell
@@ -18,7 +19,6 @@ from .output import (
     jsonable,
     note,
     print_json,
-    printable,
     put,
     show_fields,
     show_table,

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import os
-import re
 import sys
 from dataclasses import fields, is_dataclass
 from datetime import UTC, datetime
@@ -13,27 +12,30 @@ from typing import TYPE_CHECKING, Any
 
 import typer
 
+from mediastore.escaping import printable
+
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
 
     from rich.console import Console
 
-_CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f\u2028\u2029\ud800-\udfff]")
+#: The marks of our own lines: line ends, and tabs between columns.
+_LINES = "\n\t"
 
 
 def note(text: str) -> None:
     """Talk, on stderr."""
-    typer.echo(text, err=True)
+    typer.echo(printable(text, keep=_LINES), err=True)
 
 
 def put(text: str = "") -> None:
-    """Print a line of data, on stdout."""
-    typer.echo(text)
+    """Print data, on stdout. A name in it that could break the line is made `printable` by the caller."""
+    typer.echo(printable(text, keep=_LINES))
 
 
-def printable(text: str) -> str:
-    """Return the text with everything escaped that could steer a terminal or break a line in two."""
-    return _CONTROL.sub(lambda found: ascii(found[0])[1:-1], text)
+def put_exactly(text: str) -> None:
+    """Print a line for a program, as it is: without `color`, what looks like a colour would be taken out of it."""
+    typer.echo(text, color=True)
 
 
 def jsonable(value: Any) -> Any:

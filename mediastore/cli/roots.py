@@ -7,9 +7,10 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from mediastore.errors import InvalidRequest
+from mediastore.escaping import printable
 
 from .app import Json, UsageError, new_group, opened
-from .output import is_terminal, note, print_json, printable, put, show_table
+from .output import is_terminal, note, print_json, put, show_table
 from .upkeep import confirmed, somebody_there
 
 if TYPE_CHECKING:

@@ -9,8 +9,10 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from mediastore.escaping import printable
+
 from .app import Json, talk
-from .output import note, print_json, printable, put, show_table
+from .output import note, print_json, put, show_table
 
 if TYPE_CHECKING:
     from mediastore.state import Running

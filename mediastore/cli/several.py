@@ -8,9 +8,10 @@ from typing import Any, TypeVar
 import typer
 
 from mediastore.errors import MediaStoreError
+from mediastore.escaping import printable
 
 from .app import describe, tell
-from .output import in_words, is_terminal, print_json, printable, put, raw
+from .output import in_words, is_terminal, print_json, put, put_exactly, raw
 
 Row = dict[str, Any]
 #: What was asked for, and what became of it.
@@ -99,5 +100,7 @@ def tell_each(
 def _put(values: Row) -> None:
     if is_terminal():  # a terminal must not be steered by a name
         put("  ".join(printable(in_words(name, value)) for name, value in values.items()))
-    else:  # a program gets the name as it is
-        put("\t".join(map(raw, values.values())))
+    elif len(values) == 1:  # a program gets the name as it is
+        put_exactly(*map(raw, values.values()))
+    else:  # a name must not look like the next column, or the next line
+        put("\t".join(printable(raw(value)) for value in values.values()))

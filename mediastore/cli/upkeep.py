@@ -14,11 +14,12 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from mediastore.errors import InvalidSettings, Unavailable
+from mediastore.escaping import printable
 from mediastore.logs import JsonLines
 from mediastore.model import Released, ReleasePlan, Swept, check_scope, parse_duration
 
 from .app import Json, Scope, UsageError, log, opened, settings_of
-from .output import is_terminal, note, print_json, printable, put, show_fields, show_marked
+from .output import is_terminal, note, print_json, put, show_fields, show_marked
 from .planning import plan_sweep
 from .waits import counted, what_waits
 
@@ -90,7 +91,7 @@ def somebody_there() -> bool:
 
 def confirmed(question: str) -> bool:
     """Ask; anything but yes is no."""
-    typer.echo(f"{question} [y/N] ", err=True, nl=False)
+    typer.echo(f"{printable(question)} [y/N] ", err=True, nl=False)
     return sys.stdin.readline().strip().lower() in {"y", "yes"}
 
 

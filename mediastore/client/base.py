@@ -48,9 +48,15 @@ def path_text(path: AnyPath) -> str:
         InvalidPath: it is no path.
     """
     try:
-        return os.fsdecode(path)
+        text = os.fsdecode(path)
+        os.fsencode(text)
     except TypeError:
         raise InvalidPath(f"a path is a str or a Path, not {type(path).__name__}") from None
+    except UnicodeEncodeError:
+        raise InvalidPath(f"no path can hold half a character: {path!r:.100}") from None
+    if "\0" in text:
+        raise InvalidPath(f"no path can hold a NUL: {path!r:.100}")
+    return text
 
 
 class BaseStore:

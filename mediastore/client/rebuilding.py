@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 from mediastore.flows import rebuilding as flows
@@ -57,4 +56,4 @@ def _root_text(root: AnyPath | None) -> str | None:
     if root is None:
         return None
     text = path_text(root)
-    return os.path.realpath(text) if Path(text).exists() else text
+    return os.path.realpath(text) if os.path.lexists(text) else text

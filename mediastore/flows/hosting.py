@@ -11,6 +11,7 @@ from mediastore.errors import BlobsUnavailable, InvalidRequest, InvalidRoot
 from mediastore.hosts import Adopted, Forgotten, RootInfo
 from mediastore.index import reads, roots
 from mediastore.index.steps import BATCH
+from mediastore.model import is_text
 
 if TYPE_CHECKING:
     from mediastore.journal import Bound, Found
@@ -34,8 +35,8 @@ def list_roots() -> Flow[list[RootInfo]]:
 
 def forget(ctx: Context, root: str, *, even_here: bool) -> Flow[Forgotten]:
     """Give up what waits in a root's trash, batch by batch; the first batch forgets the root."""
-    if not isinstance(root, str):
-        raise InvalidRequest(f"a root id is a str, not {type(root).__name__}")
+    if not is_text(root):
+        raise InvalidRequest(f"a root id is text, not {root!r:.60}")
     here = yield from blobs.Standing()
     if here.get(root) and not even_here:
         raise InvalidRequest(

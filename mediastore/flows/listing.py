@@ -9,7 +9,7 @@ from mediastore import blobs
 from mediastore.errors import InvalidRequest
 from mediastore.index import reads
 from mediastore.index.steps import BATCH
-from mediastore.model import Media, ReleasePlan, Stats, check_scope
+from mediastore.model import Media, ReleasePlan, Stats, check_scope, is_text
 
 from .storing import lookup, placed
 
@@ -56,8 +56,8 @@ def children_of(scope: str) -> Flow[list[str]]:
 def list_refs(scope: str, limit: int, after: str | Media | None) -> Flow[list[Media]]:
     """List live refs of one scope in store order."""
     check_scope(scope)
-    if limit < 1:
-        raise InvalidRequest(f"limit is a whole number from 1, not {limit}")
+    if type(limit) is not int or limit < 1:
+        raise InvalidRequest(f"limit is a whole number from 1, not {limit!r:.60}")
     seq = 0
     if isinstance(after, Media):
         seq = after.seq
@@ -75,6 +75,8 @@ def list_refs(scope: str, limit: int, after: str | Media | None) -> Flow[list[Me
 
 def list_scopes(prefix: str) -> Flow[list[str]]:
     """List the scopes that hold live refs, by name."""
+    if not is_text(prefix):
+        raise InvalidRequest(f"what scopes begin with is text, not {prefix!r:.60}")
     found: list[str] = []
     after = ""
     while True:

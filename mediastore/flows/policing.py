@@ -109,7 +109,7 @@ def apply_to_file(ctx: Context, path: str, policy: str | None) -> Flow[datetime 
 def apply_policy(ctx: Context, ref: str, policy: str | None) -> Flow[datetime | None]:
     """Let a live ref live by a policy, counted from when it was stored; returns its deadline."""
     wanted = Ref.parse(ref)
-    life = policy_word(ctx.settings, policy) if policy else ""
+    life = "" if policy is None or policy == "" else policy_word(ctx.settings, policy)
     applied = yield from policies.apply_policy(wanted.id, life, ctx.new_id())
     if applied.verdict == "dead":
         yield from lookup(wanted)

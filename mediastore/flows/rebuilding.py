@@ -92,8 +92,9 @@ class _Rebuilding:
         self._ctx, self._root, self._tally, self._dry = ctx, root, tally, dry_run
         self._pending: list[tuple[Sidecar, bool]] = []
         self._token = ""
-        #: The blob whose refs come in several calls.
-        self._large = ""
+        #: The blobs of the file whose refs come in several calls: one, unless sidecars contradict each other.
+        self._large: dict[str, None] = {}
+        self._counted = False
 
     def go(self, survey: Survey) -> Flow[None]:
         while found := (yield from inscriptions.Surveyed(survey, BATCH)):
@@ -120,12 +121,12 @@ class _Rebuilding:
         if not (kin.more or self._token):
             return
         if not self._token:
-            self._token, self._large = self._ctx.new_id(), ""
+            self._token = self._ctx.new_id()
         yield from self._revive()
         if not kin.more:
-            if self._large and not self._dry:
-                yield from lives.end_lease(self._large, self._token, self._ctx.new_id())
-            self._token = self._large = ""
+            for blob in () if self._dry else self._large:
+                yield from lives.end_lease(blob, self._token, self._ctx.new_id())
+            self._token, self._large, self._counted = "", {}, False
 
     def _revive(self) -> Flow[None]:
         told, self._pending = self._pending, []
@@ -140,10 +141,10 @@ class _Rebuilding:
         made = [each for (each, _), said in zip(told, done.verdicts, strict=True) if said == "made"]
         tally.refs += len(made)
         # A dry run finds the blob of several calls missing at each of them.
-        again = self._dry and self._large
-        tally.blobs += 0 if again else done.blobs
+        tally.blobs += 0 if self._dry and self._counted else done.blobs
         if self._token:
-            self._large = told[0][0].blob
+            self._counted = self._counted or done.blobs > 0
+            self._large |= dict.fromkeys(each.blob for each, _ in told)
         tally.known += done.verdicts.count("known")
         tally.dead += done.verdicts.count("dead")
         if not self._dry:

@@ -101,6 +101,7 @@ _SHARED = {
     "acknowledge": ("_batch",),
     "forget": ("_batch", "_path", "_rescue", "_quota", "_reserved"),
     "list": ("_marks",),
+    "set_quota": ("_quota",),
     "set_policy": ("_policy",),
     "remove_policy": ("_policy",),
     "move_policy": ("_facts", "_noted", "_policy", "_marks", "_live", "_batch"),

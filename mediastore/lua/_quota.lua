@@ -23,9 +23,16 @@ local function refs_in(line)
   return found - (deadline > mark and 1 or 0) + number(redis.call("HGET", P .. "writing", line[1]))
 end
 
+-- What is no whole number can be compared with nothing: it stops the script before anything is written.
+local function must_count(key, name, said)
+  if said and not (#said <= 16 and string.find(said, "^%d+$")) then error("BADARG " .. P .. key .. ": " .. name .. " is no whole number") end
+end
+
 -- The limits of the namespace and of a scope; nil where there is none.
 local function limits_of(scope)
-  local q = redis.call("HMGET", P .. "quotas", "bytes", "refs", "scope_bytes", "scope_refs", "bytes " .. scope, "refs " .. scope)
+  local names = { "bytes", "refs", "scope_bytes", "scope_refs", "bytes " .. scope, "refs " .. scope }
+  local q = redis.call("HMGET", P .. "quotas", unpack(names))
+  for i, name in ipairs(names) do must_count("quotas", name, q[i]) end
   local limits = { bytes = q[1], refs = q[2], scope_bytes = q[5] or q[3], scope_refs = q[6] or q[4] }
   return (q[1] or q[2] or limits.scope_bytes or limits.scope_refs) and limits or nil
 end

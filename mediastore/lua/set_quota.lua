@@ -10,18 +10,27 @@
 -- Returns {done = 1}. Twice with one op: the same answer. Cost: O(1).
 
 local function wanted(text) return (text == "" or text == "never") and text or str(int(text, 0, 9e15)) end
-local quotas, behind = expect("hash", "quotas"), ARGV[4] ~= "" and " " .. ARGV[4] or ""
+local scope, behind = ARGV[4], ARGV[4] ~= "" and " " .. ARGV[4] or ""
 local said = {
   ["bytes" .. behind] = wanted(ARGV[5]),
   ["refs" .. behind] = wanted(ARGV[6]),
   scope_bytes = wanted(ARGV[7]),
   scope_refs = wanted(ARGV[8]),
 }
+quota_kinds()
+local function check(key, name) must_count(key, name, redis.call("HGET", P .. key, name)) end
+if scope ~= "" then expect("zset", "scope:" .. scope) end
+-- The caller is told what stays and what counts, so all of that must be numbers. A limit that is replaced may be anything.
+for name, limit in pairs(said) do
+  if limit == "" then check("quotas", name) end
+end
+for _, name in ipairs({ "size_bytes", "reserved_bytes", "refs", "reserved" }) do check("stats", name) end
+for _, key in ipairs({ "usage", "writing" }) do check(key, scope) end
 for name, limit in pairs(said) do
   if limit == "never" then
-    redis.call("HDEL", quotas, name)
+    redis.call("HDEL", P .. "quotas", name)
   elseif limit ~= "" then
-    redis.call("HSET", quotas, name, limit)
+    redis.call("HSET", P .. "quotas", name, limit)
   end
 end
 return finish({ done = 1 })

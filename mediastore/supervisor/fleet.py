@@ -12,7 +12,8 @@ from typing import TYPE_CHECKING, Final
 
 from mediastore.embedded import EmbeddedServer
 from mediastore.errors import IndexUnavailable
-from mediastore.state import Running, state_directory
+from mediastore.records import whole
+from mediastore.state import MOST_PID, Running, state_directory
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
@@ -112,8 +113,10 @@ class Fleet:
         except FileNotFoundError:
             return None
         except BlockingIOError:
+            # No number but that of one process: -1 and 0 would be everybody's signal.
             with contextlib.suppress(ValueError):
-                return int((self.directory / "up.lock").read_text())
+                text = (self.directory / "up.lock").read_text()
+                return whole(int(text), 1, MOST_PID)
         return None
 
     def running(self) -> Running | None:

@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING, Any, Final
 from mediastore import MediaStore, __version__
 from mediastore.embedded import EmbeddedServer, find_engine
 from mediastore.errors import IndexUnavailable
+from mediastore.escaping import printable
 from mediastore.settings import PREFIX, default_root, mask
 from mediastore.state import Process, Running
 
@@ -354,6 +355,7 @@ class Log:
             f"{'up':<6} | {self._lost} lines were not read and are lost\n" if self._lost else ""
         )
         # Within PIPE_BUF a pipe takes all of it or is not ready.
+        line = printable(line, keep="\t")
         text = f"{missing}{line[:_LINE_CHARACTERS]}\n".encode(errors="replace")[:_PIPE_BUF]
         with contextlib.suppress(OSError):  # whoever reads it may have gone; the fleet stays
             os.write(out, text)
