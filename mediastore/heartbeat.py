@@ -18,6 +18,8 @@ from urllib.parse import quote
 from .state import state_directory
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from .settings import Settings
 
 EVERY_S: Final = 5.0
@@ -44,6 +46,8 @@ class Sign:
     node: str
     pid: int
     at: float
+    #: How many messages it has dropped since it started, because they were no ticks.
+    dropped: int = 0
 
     def age_s(self) -> float:
         """Return how long ago it was."""
@@ -57,15 +61,18 @@ class Sign:
 class Heartbeat:
     """The heartbeat of one worker or beat. A directory that cannot be written costs one warning."""
 
-    def __init__(self, directory: Path, role: str, node: str) -> None:
-        """Know where to write; no I/O."""
+    def __init__(
+        self, directory: Path, role: str, node: str, dropped: Callable[[], int] = int
+    ) -> None:
+        """Know where to write, and how to learn what was dropped; no I/O."""
         self._directory, self._role, self._node = directory, role, node
         self._path = directory / f"{role}-{quote(node, safe='@')}.json"
+        self._dropped = dropped
         self._warned = False
 
     def write(self) -> None:
         """Say that we are alive now."""
-        sign = Sign(self._role, self._node, os.getpid(), time.time())
+        sign = Sign(self._role, self._node, os.getpid(), time.time(), self._dropped())
         draft = self._path.with_suffix(f".{sign.pid}.new")
         try:
             self._directory.mkdir(parents=True, exist_ok=True)
@@ -114,7 +121,8 @@ def _read(path: Path) -> Sign | None:
     try:
         words = json.loads(path.read_text("utf-8"))
         role, node = str(words["role"]), str(words["node"])
-        return Sign(role, node, int(words["pid"]), float(words["at"]))
+        dropped = int(words.get("dropped", 0))  # a worker of before says nothing of it
+        return Sign(role, node, int(words["pid"]), float(words["at"]), dropped)
     except (OSError, ValueError, KeyError, TypeError):
         return None
 
