@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any, Final
 from redis import exceptions as redis_errors
 
 from .errors import InvalidSettings, MediaStoreError, as_value
+from .refusals import Sends
 from .settings import Settings, mask
 from .speech import Speech, Step, Words, translate, unknown_scripts
 
@@ -33,18 +34,19 @@ class Link:
         self._client = client
         self._speech = speech
 
-    def perform(self, step: Step) -> Any:
-        """Do one step in one round trip (two after a script flush).
+    def perform(self, step: Step, *, again: bool = False) -> Any:
+        """Do one step in one round trip (two after a script flush); `again`: it was sent before.
 
         Raises:
             MediaStoreError: never an error of redis-py.
         """
+        sends = Sends(unknown=again)
         pool = self._client.connection_pool
         try:
             connection = pool.get_connection()
             try:
                 marks, replies = connection.retry.call_with_retry(
-                    lambda: self._once(connection, step), lambda _: connection.disconnect()
+                    lambda: self._once(connection, step, sends), lambda _: connection.disconnect()
                 )
                 # Learnt before anybody else can have the connection: when it reconnects, it must forget.
                 return self._speech.understand(step, marks, replies)
@@ -57,25 +59,27 @@ class Link:
             finally:
                 pool.release(connection)
         except (redis_errors.RedisError, UnicodeDecodeError, OSError) as error:
-            raise translate(error) from None
+            raise _translated(error, sends) from None
 
-    def _once(self, connection: Any, step: Step) -> tuple[Marks, list[Any]]:
+    def _once(self, connection: Any, step: Step, sends: Sends) -> tuple[Marks, list[Any]]:
         # Does nothing on a live connection; a new one must not be asked with the marks of the old.
         try:
             connection.connect()
         except (redis_errors.RedisError, OSError) as error:
-            raise translate(error) from None  # it has been tried again already
+            raise _translated(error, sends) from None  # it has been tried again already
         marks = self._speech.marks_of(connection)
-        connected = marks.connected
-        replies = self._say(connection, self._speech.words(step, marks))
-        unknown = unknown_scripts(step, replies)
-        if unknown:
-            said = self._say(connection, self._speech.in_full(step, unknown))
-            for i, reply in zip(unknown, said, strict=True):
-                replies[i] = reply
+        connected, words = marks.connected, self._speech.words(step, marks)
+        with sends.sending(len(words)):
+            replies = self._say(connection, words)
+            unknown = unknown_scripts(step, replies)
+            if unknown:
+                said = self._say(connection, self._speech.in_full(step, unknown))
+                for i, reply in zip(unknown, said, strict=True):
+                    replies[i] = reply
         if marks.connected != connected:
             # The marks asked for were newer than what the old connection had seen: ask again from the start.
             raise redis_errors.ConnectionError("reconnected in the middle of a call")
+        sends.answered(replies)
         return marks, replies
 
     @staticmethod
@@ -104,8 +108,9 @@ class AsyncLink:
         self._client = client
         self._speech = speech
 
-    async def perform(self, step: Step) -> Any:
+    async def perform(self, step: Step, *, again: bool = False) -> Any:
         """Do one step. As `Link.perform`."""
+        sends = Sends(unknown=again)
         pool = self._client.connection_pool
 
         async def fail(_: Exception) -> None:
@@ -115,7 +120,7 @@ class AsyncLink:
             connection = await pool.get_connection()
             try:
                 marks, replies = await connection.retry.call_with_retry(
-                    lambda: self._once(connection, step), fail
+                    lambda: self._once(connection, step, sends), fail
                 )
                 return self._speech.understand(step, marks, replies)
             except MediaStoreError:
@@ -127,23 +132,25 @@ class AsyncLink:
             finally:
                 await pool.release(connection)
         except (redis_errors.RedisError, UnicodeDecodeError, OSError) as error:
-            raise translate(error) from None
+            raise _translated(error, sends) from None
 
-    async def _once(self, connection: Any, step: Step) -> tuple[Marks, list[Any]]:
+    async def _once(self, connection: Any, step: Step, sends: Sends) -> tuple[Marks, list[Any]]:
         try:
             await connection.connect()
         except (redis_errors.RedisError, OSError) as error:
-            raise translate(error) from None
+            raise _translated(error, sends) from None
         marks = self._speech.marks_of(connection)
-        connected = marks.connected
-        replies = await self._say(connection, self._speech.words(step, marks))
-        unknown = unknown_scripts(step, replies)
-        if unknown:
-            said = await self._say(connection, self._speech.in_full(step, unknown))
-            for i, reply in zip(unknown, said, strict=True):
-                replies[i] = reply
+        connected, words = marks.connected, self._speech.words(step, marks)
+        with sends.sending(len(words)):
+            replies = await self._say(connection, words)
+            unknown = unknown_scripts(step, replies)
+            if unknown:
+                said = await self._say(connection, self._speech.in_full(step, unknown))
+                for i, reply in zip(unknown, said, strict=True):
+                    replies[i] = reply
         if marks.connected != connected:
             raise redis_errors.ConnectionError("reconnected in the middle of a call")
+        sends.answered(replies)
         return marks, replies
 
     @staticmethod
@@ -162,6 +169,13 @@ class AsyncLink:
     async def close(self) -> None:
         """Close the client's connections."""
         await self._client.aclose()
+
+
+def _translated(error: Exception, sends: Sends) -> MediaStoreError:
+    """Return an error of the connection as one of ours: if no send is unknown, nothing has reached the server."""
+    meant = translate(error)
+    meant.refused = not sends.unknown
+    return meant
 
 
 def connect(settings: Settings) -> Any:

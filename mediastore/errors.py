@@ -38,6 +38,8 @@ class MediaStoreError(Exception):
     hint = ""
     http_status = 500
     exit_code = 1
+    #: Whether Redis certainly did nothing of what it was sent, and never will: what was begun can be taken back at once.
+    refused = False
 
 
 class InvalidRequest(MediaStoreError, ValueError):

@@ -19,6 +19,8 @@ from .records import moment, read_object, whole, words
 from .state import MOST_PID, read_regular, state_directory
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from .settings import Settings
 
 EVERY_S: Final = 5.0
@@ -46,6 +48,8 @@ class Sign:
     node: str
     pid: int
     at: float
+    #: How many messages it has dropped since it started, because they were no ticks.
+    dropped: int = 0
 
     def age_s(self) -> float:
         """Return how long ago it was."""
@@ -59,15 +63,18 @@ class Sign:
 class Heartbeat:
     """The heartbeat of one worker or beat. A directory that cannot be written costs one warning."""
 
-    def __init__(self, directory: Path, role: str, node: str) -> None:
-        """Know where to write; no I/O."""
+    def __init__(
+        self, directory: Path, role: str, node: str, dropped: Callable[[], int] = int
+    ) -> None:
+        """Know where to write, and how to learn what was dropped; no I/O."""
         self._directory, self._role, self._node = directory, role, node
         self._path = directory / f"{role}-{quote(node, safe='@')}.json"
+        self._dropped = dropped
         self._warned = False
 
     def write(self) -> None:
         """Say that we are alive now."""
-        sign = Sign(self._role, self._node, os.getpid(), time.time())
+        sign = Sign(self._role, self._node, os.getpid(), time.time(), self._dropped())
         draft = self._path.with_suffix(f".{sign.pid}.new")
         try:
             self._directory.mkdir(parents=True, exist_ok=True)
@@ -116,8 +123,9 @@ def _found(directory: Path, role: str) -> list[tuple[Path, Sign]]:
 def _read(path: Path) -> Sign | None:
     try:
         said = read_object(read_regular(path, _MAX_BYTES), _MAX_BYTES)
-        role, node = words(said["role"]), words(said["node"])
-        return Sign(role, node, whole(said["pid"], 1, MOST_PID), moment(said["at"]))
+        role, node, pid = words(said["role"]), words(said["node"]), whole(said["pid"], 1, MOST_PID)
+        dropped = whole(said.get("dropped", 0), 0, 10**15)  # a worker of before says nothing of it
+        return Sign(role, node, pid, moment(said["at"]), dropped)
     except (OSError, ValueError, KeyError):
         return None
 

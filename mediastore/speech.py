@@ -32,6 +32,7 @@ from .index.steps import (
     prefix,
     source,
 )
+from .refusals import proves_refusal
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -195,6 +196,12 @@ def unknown_scripts(step: Step, replies: list[Any]) -> list[int]:
 
 def translate(error: Exception) -> MediaStoreError:
     """Return the error of ours that says what a redis-py error means, without secrets."""
+    meant = _meaning(error)
+    meant.refused = proves_refusal(error)
+    return meant
+
+
+def _meaning(error: Exception) -> MediaStoreError:
     if isinstance(error, UnicodeDecodeError):
         return Corrupt("the index holds text that is not UTF-8")
     words = str(error).splitlines()[0][:300] if str(error) else type(error).__name__

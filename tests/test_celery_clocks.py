@@ -9,6 +9,7 @@ from types import SimpleNamespace
 import pytest
 from celery.worker import state
 from kombu.exceptions import OperationalError
+from redis.exceptions import ResponseError
 
 from mediastore import celery as ours
 from mediastore.celery import clocks
@@ -120,6 +121,7 @@ class Channel:
 
     unacked_index_key = "unacked_index"
     connection_errors = (OSError,)
+    ResponseError = ResponseError
 
     def __init__(self, error=None):
         self.error, self.said = error, []
@@ -152,5 +154,6 @@ def test_with_nothing_to_carry_out_nothing_is_said(monkeypatch):
     renew(Channel(AssertionError("said")))
 
 
-def test_a_broker_that_is_gone_ends_no_renewal_for_good(held):
-    renew(Channel(OSError("gone")))
+@pytest.mark.parametrize("error", [OSError("gone"), ResponseError("READONLY")])
+def test_a_broker_that_is_gone_or_refuses_ends_no_renewal_for_good(held, error):
+    renew(Channel(error))

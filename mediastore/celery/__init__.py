@@ -18,6 +18,7 @@ from .clocks import Clock, Pulse
 from .config import (
     DRAIN,
     HARD_LIMIT_S,
+    PACKAGE,
     QUEUE,
     SOFT_LIMIT_S,
     SWEEP,
@@ -65,7 +66,7 @@ def make_app(settings: Settings | None = None) -> Celery:
     """
     settings = settings or Settings()
     # Without fixups: DJANGO_SETTINGS_MODULE may be set for a neighbour, and is not meant for us.
-    app = Celery("mediastore", set_as_current=False, fixups=[])
+    app = Celery("mediastore", set_as_current=False, fixups=[], amqp=f"{PACKAGE}.broker:Broker")
     app.conf.update(configuration(settings))
     _add(app, settings)
     app.steps["consumer"].add(Hold)

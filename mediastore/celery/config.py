@@ -128,6 +128,8 @@ def _broker(settings: Settings, broker: str) -> dict[str, Any]:
         "broker_connection_retry_on_startup": True,
         "broker_connection_retry": True,
         "broker_connection_max_retries": None,
+        # So is one that refuses: a replica that was the primary, a right or a type that somebody changed.
+        "broker_channel_error_retry": True,
         "task_default_queue": QUEUE,
         # On RabbitMQ, a queue that outlives one of its nodes; other brokers know no types.
         "task_default_queue_type": "quorum" if broker.startswith(_RABBITMQ) else "classic",

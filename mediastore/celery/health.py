@@ -9,6 +9,7 @@ from celery import bootsteps
 from mediastore.heartbeat import EVERY_S, Heartbeat, health_directory
 
 from .config import DRAIN, QUEUE
+from .poison import dropped
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -39,7 +40,7 @@ class Heartbeats(bootsteps.StartStopStep):
         super().__init__(worker, **options)
         self._timer: Any = None
         directory = health_directory(settings_of(worker.app))
-        self.heartbeat = Heartbeat(directory, "worker", worker.hostname)
+        self.heartbeat = Heartbeat(directory, "worker", worker.hostname, lambda: dropped.count)
         worker.mediastore_heartbeat = self.heartbeat
 
     def start(self, worker: Any) -> None:

@@ -93,7 +93,8 @@ def _answer(settings: Settings, role: str, node: str | None, max_age: str, *, as
     alive = [sign for sign in found if sign.fresh(limit_s)]
     if as_json:
         beats = [
-            {"node": sign.node, "pid": sign.pid, "age_s": round(sign.age_s(), 3), "alive": sign in alive}
+            {"node": sign.node, "pid": sign.pid, "age_s": round(sign.age_s(), 3), "alive": sign in alive,
+             "dropped": sign.dropped}
             for sign in found
         ]  # fmt: skip
         print_json({"role": str(role), "healthy": bool(alive), "heartbeats": beats})
@@ -120,4 +121,5 @@ def _line(sign: Sign, *, alive: bool) -> str:
     age_s = sign.age_s()
     when = f"{age_s:.0f} s ago" if age_s >= 0 else f"{-age_s:.0f} s ahead of this clock"
     state = "alive:" if alive else "silent: its last heartbeat was"
-    return f"{printable(sign.node)} is {state} {when}"
+    poison = f"; dropped {sign.dropped} messages that were no ticks" if sign.dropped else ""
+    return f"{printable(sign.node)} is {state} {when}{poison}"

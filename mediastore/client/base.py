@@ -5,26 +5,33 @@ from __future__ import annotations
 import os
 import secrets
 from collections.abc import Iterable
+from contextlib import contextmanager
 from inspect import iscoroutinefunction
 from typing import TYPE_CHECKING, Any, ClassVar, NoReturn, Self, TypeVar
 
 from mediastore.blobs.local import LocalBlobs
-from mediastore.errors import InvalidPath, InvalidRequest, InvalidScope, StaleCommand
+from mediastore.errors import (
+    InvalidPath,
+    InvalidRequest,
+    InvalidScope,
+    MediaStoreError,
+    StaleCommand,
+)
 from mediastore.flows import leasing
 from mediastore.flows.context import Context
 from mediastore.index.changes import open_index
-from mediastore.index.steps import Command
+from mediastore.index.steps import Batch, Command
 from mediastore.model import MediaMeta, ReleasePlan
 from mediastore.renewer import Renewer, Term, elapsed_s
 from mediastore.settings import Settings
-from mediastore.speech import Speech
+from mediastore.speech import Speech, Step
 from mediastore.sweeper import Rhythm
 
 from .lease import Keeper
 from .scope import innermost
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterator
 
     from mediastore.lifetimes import Taken
 
@@ -244,6 +251,21 @@ def not_stale(answer: Any) -> Any:
             if isinstance(each, StaleCommand):
                 raise each
     return answer
+
+
+@contextmanager
+def judged(*, refused: bool) -> Iterator[None]:
+    """Say of an error that comes while something else is asked first, whether the step itself was certainly refused."""
+    try:
+        yield
+    except MediaStoreError as error:
+        error.refused = refused
+        raise
+
+
+def to_say_again(step: Step, stale: StaleCommand) -> bool:
+    """Whether something of a step that came too late may have been carried out: another command of its batch, an earlier send."""
+    return isinstance(step, Batch) or not stale.refused
 
 
 def checked_plan(plan: ReleasePlan) -> ReleasePlan:

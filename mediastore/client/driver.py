@@ -15,7 +15,7 @@ from mediastore.flows.context import Flow
 from mediastore.index.steps import Batch, Command, Read
 from mediastore.speech import Step
 
-from .base import BaseStore, not_stale
+from .base import BaseStore, judged, not_stale, to_say_again
 
 T = TypeVar("T")
 
@@ -61,13 +61,16 @@ class Driver(BaseStore):
             self._client = self._client or connect(self.settings)
             self._link = Link(self._client, self._speech)
         if self._speech.must_open(step):
-            self._greet(self._link, rooted=not step.unrooted)
+            with judged(refused=True):
+                self._greet(self._link, rooted=not step.unrooted)
         try:
             return not_stale(self._link.perform(step))
-        except StaleCommand:
+        except StaleCommand as stale:
             # Our idea of the server's clock was wrong: learn it and say the same once more, with the same ids.
-            self._greet(self._link, rooted=not step.unrooted)
-            return self._link.perform(step)
+            again = to_say_again(step, stale)
+            with judged(refused=not again):
+                self._greet(self._link, rooted=not step.unrooted)
+            return self._link.perform(step, again=again)
 
     def _greet(self, link: Link, *, rooted: bool) -> None:
         roots = self._blobs.perform(blobs.Roots()) if rooted else None
@@ -129,13 +132,16 @@ class AsyncDriver(BaseStore):
     async def _ask(self, step: Step) -> Any:
         link = self._linked()
         if self._speech.must_open(step):
-            await self._greet(link, rooted=not step.unrooted)
+            with judged(refused=True):
+                await self._greet(link, rooted=not step.unrooted)
         try:
             return not_stale(await link.perform(step))
-        except StaleCommand:
+        except StaleCommand as stale:
             # Our idea of the server's clock was wrong: learn it and say the same once more, with the same ids.
-            await self._greet(link, rooted=not step.unrooted)
-            return await link.perform(step)
+            again = to_say_again(step, stale)
+            with judged(refused=not again):
+                await self._greet(link, rooted=not step.unrooted)
+            return await link.perform(step, again=again)
 
     def _linked(self) -> AsyncLink:
         """Return the link of this event loop; connections of another loop cannot be used."""

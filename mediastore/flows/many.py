@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from mediastore import blobs
-from mediastore.errors import BlobMissing, Corrupt, MediaStoreError, as_value
+from mediastore.errors import BlobMissing, MediaStoreError, as_value
 from mediastore.index import changes, reads
 from mediastore.index.steps import Batch
 from mediastore.model import Cleanup, Duration, Media, MediaMeta, Ref, Released, check_scope
@@ -55,8 +55,8 @@ def _store_some(
         commands.append(changes.store(ref, blob, scope, held, life, meta))
     try:
         answers = (yield from Batch(tuple(commands))) if commands else []
-    except Corrupt:
-        for _, _, blob, held in begun:
+    except MediaStoreError as error:
+        for _, _, blob, held in begun if error.refused else ():
             yield from blobs.Drop(held, blob)
         raise
     for (number, ref, blob, held), answer in zip(begun, answers, strict=True):

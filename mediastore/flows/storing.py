@@ -11,7 +11,6 @@ from mediastore import blobs
 from mediastore.errors import (
     BlobMissing,
     BlobsUnavailable,
-    Corrupt,
     InvalidRequest,
     MediaStoreError,
     NotThere,
@@ -61,16 +60,21 @@ def store(ctx: Context, path: str, scope: str, meta: MediaMeta, ttl: Duration | 
 
 
 def refused(held: Held, ref: str, blob: str, error: MediaStoreError) -> Flow[changes.Stored]:
-    """Take back what was begun where the index refused; returns the verdict where an earlier twin made the ref after all.
+    """Take back what was begun if the index refused; returns the verdict if an earlier twin made the ref after all.
+
+    After any other error the ref may be there, or come: the second name stays, and goes with tidying if there is no ref.
 
     Raises:
         MediaStoreError: the error, unless there was such a twin.
     """
-    if isinstance(error, StoreFull):
+    certain = error.refused
+    if isinstance(error, StoreFull) and not certain:
+        # Sent more than once: a delayed twin must not make the ref later.
         stored = yield from changes.refuse(ref, blob)
         if stored.verdict != "refused":
             return stored
-    if isinstance(error, StoreFull | Corrupt):
+        certain = True
+    if certain:
         yield from blobs.Drop(held, blob)
     raise error
 

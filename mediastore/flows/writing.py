@@ -153,7 +153,9 @@ def _reserved(
 ) -> Flow[index.Reserved]:
     try:
         return (yield from index.reserve(wish, place, hold, ctx.new_id(), again=again))
-    except StoreFull:
+    except StoreFull as error:
+        if error.refused:
+            raise
         # A delayed twin of the command must not make the ref later.
         stored = yield from changes.refuse(wish.ref, wish.blob)
         if stored.verdict == "refused":
@@ -223,17 +225,16 @@ def _committed(job: Job, written: Written, stored_ms: int) -> Flow[index.Committ
                 job.wish, job.hold.token, written.size, job.place.sha, stored_ms
             )
         )
-    except StoreFull:
-        job.unknown = True  # unless the next answer comes
+    except MediaStoreError as error:
+        job.unknown = not error.refused  # unless the next answer comes
+        if error.refused or not isinstance(error, StoreFull):
+            raise
         # A delayed twin of the command must not make the ref of a file that is gone by then.
         stored = yield from changes.refuse(job.wish.ref, job.wish.blob)
         job.unknown = False
         if stored.verdict == "refused":
             raise
         return index.Committed("new", stored.blob, job.place.path)
-    except MediaStoreError:
-        job.unknown = True
-        raise
 
 
 def _place_again(ctx: Context, job: Job, written: Written) -> Flow[Ref | None]:
