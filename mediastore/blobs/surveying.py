@@ -162,17 +162,24 @@ class Survey:
                 here = stack.enter_context(posix.inside(each, at=here))
             yield here, name
 
-    def _is_there(self, path: str) -> bool:
-        """Whether there is such a name: what has a sidecar of its own is content, whatever it is called."""
-        with contextlib.suppress(*_UNREADABLE), self._at(path) as (parent, name):
-            return posix.look_or_none(name, at=parent) is not None
-        return False
+    def _is_there(self, path: str, *, unusable: bool = False) -> bool:
+        """Whether there is such a name: what has a sidecar of its own is content, whatever it is called.
+
+        Of a name that nobody may use, such as one that is no UTF-8, `unusable` is returned.
+        """
+        try:
+            with self._at(path) as (parent, name):
+                return posix.look_or_none(name, at=parent) is not None
+        except Corrupt:
+            return unusable
+        except OSError:
+            return False
 
     def _beside(self, path: str) -> Iterator[Kin]:
         """Look at a sidecar beside a file; where the blob has others, they were found together."""
         told = self._read(path)
         if told is None or told.path + ENDING != path:
-            if told is not None or self._is_there(path):  # else it was deleted just now
+            if told is not None or self._is_there(path, unusable=True):  # else deleted
                 yield Kin(broken=(path,))
         elif told.path not in self._shared and self._place(told.blob) != told.path:
             yield self._kin([(told, True)], more=False)
@@ -216,7 +223,7 @@ class Survey:
         for path, told in self._all_further(blobs):
             if told is not None and told.path == place:
                 order.append((_rank(told), path, told.blob))
-            elif told is not None or self._is_there(path):
+            elif told is not None or self._is_there(path, unusable=True):
                 broken.append(path)
         beside = self._read(place + ENDING) if place else None
         if beside is not None and beside.path == place:
