@@ -1,0 +1,55 @@
+"""Names that the index gives, before they lead anywhere: a path stays in its root, an id is no path.
+
+The scripts hold their arguments to the same rules (`lua/_plain.lua`): nothing else is ever written to the index.
+"""
+
+from __future__ import annotations
+
+import re
+from typing import Final
+
+from .errors import Corrupt
+
+#: What the store keeps for itself in each root; no registered path begins with it.
+BOOKKEEPING: Final = ".mediastore"
+
+_ID = re.compile(r"[A-Za-z0-9_-]{1,128}")
+
+
+def is_plain_path(path: object) -> bool:
+    """Return whether a path, relative to a root, is made of plain names: it stays in the root, outside our bookkeeping."""
+    if not isinstance(path, str) or "\x00" in path:
+        return False
+    try:
+        path.encode()
+    except UnicodeEncodeError:
+        return False
+    names = path.split("/")
+    return names[0] != BOOKKEEPING and not any(name in {"", ".", ".."} for name in names)
+
+
+def plain_path(path: object, whose: str = "the index") -> str:
+    """Return a path, relative to a root, if it is made of plain names.
+
+    Args:
+        path: What the index says.
+        whose: The key that says it, as the error names it.
+
+    Raises:
+        Corrupt: it is empty or absolute, a part of it is "", "." or "..", it holds a NUL or a lone surrogate, or it is
+            in our bookkeeping: it would lead out of the root, or into what no ref may name.
+    """
+    if not is_plain_path(path):
+        raise Corrupt(f"{whose} holds a path that is not plain names below a root: {path!r:.100}")
+    return str(path)
+
+
+def plain_id(text: object, whose: str = "the index") -> str:
+    """Return an id of a blob, a root, a ref or a claim if it is one: it becomes part of file names and keys.
+
+    Raises:
+        Corrupt: it is not 1 to 128 characters of `[A-Za-z0-9_-]`.
+    """
+    if not isinstance(text, str) or not _ID.fullmatch(text):
+        raise Corrupt(f"{whose} holds what is no id: {text!r:.100}")
+    return text
