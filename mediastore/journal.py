@@ -39,10 +39,14 @@ class Doomed:
 
 @dataclass(frozen=True, slots=True)
 class Claim:
-    """A claimed batch, and the tokens it went through before, oldest first."""
+    """A claimed batch, and the tokens it went through before, oldest first.
+
+    `put_off` counts the blobs that were passed by, because what the index says of them cannot be true.
+    """
 
     prev: tuple[str, ...]
     blobs: tuple[Doomed, ...]
+    put_off: int = 0
 
 
 @dataclass(frozen=True, slots=True)

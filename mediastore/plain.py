@@ -14,18 +14,14 @@ from .errors import Corrupt
 BOOKKEEPING: Final = ".mediastore"
 
 _ID = re.compile(r"[A-Za-z0-9_-]{1,128}")
+#: No NUL, no lone surrogate: such a name was no UTF-8.
+_NAME = r"(?!\.\.?(?:/|\Z))[^/\x00\ud800-\udfff]+"
+_PATH = re.compile(rf"(?!{re.escape(BOOKKEEPING)}(?:/|\Z)){_NAME}(?:/{_NAME})*")
 
 
 def is_plain_path(path: object) -> bool:
     """Return whether a path, relative to a root, is made of plain names: it stays in the root, outside our bookkeeping."""
-    if not isinstance(path, str) or "\x00" in path:
-        return False
-    try:
-        path.encode()
-    except UnicodeEncodeError:
-        return False
-    names = path.split("/")
-    return names[0] != BOOKKEEPING and not any(name in {"", ".", ".."} for name in names)
+    return isinstance(path, str) and bool(_PATH.fullmatch(path))
 
 
 def plain_path(path: object, whose: str = "the index") -> str:
@@ -44,12 +40,17 @@ def plain_path(path: object, whose: str = "the index") -> str:
     return str(path)
 
 
+def is_plain_id(text: object) -> bool:
+    """Return whether a text is an id of ours: it may become part of a file name, or of a key."""
+    return isinstance(text, str) and bool(_ID.fullmatch(text))
+
+
 def plain_id(text: object, whose: str = "the index") -> str:
     """Return an id of a blob, a root, a ref or a claim if it is one: it becomes part of file names and keys.
 
     Raises:
         Corrupt: it is not 1 to 128 characters of `[A-Za-z0-9_-]`.
     """
-    if not isinstance(text, str) or not _ID.fullmatch(text):
+    if not is_plain_id(text):
         raise Corrupt(f"{whose} holds what is no id: {text!r:.100}")
-    return text
+    return str(text)

@@ -2,14 +2,23 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from typing import TYPE_CHECKING, Final
+import logging
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, Final, TypeVar
 
 from mediastore import blobs
-from mediastore.errors import BlobsUnavailable, RefGone
-from mediastore.index import changes, lives, reads, roots as hosts
+from mediastore.errors import BlobsUnavailable, Corrupt, IndexVersion, RefGone, as_value
+from mediastore.index import changes, listing, lives, reads, roots as hosts
 from mediastore.index.steps import BATCH, REPLAY_WINDOW_MS
-from mediastore.model import Duration, Ref, Released, Swept, check_scope, parse_duration
+from mediastore.model import (
+    Duration,
+    Ref,
+    Released,
+    Swept,
+    check_scope,
+    encode_scope,
+    parse_duration,
+)
 
 from . import sidecars
 from .context import LOOK_AGAIN_AT_MOST_S, LOOK_AGAIN_S, Context, Flow
@@ -19,6 +28,9 @@ from .storing import lookup
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
+
+T = TypeVar("T")
+logger = logging.getLogger("mediastore")
 
 #: What a crashed call left is looked for after ten replay windows: by then no delayed command can still need it.
 STRAY_AGE_S: Final = 10 * REPLAY_WINDOW_MS / 1000
@@ -105,9 +117,8 @@ class Release:
         self._deadline = (yield from blobs.Elapsed()) + ctx.settings.seconds("release_budget")
         self._tally.acknowledged(*(yield from delete_named(ctx, roots, self._cut.doomed)))
         if self._cut.closed:
-            self._still_closed = yield from _drain(
-                ctx, self._scope, self._deadline, self._tally, roots
-            )
+            name = encode_scope(self._scope)
+            self._still_closed = yield from _drain(ctx, name, self._deadline, self._tally, roots)
 
     def see_off(self, ctx: Context) -> Flow[None]:
         """Wait for what else of the scope is on its way out, after `work_off`."""
@@ -134,12 +145,12 @@ def delete(ctx: Context, ref: str) -> Flow[Released]:
 
 
 def _drain(
-    ctx: Context, scope: str, deadline: float, tally: _Tally, roots: Iterable[str]
+    ctx: Context, name: str, deadline: float, tally: _Tally, roots: Iterable[str]
 ) -> Flow[bool]:
-    """End the refs of a closed scope batch by batch; True when the time was up before the end."""
+    """End the refs of a closed scope, as key names spell it, batch by batch; True when the time was up before the end."""
     doomed: list[tuple[str, str]] = []
     while True:
-        batch = yield from changes.drain(scope, ctx.new_id(), ctx.terms)
+        batch = yield from changes.drain(name, ctx.new_id(), ctx.terms)
         tally.ended(batch)
         doomed += batch.doomed
         late = (yield from blobs.Elapsed()) > deadline
@@ -227,49 +238,128 @@ def sweep(
 ) -> Flow[Swept]:
     """One pass: expire what is due, drain what was released, delete what is in the trash of this process's roots.
 
-    Nothing due costs one round trip. Any number of sweepers may run at once.
+    Nothing due costs one round trip. Any number of sweepers may run at once. A part that meets what cannot be true is
+    left as it is, and said once all the others are done.
+
+    Raises:
+        Corrupt: the first such part.
     """
     seconds = ctx.settings.seconds("sweep_budget") if budget is None else parse_duration(budget)
     roots = yield from blobs.Roots()
     deadline = float("inf") if seconds is None else (yield from blobs.Elapsed()) + seconds
-    tally, worked = _Tally(), False
-    while True:
-        due = yield from reads.due(tuple(roots), forgotten=tidy)
-        expiring, lapsing = due.expiry and expiry, due.deadlines and expiry
-        changing = due.changing if expiry else ()
-        if (
-            not (expiring or lapsing or changing or due.closed or due.roots)
-            or (yield from blobs.Elapsed()) > deadline
-        ):
-            break
-        worked = True
-        yield from go_on(ctx, changing, deadline)
-        if expiring:
-            yield from _expire(ctx, deadline, tally, roots)
-        closed = due.closed
-        if lapsing:
-            closed += (yield from changes.lapse(ctx.new_id())).closed
-        for scope in closed:
-            yield from _drain(ctx, scope, deadline, tally, roots)
-        progress = False
-        for root in due.roots:
-            done = yield from delete_batch(ctx, root)
-            if done is not None:
-                tally.acknowledged(done)
-                progress = True
-        if not (expiring or lapsing or changing or due.closed or progress):
-            break  # a root that cannot be written now must not keep us busy
+    this = _Sweep(ctx, roots, deadline, expiry=expiry)
+    due = yield from this.work_off(forgotten=tidy)
     for root in due.sidecars:
         yield from sidecars.work_off(ctx, root, deadline)
     if tidy:
-        yield from _finish_forgetting(ctx, due.forgotten, deadline)
+        for root in due.forgotten:
+            yield from this.heed(root, _finish_forgetting(ctx, root, deadline))
         for root in roots:
-            yield from _tidy(root)
-    return (yield from _swept(tally, worked=worked))
+            yield from this.heed(root, _tidy(root))
+    swept = yield from _swept(this.tally, worked=this.worked)
+    for fault in this.faults.values():
+        raise fault
+    return swept
+
+
+class _Sweep:
+    """The rounds of one sweep, and the parts that met what cannot be true."""
+
+    def __init__(
+        self, ctx: Context, roots: dict[str, str], deadline: float, *, expiry: bool
+    ) -> None:
+        self._ctx, self._roots, self._deadline, self._expiry = ctx, roots, deadline, expiry
+        self.tally, self.worked = _Tally(), False
+        self.faults: dict[str, Corrupt] = {}
+
+    def heed(self, part: str, work: Flow[T]) -> Flow[T | None]:
+        """Do one part; None if it met what cannot be true, which must keep no other part waiting."""
+        try:
+            return (yield from work)
+        except IndexVersion:
+            raise
+        except Corrupt as error:
+            logger.warning("the sweep goes on without %s: %s", part, error)
+            self.faults[part] = as_value(error)
+            return None
+
+    def work_off(self, *, forgotten: bool) -> Flow[reads.Due]:
+        """Go round until nothing is due, or nothing that can be done, or the time is up; returns what the last look saw."""
+        seen, progress = None, True
+        while True:
+            due = yield from reads.due(tuple(self._roots), forgotten=forgotten)
+            todo = self._todo(due)
+            late = (yield from blobs.Elapsed()) > self._deadline
+            # What was due before and nothing came of is due again: it must not keep us busy.
+            stalled = not progress and seen == (todo, self.tally) and not todo.deadlines
+            if late or not todo.any or stalled:
+                return due
+            seen = todo, replace(self.tally)
+            self.worked = True
+            progress = yield from self._round(todo)
+            if not (progress or todo.ends):
+                return due  # a root that cannot be written now must not keep us busy
+
+    def _todo(self, due: reads.Due) -> _Todo:
+        def left(*parts: str) -> tuple[str, ...]:
+            return tuple(part for part in parts if part not in self.faults)
+
+        ending = left(
+            *(["expiry"] if due.expiry else []), *(["deadlines"] if due.deadlines else [])
+        )
+        return _Todo(
+            expiry=self._expiry and "expiry" in ending,
+            deadlines=self._expiry and "deadlines" in ending,
+            changing=left(*due.changing) if self._expiry else (),
+            closed=left(*due.closed),
+            roots=left(*due.roots),
+        )
+
+    def _round(self, todo: _Todo) -> Flow[bool]:
+        """Do what is due, each part for itself; returns whether a root had something to delete."""
+        ctx, deadline = self._ctx, self._deadline
+        for name in todo.changing:
+            yield from self.heed(name, go_on(ctx, name, deadline))
+        if todo.expiry:
+            yield from self.heed("expiry", _expire(ctx, deadline, self.tally, self._roots))
+        closed = todo.closed
+        if todo.deadlines:
+            lapsed = yield from self.heed("deadlines", iter(changes.lapse(ctx.new_id())))
+            closed += lapsed.closed if lapsed else ()
+        for name in closed:
+            yield from self.heed(name, _drain(ctx, name, deadline, self.tally, self._roots))
+        progress = False
+        for root in todo.roots:
+            done = yield from self.heed(root, delete_batch(ctx, root))
+            if done is not None:
+                self.tally.acknowledged(done)
+                progress = True
+        return progress
+
+
+@dataclass(frozen=True, slots=True)
+class _Todo:
+    """What one round of a sweep is to do."""
+
+    expiry: bool
+    deadlines: bool
+    changing: tuple[str, ...]
+    closed: tuple[str, ...]
+    roots: tuple[str, ...]
+
+    @property
+    def ends(self) -> bool:
+        """Whether refs are to end, or to get another deadline."""
+        return bool(self.expiry or self.deadlines or self.changing or self.closed)
+
+    @property
+    def any(self) -> bool:
+        """Whether there is anything."""
+        return self.ends or bool(self.roots)
 
 
 def _swept(tally: _Tally, *, worked: bool) -> Flow[Swept]:
-    left = (yield from reads.stats()).trash if worked else 0
+    left = (yield from listing.stats()).trash if worked else 0
     refs = tally.expired + tally.released
     return Swept(
         refs,
@@ -283,13 +373,12 @@ def _swept(tally: _Tally, *, worked: bool) -> Flow[Swept]:
     )
 
 
-def _finish_forgetting(ctx: Context, forgotten: tuple[str, ...], deadline: float) -> Flow[None]:
-    """Go on with roots whose forgetting was stopped halfway: nobody claims what waits there, so it would wait for ever."""
-    for root in forgotten:
-        while (yield from blobs.Elapsed()) <= deadline:
-            batch = yield from hosts.forget(root, ctx.new_id(), begun=True)
-            if not batch.left:
-                break
+def _finish_forgetting(ctx: Context, root: str, deadline: float) -> Flow[None]:
+    """Go on with a root whose forgetting was stopped halfway: nobody claims what waits there, so it would wait for ever."""
+    while (yield from blobs.Elapsed()) <= deadline:
+        batch = yield from hosts.forget(root, ctx.new_id(), begun=True)
+        if not batch.left:
+            return
 
 
 def _tidy(root: str) -> Flow[int]:

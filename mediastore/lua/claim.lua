@@ -7,56 +7,56 @@
 -- ARGV[7] hold    ms   how long the claim lasts, 1..60000
 -- ARGV[8..]       ids  only these blobs; none given: whatever is due, soonest first
 --
--- Returns {prev = {token, ...}, blobs = {{id, path or "", identity, custody, size, path as registered}, ...}}.
+-- Returns {put_off, prev = {token, ...}, blobs = {{id, path or "", identity, custody, size, path as registered}, ...}}.
 -- Of what was never written to its end the custody is "draft". What is leased, or being written, waits for the last deadline, whatever its entry says.
 -- A lapsed claim is taken over whole and alone: `prev` are the tokens it went through, oldest first.
 -- Of a root that was forgotten, nothing. Twice with one op: the same batch. Cost: O(limit * log trash).
 
-local root, token = ARGV[4], ARGV[5]
+local root, token = argument(is_id, ARGV[4]), argument(is_id, ARGV[5])
 local limit, hold = int(ARGV[6], 1, 64), int(ARGV[7], 1, 60000)
 local trash = expect("zset", "trash:" .. root)
 local paths, record = expect("hash", "path:" .. root), expect("hash", "claim:" .. token)
 reserved_kinds()
+expect("hash", "stuck")
 for _, name in ipairs({ "older:" .. root, "dedup:" .. root }) do expect("hash", name) end
-local answer = { prev = {}, blobs = {} }
+local answer = { prev = {}, blobs = {}, put_off = 0 }
 
 if redis.call("HEXISTS", expect("hash", "lost"), root) == 1 then return finish(answer) end
 local named = { unpack(ARGV, 8) }
 local due = #named > 0 and named or redis.call("ZRANGEBYSCORE", trash, "-inf", str(now), "LIMIT", 0, limit)
 if #due == 0 then return finish(answer) end
 
-local batch, old, views, moved, lost = {}, nil, {}, {}, {}
+local batch, old, moved, lost, wrong = {}, nil, {}, {}, {}
 local scores = redis.call("ZMSCORE", trash, unpack(due))
-
-local function view(id)
-  local b = redis.call("HMGET", P .. "blob:" .. id, "state", "token", "root", "path", "identity", "custody", "size", "due", "leased", "sha", "draft")
-  views[id] = { state = b[1], token = b[2], root = b[3], path = b[4], b[5], b[6], b[7], due = b[8], leased = tonumber(b[9] or "0"), sha = b[10], draft = b[11] }
-  if b[9] then expect_leases(id) end
-  return views[id]
-end
-
 for i, id in ipairs(due) do
   local b = view(id)
-  if not b.state then
+  local ripe = scores[i] and tonumber(scores[i]) <= now
+  if not b.state or b.state == "live" then
     lost[#lost + 1] = id
-  elseif b.root == root and (b.state == "doomed" or b.state == "reserved") then
+  elseif b.wrong or b.root ~= root then
+    if ripe then wrong[#wrong + 1] = id end
+  elseif b.waits then
     if b.leased > now then
-      moved[#moved + 1], moved[#moved + 2] = str(math.max(b.leased, tonumber(b.due or "0"))), id
-    elseif scores[i] and tonumber(scores[i]) <= now then
+      moved[#moved + 1], moved[#moved + 2] = str(math.max(b.leased, num(b.due) or 0)), id
+    elseif ripe then
       batch[#batch + 1] = id
     end
-  elseif b.root == root and b.token then
-    local deadline = tonumber(redis.call("HGET", P .. "claim:" .. b.token, "deadline") or "0")
+  else
+    local deadline = deadline_of(b.token)
     if deadline <= now then old = old or b.token else moved[#moved + 1], moved[#moved + 2] = str(deadline), id end
   end
 end
 
-if old then batch, answer.prev = take_over(old) end
-for _, id in ipairs(batch) do views[id] = views[id] or view(id) end
+if old then
+  batch, answer.prev = take_over(old)
+  batch = of_claim(old, root, batch, due)
+end
 -- A blob that was named is not put off: whoever names it looks again when the path's current one has gone.
 local path_of, retaken, turn = take_turns(paths, batch, views, not old and (#named > 0 and {} or moved))
 batch = turn
 
+for _, id in ipairs(wrong) do put_off(root, id) end
+answer.put_off = #wrong
 if #lost > 0 then redis.call("ZREM", trash, unpack(lost)) end
 if #moved > 0 then redis.call("ZADD", trash, "XX", unpack(moved)) end
 if #batch == 0 then return finish(answer) end
