@@ -90,7 +90,8 @@ class Link:
         replies = []
         for _ in commands:
             try:
-                replies.append(connection.read_response())
+                # Bytes, whatever the client decodes: one text that is no UTF-8 must not hide the other replies.
+                replies.append(connection.read_response(disable_decoding=True))
             except redis_errors.ResponseError as error:
                 replies.append(as_value(error))
         return replies
@@ -161,7 +162,7 @@ class AsyncLink:
         replies = []
         for _ in commands:
             try:
-                replies.append(await connection.read_response())
+                replies.append(await connection.read_response(disable_decoding=True))
             except redis_errors.ResponseError as error:
                 replies.append(as_value(error))
         return replies

@@ -166,9 +166,8 @@ class QuotaExceeded(InvalidRequest):
     def __str__(self) -> str:
         """Name whose limit it is, and the numbers."""
         whose = f"scope {self.scope!r}" if self.scope else "the namespace"
-        return (
-            f"{whose} holds {self.used} of {self.limit} {self.what}; {self.more} more are too many"
-        )
+        held = f"{whose} holds {self.used} of {self.limit} {self.what}"
+        return f"{held}; {self.more} more are too many"
 
 
 class FileMissing(InvalidRequest, FileNotFoundError):
@@ -266,9 +265,7 @@ class WrongHost(NotThere):
     """The file lies in a root that this process does not have."""
 
     code = "wrong_host"
-    hint = (
-        "Resolve it where the root is, or share the directory and add it to this process's roots."
-    )
+    hint = "Resolve it where the root is, or share the directory and add it to the roots here."
     http_status = 421
 
     def __init__(self, ref: str, root: str, host: str) -> None:
@@ -312,10 +309,10 @@ class Unavailable(MediaStoreError):
     http_status = 503
     exit_code = 4
 
-    def __init__(self, detail: str) -> None:
-        """Keep what did not answer, in words without secrets."""
-        super().__init__(detail)
-        self.detail = detail
+    def __init__(self, detail: str, errno: str = "") -> None:
+        """Keep what did not answer, in words without secrets, and the system's error, such as "EROFS", if it was one."""
+        super().__init__(detail, errno)
+        self.detail, self.errno = detail, errno
 
     def __str__(self) -> str:
         """Say what did not answer."""
@@ -352,14 +349,8 @@ class BlobsUnavailable(Unavailable):
 
     code = "blobs_unavailable"
     hint = (
-        "Call again; if it lasts, `mediastore doctor` names the root and the blobs that are stuck."
+        "Call again; if it lasts, `mediastore doctor` names the root, or the blobs that are stuck."
     )
-
-    def __init__(self, detail: str, errno: str = "") -> None:
-        """Keep what did not answer, and the name of the system's error, such as "EROFS", where there was one."""
-        MediaStoreError.__init__(self, detail, errno)
-        self.detail = detail
-        self.errno = errno
 
 
 class Corrupt(MediaStoreError):

@@ -51,12 +51,14 @@ class Claim:
         blobs: What is to be deleted.
         bare: It has no directory, because none can be made: files of the store's own need none.
         barred: How many due blobs were left, because they need one.
+        put_off: How many were passed by, because what the index says of them cannot be true.
     """
 
     prev: tuple[str, ...]
     blobs: tuple[Doomed, ...]
     bare: bool = False
     barred: int = 0
+    put_off: int = 0
 
 
 @dataclass(frozen=True, slots=True)

@@ -5,6 +5,7 @@ Scripts go by digest and survive a flushed script cache; never inside MULTI.
 
 from __future__ import annotations
 
+import re
 import time
 from typing import TYPE_CHECKING, Any, Final
 from weakref import WeakKeyDictionary
@@ -15,6 +16,7 @@ from .errors import (
     Corrupt,
     IndexUnavailable,
     IndexVersion,
+    InvalidPath,
     MediaStoreError,
     StaleCommand,
     StoreFull,
@@ -45,8 +47,19 @@ _TIME_KEPT_S: Final = 60.0
 #: How servers refuse a command for want of rights: by itself; inside a script; inside a script in Redis 7.0.
 _DENIED: Final = ("NOPERM", "ACL failure in script", "The user executing the script can't")
 
+#: What our scripts say of a key or an argument that is not as it should be.
+_FAULT: Final = re.compile(r"(?:WRONGTYPE|WRONGKEY|BADARG|CORRUPT) .*?(?= script: |$)")
+#: How a server says that a script failed by itself, rather than a command in it.
+_IN_SCRIPT: Final = re.compile(r"(?<!@)user_script:\d+: ")
+
+#: What reading an answer that is none comes to.
+_FAULTS: Final = (
+    *(KeyError, ValueError, TypeError, IndexError, AttributeError),
+    *(ArithmeticError, RecursionError, OSError),
+)
+
 Step = Command[Any] | Batch[Any] | Read[Any]
-Words = tuple[str | int, ...]
+Words = tuple[str | int | bytes, ...]
 
 
 class Speech:
@@ -165,9 +178,10 @@ class Speech:
             return step.parse(marks, replies[1:], server if self.now is None else self.now())
         except MediaStoreError:
             raise
-        except (KeyError, ValueError, TypeError, IndexError, AttributeError) as error:
+        except _FAULTS as error:
+            of = f"the script {step.script}" if isinstance(step, Command) else "the index"
             raise Corrupt(
-                f"the index answered what nobody here writes ({type(error).__name__})"
+                f"{of} answered what nobody here writes ({type(error).__name__})"
             ) from None
 
     def _value(self, command: Command[Any], marks: Marks, reply: Any) -> Any:
@@ -207,8 +221,11 @@ def _meaning(error: Exception) -> MediaStoreError:
     words = str(error).splitlines()[0][:300] if str(error) else type(error).__name__
     if isinstance(error, redis_errors.OutOfMemoryError) or "OOM command not allowed" in words:
         return StoreFull("Redis has no memory left for a new ref (maxmemory)")
-    if "WRONGTYPE" in words or "BADARG" in words or "WRONGKEY" in words:
-        return Corrupt(words.partition(" script: ")[0])
+    fault = _FAULT.search(words)
+    if fault and fault[0].startswith("BADARG path"):
+        return InvalidPath(fault[0])
+    if fault:
+        return Corrupt(fault[0])
     if "STALE" in words:
         return StaleCommand("the command reached Redis later than a minute after it was made")
     if words.startswith(_DENIED) or isinstance(error, redis_errors.NoPermissionError):
@@ -217,4 +234,7 @@ def _meaning(error: Exception) -> MediaStoreError:
     refused = "username-password" in words or "already authenticated" in words
     if refused or isinstance(error, redis_errors.AuthenticationError):
         return IndexUnavailable("Redis refuses the user name or password")
+    if _IN_SCRIPT.search(words):
+        # To call again would be to meet it again.
+        return Corrupt(f"a script met what it cannot work with: {words}")
     return IndexUnavailable(f"Redis does not answer as it should: {type(error).__name__}: {words}")

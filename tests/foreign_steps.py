@@ -10,6 +10,7 @@ from mediastore.connection import Link
 from mediastore.index import (
     changes,
     content,
+    listing,
     lives,
     policies,
     presence,
@@ -264,8 +265,8 @@ STEPS = {
     "identity_of": roots.identity_of("root", "1.jpg", ident("b1")),
     "paths": roots.paths("root", 0),
     "placed": roots.placed([("1.jpg", ident("b1"))]),
-    "list": reads.page("s/x", 0, 20),
-    "stats": reads.stats(),
+    "list": listing.page("s/x", 0, 20),
+    "stats": listing.stats(),
     "lookup": reads.lookup([Ref(f"media://{ident('r1')}")]),
     "blob_state": reads.blob_state("root", ident("b1")),
     "due": reads.due(("root",)),
@@ -273,8 +274,8 @@ STEPS = {
     "farewell": reads.farewell(Ref(f"media://{ident('r1')}")),
     "roots_of": reads.roots_of([ident("b1")]),
     "place_of": roots.place_of("root"),
-    "scope_names": reads.scope_names("", ""),
-    "children": reads.children("s", 0),
+    "scope_names": listing.scope_names("", ""),
+    "children": listing.children("s", 0),
     "seen": presence.seen(["worker:w1@here", "beat:beat@here"], NOW_MS + 5_000),
     "last_seen": presence.last_seen(),
 }
@@ -297,24 +298,24 @@ LOOKS_AT = {
     "commit": _DRAFT,
     "commit and join": f"{_DRAFT} blob:b41 left:own/x",
     "abandon": "clock stats usage writing trash:own blob:b42 lease:b42 holders:b42",
-    "claim content": "clock usage writing lost older:own path:own dedup:own stats trash:own claim:t op:op"
+    "claim content": "stuck clock usage writing lost older:own path:own dedup:own stats trash:own claim:t op:op"
     " blob:b43 lease:b43 holders:b43 blob:b44",
     "forget content": "clock usage writing lost older:own path:own dedup:own roots stats stuck trash:own op:op"
     " blob:b41 left:own/x blob:b42 lease:b42 holders:b42 blob:b43 lease:b43 holders:b43 blob:b44",
     "open": "clock format roots lost",
     "store": f"{_QUOTA} lost blob:b7 children:s clock expiry left:cut borrowed:root older:root path:root"
     " scope:s/x scopes seq stats trash:root ref:new gone:new deadlines lifetimes policies changing under:short",
-    "withdraw": "usage lost blob:b1 children:s clock closed expiry borrowed:root older:root path:root ref:r1"
+    "withdraw": "stuck stuck usage lost blob:b1 children:s clock closed expiry borrowed:root older:root path:root ref:r1"
     " scope:s/x scopes seq stats trash:root op:op cuts deadlines graves left:s/x lifetimes",
-    "release": "usage lost blob:b2 clock closed expiry borrowed:root older:root path:root ref:r2 scope:small"
+    "release": "stuck stuck usage lost blob:b2 clock closed expiry borrowed:root older:root path:root ref:r2 scope:small"
     " scopes seq stats trash:root children:small left:small op:op cuts deadlines graves"
     " lifetimes",
-    "drain": "usage lost blob:b4 blob:b5 children:closed clock closed expiry borrowed:root older:root"
+    "drain": "stuck stuck usage lost blob:b4 blob:b5 children:closed clock closed expiry borrowed:root older:root"
     " path:root ref:r4 ref:r5 scope:closed scope:closed/x scopes seq stats trash:root"
     " children:closed/x left:closed op:op cuts deadlines graves left:closed/x lifetimes",
-    "expire": "usage lost blob:b3 children:due clock closed expiry borrowed:root older:root path:root ref:r3"
+    "expire": "stuck stuck usage lost blob:b3 children:due clock closed expiry borrowed:root older:root path:root ref:r3"
     " scope:due/x scopes seq stats trash:root op:op cuts deadlines graves left:due/x lifetimes",
-    "claim": "usage writing lost blob:b7 blob:b9 claim:t9 clock dedup:root older:root path:root stats trash:root claim:t op:op",
+    "claim": "stuck stuck usage writing lost blob:b7 blob:b9 claim:t9 clock dedup:root older:root path:root stats trash:root claim:t op:op",
     "acknowledge": "blob:b8 claim:t8 clock left:cut path:root stats stuck trash:root op:op",
     "refuse": "clock ref:new gone:new",
     "forget": "usage writing blob:b6 blob:b7 blob:b8 blob:b9 claim:t6 claim:t8 claim:t9 clock dedup:root left:cut lost meta:root older:root path:root"
@@ -338,7 +339,7 @@ LOOKS_AT = {
     "children": "children:s",
     "seen": "seen",
     "last_seen": "seen",
-    "delete": "usage blob:b15 borrowed:root children:kept clock closed cuts deadlines expiry graves"
+    "delete": "stuck stuck usage blob:b15 borrowed:root children:kept clock closed cuts deadlines expiry graves"
     " holders:b15 lease:b15 left:kept/x lifetimes lost older:root op:op path:root ref:r15"
     " scope:kept/x scopes seq stats trash:root under:long",
     "extend": "changing clock closed deadlines expiry lifetimes op:op policies ref:r15 scopes seq under:long",
@@ -353,7 +354,7 @@ LOOKS_AT = {
     "end_lease": "stats blob:b13 clock holders:b13 lease:b13 op:op trash:root",
     "accept": "stats blob:b13 clock gone:r13 holders:b13 lease:b13 op:op ref:r13 trash:root",
     "limit": "children:kept/x children:kept clock closed deadlines expiry lifetimes op:op scope:kept/x scopes seq",
-    "lapse": "children:kept children:kept/y clock closed cuts deadlines lifetimes op:op scope:kept/y"
+    "lapse": "stuck stuck children:kept children:kept/y clock closed cuts deadlines lifetimes op:op scope:kept/y"
     " scopes seq",
     "idle": "op:op clock lifetimes deadlines scope:kept/x ref:r15",
     "note": "op:op clock deadlines lifetimes",
@@ -380,7 +381,7 @@ LOOKS_AT = {
     "extend content": f"{_CONTENT} expiry",
     "transfer content": f"{_CONTENT} {_QUOTA} children:s children:told expiry scope:s/x scope:told/y",
     "share content": f"{_CONTENT} {_QUOTA} children:s expiry ref:new scope:s/x stats",
-    "delete content": f"{_CONTENT} usage borrowed:told children:told cuts expiry graves left:told/y older:told path:told"
+    "delete content": f"stuck stuck {_CONTENT} usage borrowed:told children:told cuts expiry graves left:told/y older:told path:told"
     " scope:told/y stats trash:told",
     "apply_policy to content": f"{_CONTENT} changing expiry policies under:short",
 }

@@ -48,7 +48,8 @@ def dump(client, namespace):
             readers[kind](key)
         values = zip(kinds, pipe.execute(), strict=True)
     return {
-        key.decode().removeprefix(start): value for key, value in zip(keys, values, strict=True)
+        key.decode(errors="backslashreplace").removeprefix(start): value
+        for key, value in zip(keys, values, strict=True)
     }
 
 
@@ -164,7 +165,9 @@ def busy(other, client, settings, make_file):
     client.hset(f"{start}blob:trash", mapping={"state": "doomed", "root": "root", "path": "t"})
     client.zadd(f"{start}trash:root", {"trash": 1, "blob": 1})
     for name in ("trash", "blob"):
-        client.hset(f"{start}blob:{name}", mapping={"custody": "adopted", "size": 1})
+        client.hset(
+            f"{start}blob:{name}", mapping={"custody": "adopted", "size": 1, "identity": "link:1"}
+        )
     whole = {"state": "live", "root": "root", "identity": "link:1"}
     client.hset(f"{start}blob:whole", mapping=whole)
     client.hset(f"{start}roots", "root", "host:/old")
@@ -177,7 +180,10 @@ def busy(other, client, settings, make_file):
         "draft": 1,
         "scope": "s",
     }
-    client.hset(f"{start}blob:{DRAFT}", mapping={**draft, "size": 1, "custody": "owned"})
+    client.hset(
+        f"{start}blob:{DRAFT}",
+        mapping={**draft, "size": 1, "custody": "owned", "identity": "owned:1"},
+    )
     live_for_ever(client, start)
     return other
 

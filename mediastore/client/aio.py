@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Self
 
-from mediastore.flows import content, ending, hosting, listing, storing
+from mediastore.flows import content, ending, hosting, listing, storing, sweeping
 from mediastore.hosts import Adopted, Forgotten, RootInfo
 from mediastore.model import Duration, Media, MediaMeta, Ref, Released, ReleasePlan, Stats, Swept
 from mediastore.sweeper import AsyncSweeper
@@ -68,15 +68,15 @@ class AsyncMediaStore(
 
     async def clean_expired(self) -> int:
         """As `MediaStore.clean_expired`."""
-        return (await self._run(ending.expire(self._ctx))).expired
+        return (await self._run(sweeping.expire(self._ctx))).expired
 
     async def sweep(self, budget: Duration | None = None) -> Swept:
         """As `MediaStore.sweep`."""
-        return await self._run(ending.sweep(self._ctx, budget=budget))
+        return await self._run(sweeping.sweep(self._ctx, budget=budget))
 
     async def drain(self, budget: Duration | None = None) -> Swept:
         """As `MediaStore.drain`."""
-        return await self._run(ending.sweep(self._ctx, budget=budget, expiry=False, tidy=False))
+        return await self._run(sweeping.sweep(self._ctx, budget=budget, expiry=False, tidy=False))
 
     async def start(self) -> None:
         """As `MediaStore.start`; a task of the running loop."""

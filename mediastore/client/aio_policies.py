@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 from datetime import datetime
 
-from mediastore.flows import ending, policing
+from mediastore.flows import policing, sweeping
 from mediastore.model import Duration, Swept
 from mediastore.policies import Policy, PolicyChange
 
@@ -38,4 +38,4 @@ class AsyncPolicies(AsyncDriver):
 
     async def enforce_policy(self) -> Swept:
         """As `MediaStore.enforce_policy`."""
-        return await self._run(ending.sweep(self._ctx, budget=None))
+        return await self._run(sweeping.sweep(self._ctx, budget=None))

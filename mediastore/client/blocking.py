@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Self
 
-from mediastore.flows import content, ending, hosting, listing, storing
+from mediastore.flows import content, ending, hosting, listing, storing, sweeping
 from mediastore.hosts import Adopted, Forgotten, RootInfo
 from mediastore.model import Duration, Media, MediaMeta, Ref, Released, ReleasePlan, Stats, Swept
 from mediastore.sweeper import Sweeper
@@ -114,7 +114,7 @@ class MediaStore(Scoping[Scope], Content, Moving, Leasing, Many, Policies, Quota
 
     def clean_expired(self) -> int:
         """End every ref whose deadline has passed and delete the files only they held; returns the number of refs."""
-        return self._run(ending.expire(self._ctx)).expired
+        return self._run(sweeping.expire(self._ctx)).expired
 
     def sweep(self, budget: Duration | None = None) -> Swept:
         """Do one pass: expire, drain what was released, delete what this process's roots allow.
@@ -125,11 +125,11 @@ class MediaStore(Scoping[Scope], Content, Moving, Leasing, Many, Policies, Quota
         Raises:
             IndexUnavailable: Redis failed; what was done stays done. A file that cannot be deleted never raises.
         """
-        return self._run(ending.sweep(self._ctx, budget=budget))
+        return self._run(sweeping.sweep(self._ctx, budget=budget))
 
     def drain(self, budget: Duration | None = None) -> Swept:
         """Do the quick part of a sweep: what was released and is not deleted yet; nothing expires."""
-        return self._run(ending.sweep(self._ctx, budget=budget, expiry=False, tidy=False))
+        return self._run(sweeping.sweep(self._ctx, budget=budget, expiry=False, tidy=False))
 
     def start(self) -> None:
         """Sweep in the background of this process until `stop`; does nothing when it runs or is disabled."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 from datetime import datetime
 
-from mediastore.flows import ending, policing
+from mediastore.flows import policing, sweeping
 from mediastore.model import SCHEME, Duration, Swept
 from mediastore.policies import Policy, PolicyChange
 
@@ -84,4 +84,4 @@ class Policies(Driver):
 
     def enforce_policy(self) -> Swept:
         """Do one sweep, under the name that PromptKit's `EnforcePolicy` has. As `sweep()`."""
-        return self._run(ending.sweep(self._ctx, budget=None))
+        return self._run(sweeping.sweep(self._ctx, budget=None))

@@ -14,7 +14,7 @@ from mediastore.blobs.local import LocalBlobs
 from mediastore.demo.ledger import Evidence
 from mediastore.demo.samples import digest
 from mediastore.errors import NotThere
-from mediastore.flows.ending import STRAY_AGE_S
+from mediastore.flows.sweeping import STRAY_AGE_S
 from mediastore.model import encode_scope
 
 if TYPE_CHECKING:

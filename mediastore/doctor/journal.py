@@ -24,6 +24,10 @@ _SWEEP: Final = (
     "Start a worker and a beat (celery -A worker worker, celery -A worker beat), "
     "or `mediastore sweep --watch`."
 )
+_WRONG: Final = (
+    "Somebody else wrote into this namespace: put the key right or take it away, and its entry in `stuck`; "
+    "it is looked at again every hour."
+)
 _AGAIN: Final = "it is tried again every five minutes"
 
 
@@ -160,6 +164,11 @@ def _stuck(server: Server, roots: Mapping[str, str]) -> Iterator[Finding]:
     named = list(pairs(reply[1]).items())[:NAMED_AT_MOST]
     for blob, words in named:
         errno, root, path = _words(words)
+        if errno == "CORRUPT":
+            key = blob if ":" in blob else f"blob:{blob}"
+            detail = f"{key} says what cannot be true, and is left as it is: {path}"
+            yield Finding("stuck", "problem", detail, _WRONG)
+            continue
         detail = f"{path} in root {root} ({roots.get(root, 'place unknown')}): {errno}, blob {blob}"
         yield Finding("stuck", "problem", detail, f"{_remedy(errno)}; {_AGAIN}.")
     if int(count) > len(named):

@@ -53,7 +53,8 @@ def delete_batch(
     )
     if not claim.blobs:
         yield from blobs.Dismiss(root, token)
-        return None
+        # Behind those that were passed by there may be others.
+        return Acknowledged() if claim.put_off else None
     done = yield from _destroy(ctx, root, token, claim)
     if done is not None and not done.left:
         yield from blobs.Dismiss(root, token)

@@ -3,29 +3,29 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING
 
 from mediastore import blobs
-from mediastore.errors import BlobsUnavailable, RefGone
-from mediastore.index import changes, lives, reads, roots as hosts
-from mediastore.index.steps import BATCH, REPLAY_WINDOW_MS
-from mediastore.model import Duration, Ref, Released, Swept, check_scope, parse_duration
+from mediastore.errors import RefGone
+from mediastore.index import changes, lives, reads
+from mediastore.index.steps import BATCH
+from mediastore.model import (
+    Ref,
+    Released,
+    check_scope,
+    encode_scope,
+)
 
-from . import sidecars
 from .context import LOOK_AGAIN_AT_MOST_S, LOOK_AGAIN_S, Context, Flow
-from .deleting import delete_batch, delete_named
-from .policing import go_on
+from .deleting import delete_named
 from .storing import lookup
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
-#: What a crashed call left is looked for after ten replay windows: by then no delayed command can still need it.
-STRAY_AGE_S: Final = 10 * REPLAY_WINDOW_MS / 1000
-
 
 @dataclass(slots=True)
-class _Tally:
+class Tally:
     """What one call has done so far."""
 
     released: int = 0
@@ -42,6 +42,7 @@ class _Tally:
     barred: dict[str, int] = field(default_factory=dict)
 
     def ended(self, batch: changes.Ended) -> None:
+        """Count the refs that a script has ended."""
         self.released += batch.released
         self.expired += batch.expired
         self.by_hand += batch.deleted
@@ -49,6 +50,7 @@ class _Tally:
         self.doomed += len(batch.doomed)
 
     def acknowledged(self, *batches: tuple[str, changes.Acknowledged]) -> None:
+        """Count what became of blobs, given as (root, what was done)."""
         for root, batch in batches:
             self.deleted += batch.deleted
             self.kept += batch.kept
@@ -90,7 +92,7 @@ class Release:
     def __init__(self, scope: str, cut: changes.Ended) -> None:
         """Begin with what the cut did."""
         self._scope, self._cut = scope, cut
-        self._tally = _Tally()
+        self._tally = Tally()
         self._tally.ended(cut)
         self._still_closed = bool(cut.closed)
         self._deadline = 0.0
@@ -115,9 +117,8 @@ class Release:
         self._deadline = (yield from blobs.Elapsed()) + ctx.settings.seconds("release_budget")
         self._tally.acknowledged(*(yield from delete_named(ctx, roots, self._cut.doomed)))
         if self._cut.closed:
-            self._still_closed = yield from _drain(
-                ctx, self._scope, self._deadline, self._tally, roots
-            )
+            name = encode_scope(self._scope)
+            self._still_closed = yield from drain(ctx, name, self._deadline, self._tally, roots)
 
     def see_off(self, ctx: Context) -> Flow[None]:
         """Wait for what else of the scope is on its way out, after `work_off`."""
@@ -134,7 +135,7 @@ def delete(ctx: Context, ref: str) -> Flow[Released]:
     if ended is None:
         yield from lookup(wanted)
         raise RefGone(wanted, "expired")  # by a clock that has stepped back since
-    tally = _Tally()
+    tally = Tally()
     tally.ended(ended)
     roots = yield from blobs.Roots()
     tally.acknowledged(*(yield from delete_named(ctx, roots, ended.doomed)))
@@ -143,13 +144,13 @@ def delete(ctx: Context, ref: str) -> Flow[Released]:
     )
 
 
-def _drain(
-    ctx: Context, scope: str, deadline: float, tally: _Tally, roots: Iterable[str]
+def drain(
+    ctx: Context, name: str, deadline: float, tally: Tally, roots: Iterable[str]
 ) -> Flow[bool]:
-    """End the refs of a closed scope batch by batch; True when the time was up before the end."""
+    """End the refs of a closed scope, as key names spell it, batch by batch; True when the time was up before the end."""
     doomed: list[tuple[str, str]] = []
     while True:
-        batch = yield from changes.drain(scope, ctx.new_id(), ctx.terms)
+        batch = yield from changes.drain(name, ctx.new_id(), ctx.terms)
         tally.ended(batch)
         doomed += batch.doomed
         late = (yield from blobs.Elapsed()) > deadline
@@ -161,7 +162,7 @@ def _drain(
 
 
 def _see_off(
-    ctx: Context, scope: str, roots: dict[str, str], deadline: float, tally: _Tally
+    ctx: Context, scope: str, roots: dict[str, str], deadline: float, tally: Tally
 ) -> Flow[None]:
     """Wait for, or finish, what other processes have begun to delete of this scope: then the caller's own roots are clean."""
     wait = LOOK_AGAIN_S
@@ -207,127 +208,3 @@ def _going(scope: str, roots: Iterable[str], deadline: float) -> Flow[list[tuple
         if busy or (yield from blobs.Elapsed()) > deadline:
             return busy
     return []
-
-
-def expire(ctx: Context) -> Flow[Swept]:
-    """End every ref whose deadline has passed, and delete the files that only they held."""
-    tally = _Tally()
-    roots = yield from blobs.Roots()
-    deadline = (yield from blobs.Elapsed()) + ctx.settings.seconds("sweep_budget")
-    yield from _expire(ctx, deadline, tally, roots)
-    return (yield from _swept(tally, worked=tally.expired + tally.released > 0))
-
-
-def _expire(ctx: Context, deadline: float, tally: _Tally, roots: Iterable[str]) -> Flow[None]:
-    doomed: list[tuple[str, str]] = []
-    while True:
-        batch = yield from changes.expire(ctx.new_id(), ctx.terms)
-        tally.ended(batch)
-        doomed += batch.doomed
-        over = batch.done or (yield from blobs.Elapsed()) > deadline
-        if over or len(doomed) >= BATCH:
-            tally.acknowledged(*(yield from delete_named(ctx, roots, doomed)))
-            doomed = []
-        if over:
-            return
-
-
-def sweep(
-    ctx: Context, *, budget: Duration | None, expiry: bool = True, tidy: bool = True
-) -> Flow[Swept]:
-    """One pass: expire what is due, drain what was released, delete what is in the trash of this process's roots.
-
-    Nothing due costs one round trip. Any number of sweepers may run at once.
-    """
-    seconds = ctx.settings.seconds("sweep_budget") if budget is None else parse_duration(budget)
-    roots = yield from blobs.Roots()
-    deadline = float("inf") if seconds is None else (yield from blobs.Elapsed()) + seconds
-    tally, worked = _Tally(), False
-    seen_through: set[str] = set()
-    while True:
-        due = yield from reads.due(tuple(roots), forgotten=tidy)
-        expiring, lapsing = due.expiry and expiry, due.deadlines and expiry
-        changing = due.changing if expiry else ()
-        if (
-            not (expiring or lapsing or changing or due.closed or due.roots)
-            or (yield from blobs.Elapsed()) > deadline
-        ):
-            break
-        worked = True
-        yield from go_on(ctx, changing, deadline)
-        if expiring:
-            yield from _expire(ctx, deadline, tally, roots)
-        closed = due.closed
-        if lapsing:
-            closed += (yield from changes.lapse(ctx.new_id())).closed
-        for scope in closed:
-            yield from _drain(ctx, scope, deadline, tally, roots)
-        progress = yield from _empty(ctx, due.roots, deadline, tally, seen_through)
-        if not (expiring or lapsing or changing or due.closed or progress):
-            break  # a root that cannot be written now must not keep us busy
-    for root in due.sidecars:
-        yield from sidecars.work_off(ctx, root, deadline)
-    if tidy:
-        yield from _finish_forgetting(ctx, due.forgotten, deadline)
-        for root in roots:
-            yield from _tidy(root)
-    return (yield from _swept(tally, worked=worked))
-
-
-def _empty(
-    ctx: Context, roots: Iterable[str], deadline: float, tally: _Tally, seen_through: set[str]
-) -> Flow[bool]:
-    """Delete a batch of what is due in each root; False if nothing more can be done in any of them now."""
-    progress = False
-    for root in roots:
-        if root in seen_through:
-            continue
-        done = yield from delete_batch(ctx, root, deadline=deadline)
-        if done is None:
-            continue
-        if done.barred:
-            # It has gone through all that is due there, what this call has named before included.
-            tally.barred.pop(root, None)
-            seen_through.add(root)
-        tally.acknowledged((root, done))
-        progress = progress or not done.barred
-    return progress
-
-
-def _swept(tally: _Tally, *, worked: bool) -> Flow[Swept]:
-    left = (yield from reads.stats()).trash if worked else 0
-    refs = tally.expired + tally.released
-    return Swept(
-        refs,
-        tally.expired,
-        tally.released,
-        tally.deleted,
-        tally.freed,
-        tally.kept,
-        left,
-        tally.failed,
-    )
-
-
-def _finish_forgetting(ctx: Context, forgotten: tuple[str, ...], deadline: float) -> Flow[None]:
-    """Go on with roots whose forgetting was stopped halfway: nobody claims what waits there, so it would wait for ever."""
-    for root in forgotten:
-        while (yield from blobs.Elapsed()) <= deadline:
-            batch = yield from hosts.forget(root, ctx.new_id(), begun=True)
-            if not batch.left:
-                break
-
-
-def _tidy(root: str) -> Flow[int]:
-    """Finish what crashed calls left behind on the disk."""
-    known: dict[str, str] = {}
-    try:
-        strays = yield from blobs.Strays(root, STRAY_AGE_S)
-        for start in range(0, len(strays), BATCH):
-            batch = strays[start : start + BATCH]
-            found = yield from reads.known_ids(batch)
-            paths = yield from reads.paths_of(batch)
-            known |= {each: path for each, path in zip(batch, paths, strict=True) if each in found}
-        return (yield from blobs.Tidy(root, STRAY_AGE_S, known))
-    except BlobsUnavailable:
-        return 0  # a root that does not answer keeps no other root waiting

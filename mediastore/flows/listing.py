@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 from mediastore import blobs
 from mediastore.errors import InvalidRequest
-from mediastore.index import reads
+from mediastore.index import listing as index
 from mediastore.index.steps import BATCH
 from mediastore.model import Media, ReleasePlan, Stats, check_scope, is_text
 
@@ -29,7 +29,7 @@ def plan_release(scope: str) -> Flow[ReleasePlan]:
         tree += yield from children_of(node)
         after: int | None = 0
         while after is not None:
-            page = yield from reads.page(node, after, BATCH)
+            page = yield from index.page(node, after, BATCH)
             for media, count in zip(page.refs, page.holders, strict=True):
                 refs += 1
                 counted[media.blob] += 1
@@ -47,7 +47,7 @@ def children_of(scope: str) -> Flow[list[str]]:
     """List the scopes directly below a scope, of those that hold anything."""
     found: list[str] = []
     while True:
-        some = yield from reads.children(scope, len(found))
+        some = yield from index.children(scope, len(found))
         found += [f"{scope}/{name.rsplit('/', 1)[-1]}" for name in some]
         if len(some) < BATCH:
             return found
@@ -67,7 +67,7 @@ def list_refs(scope: str, limit: int, after: str | Media | None) -> Flow[list[Me
     found: list[Media] = []
     going_on: int | None = seq
     while going_on is not None and len(found) < limit:
-        page = yield from reads.page(scope, going_on, min(limit - len(found), BATCH))
+        page = yield from index.page(scope, going_on, min(limit - len(found), BATCH))
         found += [placed(media, roots) for media in page.refs]
         going_on = page.after
     return found
@@ -80,7 +80,7 @@ def list_scopes(prefix: str) -> Flow[list[str]]:
     found: list[str] = []
     after = ""
     while True:
-        names = yield from reads.scope_names(prefix, after)
+        names = yield from index.scope_names(prefix, after)
         for name in names:
             live = yield from list_refs(name, 1, None)
             found += [name] if live else []
@@ -91,4 +91,4 @@ def list_scopes(prefix: str) -> Flow[list[str]]:
 
 def stats() -> Flow[Stats]:
     """Read the namespace in numbers."""
-    return (yield from reads.stats())
+    return (yield from index.stats())

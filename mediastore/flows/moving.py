@@ -6,7 +6,7 @@ from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from mediastore import blobs
-from mediastore.errors import InvalidRequest, RefGone, RefUnknown
+from mediastore.errors import Corrupt, InvalidRequest, RefGone, RefUnknown
 from mediastore.index import lives, reads
 from mediastore.index.quotas import exceeded
 from mediastore.model import Duration, Media, Ref, check_scope, parse_duration
@@ -109,6 +109,8 @@ def _obituary(ref: Ref, instead: str) -> Flow[reads.Obituary]:
     [found] = yield from reads.lookup([ref])
     if isinstance(found, Media):
         raise _alive(ref, instead)
+    if isinstance(found, Corrupt):
+        raise found
     said = yield from reads.farewell(ref, found)
     if said is None:
         raise RefUnknown(ref)

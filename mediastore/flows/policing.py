@@ -55,10 +55,9 @@ def _move(ctx: Context, name: str, deadline: float) -> Flow[PolicyChange]:
             return PolicyChange(name, moved, left, pending=not step.done)
 
 
-def go_on(ctx: Context, names: tuple[str, ...], deadline: float) -> Flow[None]:
-    """Go on with changes that were stopped halfway, or that somebody is at."""
-    for name in names:
-        yield from _move(ctx, name, deadline)
+def go_on(ctx: Context, name: str, deadline: float) -> Flow[None]:
+    """Go on with a change that was stopped halfway, or that somebody is at."""
+    yield from _move(ctx, name, deadline)
 
 
 def remove_policy(ctx: Context, name: str, *, force: bool) -> Flow[PolicyChange]:

@@ -7,9 +7,8 @@ from typing import TYPE_CHECKING
 
 from mediastore import blobs
 from mediastore.blobs import inscriptions
-from mediastore.errors import MediaStoreError, Unavailable
+from mediastore.errors import Corrupt, MediaStoreError, Unavailable
 from mediastore.index import sidecars as index
-from mediastore.index.steps import END_BATCH
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -24,18 +23,17 @@ def work_off(ctx: Context, root: str, deadline: float) -> Flow[None]:
 
     What cannot be written now stays in it, and keeps nothing else waiting.
     """
-    after = 0
+    after: float | None = 0.0
     try:
-        while True:
-            entries = yield from index.journal(root, after)
-            if not entries:
+        while after is not None:
+            page = yield from index.journal(root, after)
+            after = page.after
+            if page.entries:
+                refs = [(each.ref, each.blob) for each in page.entries]
+                yield from _inscribe(ctx, root, refs)
+            if (yield from blobs.Elapsed()) > deadline:
                 return
-            yield from _inscribe(ctx, root, [(each.ref, each.blob) for each in entries])
-            after = entries[-1].seq
-            late = (yield from blobs.Elapsed()) > deadline
-            if late or len(entries) < END_BATCH:
-                return
-    except Unavailable as error:
+    except (Unavailable, Corrupt) as error:
         logger.debug("sidecars in root %s wait for the next sweep: %s", root, error)
 
 

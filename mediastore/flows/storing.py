@@ -11,6 +11,7 @@ from mediastore import blobs
 from mediastore.errors import (
     BlobMissing,
     BlobsUnavailable,
+    Corrupt,
     InvalidRequest,
     MediaStoreError,
     NotThere,
@@ -156,8 +157,10 @@ def lookup(ref: str) -> Flow[Media]:
     raise (yield from why_dead(wanted, found))
 
 
-def why_dead(ref: Ref, dead: reads.Dead | None) -> Flow[NotThere]:
+def why_dead(ref: Ref, dead: reads.Dead | Corrupt | None) -> Flow[NotThere | Corrupt]:
     """Return the error that says why a ref is not there."""
+    if isinstance(dead, Corrupt):
+        return dead
     said = yield from reads.farewell(ref, dead)
     return said.error(ref) if said else RefUnknown(ref)
 

@@ -9,8 +9,10 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from mediastore.journal import Claim, Doomed, Held, Outcome
-from mediastore.model import MediaMeta, decode_scope, encode_scope
+from mediastore.model import MediaMeta, encode_scope
+from mediastore.plain import plain_id, plain_path
 
+from .records import checked_custody, checked_identity, reading, spelt, whole
 from .steps import BATCH, END_BATCH, FORMAT, Command, Lifetime, from_json
 
 if TYPE_CHECKING:
@@ -119,9 +121,9 @@ def release(scope: str, op: str, terms: Terms) -> Command[Ended]:
     return Command("release", (encode_scope(scope), END_BATCH, str(terms)), _ended, op)
 
 
-def drain(scope: str, op: str, terms: Terms) -> Command[Ended]:
-    """End the next refs of a closed scope."""
-    return Command("drain", (encode_scope(scope), END_BATCH, str(terms)), _ended, op)
+def drain(name: str, op: str, terms: Terms) -> Command[Ended]:
+    """End the next refs of a closed scope, whose name is as key names spell it: whatever it is, its mark goes."""
+    return Command("drain", (spelt(name), END_BATCH, str(terms)), _ended, op)
 
 
 def expire(op: str, terms: Terms) -> Command[Ended]:
@@ -140,7 +142,7 @@ def delete(ref: str, op: str, terms: Terms) -> Command[Ended | None]:
 
 @dataclass(frozen=True, slots=True)
 class Lapsed:
-    """The scopes whose deadline passed and that are closed now; `done` unless more are due."""
+    """The scopes, as key names spell them, whose deadline passed and that are closed now; `done` unless more are due."""
 
     closed: tuple[str, ...]
     done: bool
@@ -151,7 +153,7 @@ def lapse(op: str) -> Command[Lapsed]:
 
     def parse(reply: Any) -> Lapsed:
         a = from_json(reply)
-        return Lapsed(tuple(decode_scope(s) for s in a["closed"] or []), bool(a["done"]))
+        return Lapsed(tuple(a["closed"] or []), bool(a["done"]))
 
     return Command("lapse", (END_BATCH,), parse, op)
 
@@ -171,6 +173,17 @@ class Barrier:
     shut: bool = False
 
 
+def _doomed(blob: str, path: str, identity: str, custody: str, size: str, name: str) -> Doomed:
+    """Return a claimed blob. The script hands out none that cannot be true: here is the second look before a file is deleted."""
+    key = f"blob:{plain_id(blob, 'claim')}"
+    with reading(key):
+        checked_custody("owned" if custody == "draft" else custody)
+        at = plain_path(path, key) if path else ""
+        return Doomed(
+            blob, at, checked_identity(identity), custody, whole(size), plain_path(name, key)
+        )
+
+
 def claim(
     root: str,
     token: str,
@@ -185,12 +198,12 @@ def claim(
 
     With a barrier, those that need no directory; `skip` due ones were looked at and left by the claim before.
     """
-    bare = bool(barrier.errno)
 
     def parse(reply: Any) -> Claim:
         a = from_json(reply)
-        doomed = (Doomed(b[0], b[1], b[2], b[3], int(b[4]), b[5]) for b in a["blobs"] or [])
-        return Claim(tuple(a["prev"] or []), tuple(doomed), bare, int(a["barred"]))
+        prev = (plain_id(each, "claim") for each in a["prev"] or [])
+        doomed = (_doomed(*each) for each in a["blobs"] or [])
+        return Claim(tuple(prev), tuple(doomed), bool(barrier.errno), a["barred"], a["put_off"])
 
     said = (root, token, BATCH, hold_ms, barrier.host, barrier.errno, int(barrier.shut), skip)
     return Command("claim", (*said, *blobs), parse, op)

@@ -6,10 +6,12 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from mediastore.model import encode_scope
+from mediastore.plain import plain_id, plain_path
 
 from .steps import Command, Lifetime, from_json
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
     from typing import Any
 
     from mediastore.model import MediaMeta
@@ -98,7 +100,7 @@ def reserve(
         a = from_json(reply)
         life_ms = int(a["life"]) if a["life"] else None
         until_ms, limited = int(a["until"]), bool(a["limited"])
-        return Reserved(a["verdict"], a["blob"], a["path"], until_ms, life_ms, limited)
+        return Reserved(a["verdict"], a["blob"], _path(a), until_ms, life_ms, limited)
 
     return Command("reserve", args, parse, op)
 
@@ -120,7 +122,17 @@ def commit(wish: Wish, token: str, size: int, sha: str, stored_ms: int) -> Comma
     """Make the ref of content that has its name now, as of a moment since its reservation."""
     head = (wish.ref, wish.blob, encode_scope(wish.scope), token, size, sha, wish.alone, stored_ms)
     args = (*head, wish.lifetime, *wish.facts)
-    return Command("commit", args, lambda r: Committed(**from_json(r)))
+
+    def parse(reply: Any) -> Committed:
+        a = from_json(reply)
+        return Committed(a["verdict"], plain_id(a["blob"]), _path(a))
+
+    return Command("commit", args, parse)
+
+
+def _path(answer: Mapping[str, Any]) -> str:
+    """Return the path in an answer; empty where it has none."""
+    return plain_path(answer["path"], f"blob:{answer['blob']}") if answer["path"] else ""
 
 
 def abandon(blob: str) -> Command[None]:

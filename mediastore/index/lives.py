@@ -7,16 +7,41 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from mediastore.lifetimes import Kept, LeaseInfo, ScopeDeadline, Taken, Tombstone, Waiting
-from mediastore.model import MediaMeta, Ref, decode_scope, encode_scope, from_ms
+from mediastore.model import MediaMeta, Ref, encode_scope, from_ms
+from mediastore.plain import is_plain_id, plain_id, plain_path
 
-from .reads import Obituary, facts_of
-from .steps import BATCH, END_BATCH, Command, Lifetime, Marks, Read, from_json, pairs, scored, text
+from .records import (
+    checked_custody,
+    checked_identity,
+    facts_of,
+    moment,
+    reading,
+    scope_of,
+    score_ms,
+    whole,
+)
+from .steps import (
+    BATCH,
+    END_BATCH,
+    Command,
+    Lifetime,
+    Marks,
+    Read,
+    from_json,
+    pairs,
+    raw,
+    raw_pairs,
+    scored,
+    text,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
     from datetime import datetime
 
     from mediastore.lifetimes import Handoff
+
+    from .reads import Obituary
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,8 +56,8 @@ class Moved:
 def _moved(reply: Any) -> Moved:
     a = from_json(reply)
     due = a.get("expires_at")
-    scope = decode_scope(a.get("scope", ""))
-    return Moved(a["verdict"], scope, from_ms(int(due)) if due else None)
+    said = a.get("scope", "")
+    return Moved(a["verdict"], scope_of(said) if said else "", from_ms(int(due)) if due else None)
 
 
 def extend(ref: str, verb: str, ttl: int | str, op: str) -> Command[Moved]:
@@ -110,12 +135,13 @@ def scope_deadlines(scope: str) -> Read[list[ScopeDeadline]]:
         return [newer, ("HMGET", f"{p}lifetimes", *line)]
 
     def parse(marks: Marks, replies: list[Any], _: int) -> list[ScopeDeadline]:
-        marks.learn((name, int(seq)) for name, seq in scored(replies[0]))
+        marks.learn(scored(replies[0]))
         found = []
-        for name, words in zip(line, replies[1], strict=True):
-            fixed, idle, active, seq = map(int, text(words or "0 0 0 0").split(" "))
-            if words and not marks.cut(name, seq):
-                found.append(_deadline(name, fixed, idle, active))
+        with reading("lifetimes"):
+            for name, words in zip(line, replies[1], strict=True):
+                fixed, idle, active, seq = map(whole, text(words or "0 0 0 0").split(" "))
+                if words and not marks.cut(name, seq):
+                    found.append(_deadline(name, fixed, idle, active))
         return sorted(found, key=lambda each: each.due)
 
     return Read(build, parse)
@@ -124,7 +150,7 @@ def scope_deadlines(scope: str) -> Read[list[ScopeDeadline]]:
 def _deadline(name: str, fixed: int, idle: int, active: int) -> ScopeDeadline:
     due = min(each for each in (fixed, idle and active + idle) if each)
     return ScopeDeadline(
-        decode_scope(name),
+        scope_of(name),
         from_ms(due),
         from_ms(fixed) if fixed else None,
         idle / 1000 if idle else None,
@@ -156,7 +182,8 @@ def _leased(reply: Any) -> Leased:
     meta = facts_of(pairs(a["meta"] or [])) if "meta" in a else None
     root, path, identity, custody = a["facts"]
     blob = a.get("blob", "")
-    return Leased("done", int(a["deadline"]), blob, root, path, identity, custody, meta)
+    place = plain_id(root), plain_path(path), checked_identity(identity), checked_custody(custody)
+    return Leased("done", int(a["deadline"]), blob, *place, meta)
 
 
 def lease(ref: str, token: str, ttl_ms: int, longest_ms: int, who: str, op: str) -> Command[Leased]:
@@ -207,7 +234,8 @@ def leases(blob: str) -> Read[list[LeaseInfo]]:
     """Read the leases of a blob that hold."""
 
     def parse(_: Marks, replies: list[Any], now_ms: int) -> list[LeaseInfo]:
-        return _holding(replies[0], replies[1], now_ms)
+        with reading(f"holders:{blob}"):
+            return _holding(replies[0], replies[1], now_ms)
 
     return Read(lambda p, _: _who_holds(p, blob), parse, timed=True)
 
@@ -220,9 +248,9 @@ def _who_holds(p: str, blob: str) -> list[tuple[str | int, ...]]:
 
 
 def _holding(deadlines: Any, holders: Any, now_ms: int) -> list[LeaseInfo]:
-    who = {token: words.split(" ") for token, words in pairs(holders).items()}
+    who = {token: words.split(" ") for token, words in raw_pairs(holders).items()}
     return [
-        LeaseInfo(who[token][2], from_ms(int(who[token][1])), from_ms(int(until)))
+        LeaseInfo(who[token][2], moment(who[token][1]), from_ms(score_ms(until)))
         for token, until in scored(deadlines)
         if until > now_ms and token in who
     ]
@@ -243,13 +271,13 @@ _REMAINS = ("state", "ever", "due", "grace", "leased")
 
 
 def _remains(row: Sequence[Any], now_ms: int) -> Remains:
-    state, ever, due, grace, leased = (text(v) if v is not None else "" for v in row)
+    state, ever, due, grace, leased = (raw(v) if v is not None else "" for v in row)
     if state == "live":
         return Remains("refs", None)
-    if state != "doomed" or ever == "1" or int(float(due or 0)) <= now_ms:
+    if state != "doomed" or ever == "1" or score_ms(due) <= now_ms:
         return Remains("", None)
-    by_lease = int(float(leased or 0)) > max(now_ms, int(float(grace or 0)))
-    return Remains("lease" if by_lease else "grace", from_ms(int(float(due))))
+    by_lease = score_ms(leased) > max(now_ms, score_ms(grace))
+    return Remains("lease" if by_lease else "grace", from_ms(score_ms(due)))
 
 
 def remains(said: Obituary) -> Read[Remains]:
@@ -257,8 +285,9 @@ def remains(said: Obituary) -> Read[Remains]:
 
     def parse(_: Marks, replies: list[Any], now_ms: int) -> Remains:
         *row, refs = replies[0]
-        stays = _remains(row, now_ms)
-        alone = stays.kept_for == "refs" and said.counted and int(refs) <= 1
+        with reading(f"blob:{said.blob}"):
+            stays = _remains(row, now_ms)
+            alone = stays.kept_for == "refs" and said.counted and whole(refs) <= 1
         return Remains("", None) if alone else stays
 
     return Read(
@@ -286,7 +315,7 @@ def left_page(scope: str, cursor: int) -> Read[LeftPage]:
 
     def parse(_: Marks, replies: list[Any], __: int) -> LeftPage:
         going_on, found = replies[0]
-        return LeftPage(int(going_on), tuple(text(blob) for blob in found))
+        return LeftPage(int(going_on), tuple(each for each in map(raw, found) if is_plain_id(each)))
 
     return Read(
         lambda p, _: [("SSCAN", f"{p}left:{encode_scope(scope)}", cursor, "COUNT", BATCH)], parse
@@ -305,13 +334,14 @@ def waiting(blobs: Sequence[str]) -> Read[list[Waiting]]:
         held = replies[len(blobs) :]
         rows = zip(blobs, replies, held[::2], held[1::2], strict=False)
         for blob, row, deadlines, holders in rows:
-            stays = _remains(row[:5], now_ms)
-            if stays.until is not None:
-                root, path, size = (text(v) for v in row[5:])
+            with reading(f"blob:{blob}"):
+                stays = _remains(row[:5], now_ms)
+                if stays.until is None:
+                    continue
+                root, path = plain_id(text(row[5])), Path(plain_path(text(row[6])))
                 who = tuple(each.holder for each in _holding(deadlines, holders, now_ms))
-                found.append(
-                    Waiting(blob, root, Path(path), int(size), stays.kept_for, stays.until, who)
-                )
+                size = whole(row[7])
+                found.append(Waiting(blob, root, path, size, stays.kept_for, stays.until, who))
         return found
 
     return Read(build, parse, timed=True)

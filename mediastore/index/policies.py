@@ -5,9 +5,10 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from mediastore.model import from_ms
+from mediastore.model import from_ms, is_named
 from mediastore.policies import Policy
 
+from .records import reading, whole
 from .steps import END_BATCH, Command, Marks, Read, from_json, pairs, text
 
 if TYPE_CHECKING:
@@ -73,7 +74,13 @@ def apply_policy(ref: str, life: str, op: str) -> Command[Applied]:
 
 
 def _seconds(said: str) -> float | None:
-    return None if said == "never" else int(said) / 1000
+    return None if said == "never" else whole(said) / 1000
+
+
+def _named(name: str) -> str:
+    if not is_named(name):
+        raise ValueError(f"not the name of a policy: {name!r:.80}")
+    return name
 
 
 def listing() -> Read[list[Policy]]:
@@ -83,8 +90,12 @@ def listing() -> Read[list[Policy]]:
         return [("HGETALL", f"{p}policies"), ("HKEYS", f"{p}changing")]
 
     def parse(_: Marks, replies: list[Any], __: int) -> list[Policy]:
-        known, changing = pairs(replies[0]), {text(name) for name in replies[1]}
-        found = [Policy(n, _seconds(said), "index", 0, n in changing) for n, said in known.items()]
+        with reading("policies"):
+            known = pairs(replies[0])
+            lengths = {_named(name): _seconds(said) for name, said in known.items()}
+        with reading("changing"):
+            changing = {_named(text(name)) for name in replies[1]}
+        found = [Policy(n, length, "index", 0, n in changing) for n, length in lengths.items()]
         gone = [
             Policy(n, None, "index", changing=True, removed=True) for n in changing - known.keys()
         ]

@@ -8,7 +8,8 @@ from mediastore.errors import QuotaExceeded
 from mediastore.model import encode_scope
 from mediastore.quotas import Quota
 
-from .steps import Command, Marks, Read, text
+from .records import counted, reading, score_ms, whole
+from .steps import Command, Marks, Read
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -30,7 +31,8 @@ def mark_of(scope: str) -> Read[int]:
         return [("ZMSCORE", f"{p}closed", *line)]
 
     def parse(_: Marks, replies: list[Any], __: int) -> int:
-        return max(int(float(score or 0)) for score in replies[0])
+        with reading("closed"):
+            return max(score_ms(max(float(score or 0), 0)) for score in replies[0])
 
     return Read(build, parse)
 
@@ -52,15 +54,19 @@ def quota(scope: str, mark: int = 0) -> Read[Quota]:
         ]
 
     def parse(_: Marks, replies: list[Any], __: int) -> Quota:
-        limits = [None if said is None else int(text(said)) for said in replies[0]]
+        with reading("quotas"):
+            limits = [None if said is None else whole(said) for said in replies[0]]
         if not scope:
-            size, reserved_bytes, refs, reserved = (int(said or 0) for said in replies[1])
+            with reading("stats"):
+                size, reserved_bytes, refs, reserved = map(counted, replies[1])
             used = size + reserved_bytes, refs + reserved
             return Quota(limits[0], limits[1], *used, limits[2], limits[3])
-        refs = int(replies[4]) - (float(replies[5] or 0) > mark) + int(replies[3] or 0)
+        with reading(f"usage or writing of {name}"):
+            used_bytes, writing = counted(replies[2]), counted(replies[3])
+        refs = int(replies[4]) - (float(replies[5] or 0) > mark) + writing
         most = [limits[0] if limits[0] is not None else limits[2]]
         most += [limits[1] if limits[1] is not None else limits[3]]
-        return Quota(most[0], most[1], int(replies[2] or 0), refs)
+        return Quota(most[0], most[1], used_bytes, refs)
 
     return Read(build, parse)
 

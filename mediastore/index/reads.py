@@ -3,38 +3,37 @@
 from __future__ import annotations
 
 import json
+import re
 from dataclasses import dataclass
-from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final, get_args
 
-from mediastore.errors import Reason, RefGone
-from mediastore.model import Media, MediaMeta, Ref, Stats, decode_scope, encode_scope, from_ms
+from mediastore.errors import Corrupt, Reason, RefGone, as_value
+from mediastore.model import Media, MediaMeta, Ref, encode_scope, from_ms, is_named
+from mediastore.plain import is_plain_id, is_plain_path, plain_id
 
-from .steps import BATCH, END_BATCH, Command, Marks, Read, from_json, pairs, scored, text
+from .records import (
+    facts_of,
+    media_of,
+    moment,
+    reading,
+    scope_of,
+    score_ms,
+    whole,
+)
+from .steps import (
+    LARGEST_SEQ,
+    Marks,
+    Read,
+    pairs,
+    raw,
+    raw_pairs,
+    scored,
+    text,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
     from datetime import datetime
-
-
-_KNOWN = MediaMeta.__dataclass_fields__.keys()
-
-
-def facts_of(fields: Mapping[str, str]) -> MediaMeta:
-    """Return the metadata among the fields of a ref."""
-    return MediaMeta.from_dict({name: value for name, value in fields.items() if name in _KNOWN})
-
-
-def _media(
-    ref_id: str, f: Mapping[str, str], state: str = "live", custody: str = "adopted"
-) -> Media:
-    return Media(
-        ref=Ref(f"media://{ref_id}"), scope=decode_scope(f["scope"]), root=f["root"], path=Path(f["path"]),
-        size_bytes=int(f["size"]), custody=custody, state=state, stored_at=from_ms(int(f["stored_at"])),
-        expires_at=from_ms(int(f["expires_at"])) if "expires_at" in f else None, meta=facts_of(f),
-        seq=int(f["seq"]), blob=f["blob"], identity=f["identity"], pinned="pinned" in f,
-        idle_s=int(f["idle"]) / 1000 if "idle" in f else None, detected_type=f.get("detected", ""),
-    )  # fmt: skip
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,14 +49,18 @@ class Dead:
     expired: bool
 
 
-Found = Media | Dead | None
+#: What a look at a ref came to; Corrupt where what the index says of it cannot be true.
+Found = Media | Dead | Corrupt | None
 
 
 def _found(ref: Ref, fields: Mapping[str, str], marks: Marks, now_ms: int) -> Found:
     if not fields:
         return None
-    media = _media(ref.id, fields)
-    cut = marks.cut(fields["scope"], int(fields["seq"]))
+    try:
+        media = media_of(ref.id, fields)
+        cut = marks.cut(fields["scope"], media.seq)
+    except Corrupt as error:
+        return as_value(error)
     expired = "expires_at" in fields and int(fields["expires_at"]) <= now_ms
     return Dead(media, cut, expired) if cut or expired else media
 
@@ -66,7 +69,8 @@ def lookup(refs: Sequence[Ref]) -> Read[list[Found]]:
     """Read refs: the server's time, the marks not seen yet, the refs; in this order every answer was true.
 
     Any other order can hand out a ref that was released and drained in between (PROTOCOL C8, C10).
-    Of each its Media, or that it is dead; None where its hash is missing. `farewell` then says why.
+    Of each its Media, or that it is dead; None where its hash is missing. `farewell` then says why. One that cannot be true
+    is an error in its own place.
     """
 
     def build(p: str, marks: Marks) -> list[tuple[str | int, ...]]:
@@ -74,9 +78,9 @@ def lookup(refs: Sequence[Ref]) -> Read[list[Found]]:
         return [newer, *(("HGETALL", f"{p}ref:{ref.id}") for ref in refs)]
 
     def parse(marks: Marks, replies: list[Any], now_ms: int) -> list[Found]:
-        marks.learn((scope, int(seq)) for scope, seq in scored(replies[0]))
+        marks.learn(scored(replies[0]))
         rows = zip(refs, replies[1:], strict=True)
-        return [_found(ref, pairs(reply), marks, now_ms) for ref, reply in rows]
+        return [_found(ref, raw_pairs(reply), marks, now_ms) for ref, reply in rows]
 
     return Read(build, parse, timed=True)
 
@@ -104,8 +108,8 @@ class Obituary:
 
 def _by(cause: str, cut: str, who: str) -> str:
     if cause == "expired":
-        return f"the deadline of scope {decode_scope(cut)!r}" if cut != "." else OWN_DEADLINE
-    call = f"release_all({decode_scope(cut)!r})" if cause == "released" else "delete_media()"
+        return f"the deadline of scope {scope_of(cut)!r}" if cut != "." else OWN_DEADLINE
+    call = f"release_all({scope_of(cut)!r})" if cause == "released" else "delete_media()"
     return f"{call} of {who}" if who != "." else call
 
 
@@ -116,10 +120,10 @@ def _from_tombstone(words: str) -> Obituary | None:
         return None  # burnt before it was a ref
     flat = json.loads(rest[5]) if len(rest) > _WORDS else []
     at, scope, cut, who, blob = rest[:5]
+    # "." for what the ref itself did not say any more.
+    home, bytes_of = scope_of(scope) if scope != "." else "", plain_id(blob) if blob != "." else ""
     by = _by(cause, cut, who)
-    return Obituary(
-        _REASONS[cause], from_ms(int(at)), by, decode_scope(scope), blob, facts_of(pairs(flat))
-    )
+    return Obituary(_REASONS[cause], moment(at), by, home, bytes_of, facts_of(pairs(flat)))
 
 
 _REASONS: Final[dict[str, Reason]] = {r: r for r in get_args(Reason)}
@@ -136,10 +140,11 @@ def farewell(ref: Ref, dead: Dead | None = None) -> Read[Obituary | None]:
         return [("GET", f"{p}gone:{ref.id}"), *cuts]
 
     def parse(_: Marks, replies: list[Any], __: int) -> Obituary | None:
-        said = _from_tombstone(text(replies[0])) if replies[0] is not None else None
+        with reading(f"gone:{ref.id}"):
+            said = _from_tombstone(text(replies[0])) if replies[0] is not None else None
         if said or not dead:
             return said
-        known = [] if not line else [text(v) if v is not None else "" for v in replies[1]]
+        known = [] if not line else [raw(v) if v is not None else "" for v in replies[1]]
         return _unburied(dead, list(zip(line, known, strict=True)))
 
     return Read(build, parse)
@@ -150,6 +155,10 @@ def _lineage(scope: str) -> list[str]:
     return ["/".join(segments[:n]) for n in range(len(segments), 0, -1)]
 
 
+#: One time that a scope was closed, as `cuts` has it; anything else in it tells nothing.
+_CUT: Final = re.compile(r"([0-9]+) (released|expired) ([!-~]+)")
+
+
 def _unburied(dead: Dead, cuts: Sequence[tuple[str, str]]) -> Obituary:
     """Return what ended a ref that no sweep has come to: whichever of its deadline and the releases above it came first."""
     media = dead.media
@@ -158,9 +167,8 @@ def _unburied(dead: Dead, cuts: Sequence[tuple[str, str]]) -> Obituary:
     if dead.expired and media.expires_at is not None:
         ends.append((round(media.expires_at.timestamp() * 1000) * 1000, 0, "expired", ".", "."))
     for scope, said in cuts:
-        words = said.split(" ") if said else []
-        for seq, cause, who in zip(words[::3], words[1::3], words[2::3], strict=True):
-            if int(seq) >= media.seq:
+        for seq, cause, who in _CUT.findall(said):
+            if media.seq <= int(seq) <= LARGEST_SEQ:
                 ends.append((int(seq), 1, cause, scope, who))
     if dead.cut:
         # Its mark may be gone by now, and its tombstone may have lapsed.
@@ -193,10 +201,10 @@ def blob_state(root: str, blob: str) -> Read[BlobState | None]:
         state, custody, refs, errno = replies[0]
         if state is None:
             return None
-        due = replies[1] is not None and float(text(replies[1])) <= now_ms
-        return BlobState(
-            text(state), text(custody), int(refs), text(errno) if errno is not None else "", due
-        )
+        with reading(f"blob:{blob}"):
+            due = replies[1] is not None and float(text(replies[1])) <= now_ms
+            why = text(errno) if errno is not None else ""
+            return BlobState(text(state), text(custody), whole(refs), why, due)
 
     return Read(build, parse, timed=True)
 
@@ -206,6 +214,7 @@ class Due:
     """What there is to do now: whether refs or scopes are due, scopes that are closed, roots with due trash.
 
     Attributes:
+        closed: As key names spell them, whatever that is: their marks go with the next drain.
         forgotten: Roots that are forgotten, and not to the end: they leave `roots` when nothing waits there any more.
         changing: Policies that were changed or removed, and not all refs moved yet.
         sidecars: Roots with sidecars to write or to remove.
@@ -230,7 +239,10 @@ def due(roots: Sequence[str], *, forgotten: bool = False) -> Read[Due]:
         ]
         given_up = [("HKEYS", f"{p}lost"), ("HKEYS", f"{p}roots")] if forgotten else []
         unwritten = [("ZCARD", f"{p}meta:{root}") for root in roots]
-        heads = [("ZRANGE", f"{p}closed", 0, 7), ("HKEYS", f"{p}changing")]
+        heads = [
+            ("ZRANGE", f"{p}closed", "-inf", LARGEST_SEQ, "BYSCORE", "LIMIT", 0, 8),
+            ("HKEYS", f"{p}changing"),
+        ]
         return [*heads, *first, *unwritten, *given_up]
 
     def parse(_: Marks, replies: list[Any], now_ms: int) -> Due:
@@ -238,15 +250,15 @@ def due(roots: Sequence[str], *, forgotten: bool = False) -> Read[Due]:
         firsts, given_up = replies[2 : 4 + n], replies[4 + 2 * n :]
         unwritten = replies[4 + n : 4 + 2 * n]
         ripe = [bool(s) and s[0][1] <= now_ms for s in map(scored, firsts)]
-        lost, known = ({text(r) for r in reply} for reply in given_up or ((), ()))
-        closed = tuple(decode_scope(text(scope)) for scope in replies[0])
+        lost, known = ({raw(r) for r in reply} for reply in given_up or ((), ()))
+        closed = tuple(raw(scope) for scope in replies[0])
         return Due(
             ripe[0],
             ripe[1],
             closed,
             tuple(root for root, is_due in zip(roots, ripe[2:], strict=True) if is_due),
-            tuple(sorted(lost & known)),
-            tuple(sorted(map(text, replies[1]))),
+            tuple(sorted(root for root in lost & known if is_plain_id(root))),
+            tuple(sorted(name for name in map(raw, replies[1]) if is_named(name))),
             tuple(root for root, some in zip(roots, unwritten, strict=True) if some),
         )
 
@@ -261,10 +273,13 @@ def roots_of(blobs: Sequence[str]) -> Read[dict[str, str]]:
 
     def parse(_: Marks, replies: list[Any], now_ms: int) -> dict[str, str]:
         going = {}
-        for blob, (root, errno, state, due) in zip(blobs, replies, strict=True):
-            waits = state is not None and text(state) == "doomed" and float(due or 0) > now_ms
+        rows = zip(blobs, replies, strict=True)
+        for blob, (root, errno, state, due) in rows:
+            if due is not None and not raw(due).isdecimal():
+                continue  # nobody will take it
+            waits = state is not None and raw(state) == "doomed" and score_ms(due) > now_ms
             if root is not None and errno is None and not waits:
-                going[blob] = text(root)
+                going[blob] = raw(root)
         return going
 
     return Read(build, parse, timed=True)
@@ -274,7 +289,7 @@ def paths_of(blobs: Sequence[str]) -> Read[list[str]]:
     """Read the path of each of these blobs; empty for one that is gone."""
 
     def parse(_: Marks, replies: list[Any], __: int) -> list[str]:
-        return ["" if path is None else text(path) for path in replies]
+        return [raw(path) if is_plain_path(raw(path or b"")) else "" for path in replies]
 
     return Read(lambda p, _: [("HGET", f"{p}blob:{b}", "path") for b in blobs], parse)
 
@@ -283,7 +298,7 @@ def holders_of(places: Sequence[tuple[str, str]]) -> Read[list[str]]:
     """Read which blob each place (root, path) has now; empty where it has none."""
 
     def parse(_: Marks, replies: list[Any], __: int) -> list[str]:
-        return ["" if holder is None else text(holder) for holder in replies]
+        return [raw(holder) if is_plain_id(raw(holder or b"")) else "" for holder in replies]
 
     return Read(lambda p, _: [("HGET", f"{p}path:{root}", path) for root, path in places], parse)
 
@@ -292,7 +307,7 @@ def root_of(blob: str) -> Read[str]:
     """Read the root of a blob; empty once it is gone."""
 
     def parse(_: Marks, replies: list[Any], __: int) -> str:
-        return text(replies[0]) if replies[0] is not None else ""
+        return plain_id(raw(replies[0]), f"blob:{blob}") if replies[0] is not None else ""
 
     return Read(lambda p, _: [("HGET", f"{p}blob:{blob}", "root")], parse)
 
@@ -307,88 +322,3 @@ def known_ids(blobs: Sequence[str], *, unrooted: bool = False) -> Read[frozenset
         return frozenset(b for b, count in zip(blobs, replies, strict=True) if count)
 
     return Read(build, parse, unrooted=unrooted)
-
-
-@dataclass(frozen=True, slots=True)
-class Page:
-    """One page of a scope: its live refs, each with the number of refs on its blob; `after` is None at the end."""
-
-    refs: tuple[Media, ...]
-    holders: tuple[int, ...]
-    after: int | None
-
-
-def page(scope: str, after: int, limit: int) -> Command[Page]:
-    """Read the live refs of a scope in store order."""
-
-    def parse(reply: Any) -> Page:
-        a = from_json(reply)
-        rows = a["refs"] or []
-        media = tuple(
-            _media(row[0], pairs(row[1]), row[2] or "missing", row[3] or "adopted") for row in rows
-        )
-        return Page(
-            media, tuple(int(row[4] or 0) for row in rows), int(a["next"]) if a["next"] else None
-        )
-
-    return Command("list", (encode_scope(scope), after, min(limit, END_BATCH)), parse)
-
-
-def scope_names(prefix_of: str, after: str) -> Read[tuple[str, ...]]:
-    """Read the next scopes that hold refs, dead or alive, whose name starts with a text."""
-    start = encode_scope(prefix_of)
-    low = f"({encode_scope(after)}" if after else f"[{start}"
-
-    def parse(_: Marks, replies: list[Any], __: int) -> tuple[str, ...]:
-        return tuple(decode_scope(text(name)) for name in replies[0])
-
-    return Read(
-        lambda p, _: [
-            (
-                "ZRANGE",
-                f"{p}scopes",
-                low,
-                f"[{start}\x7f" if start else "+",
-                "BYLEX",
-                "LIMIT",
-                0,
-                BATCH,
-            )
-        ],
-        parse,
-    )
-
-
-def children(scope: str, skip: int) -> Read[tuple[str, ...]]:
-    """Read the next scopes directly below a scope."""
-
-    def parse(_: Marks, replies: list[Any], __: int) -> tuple[str, ...]:
-        return tuple(decode_scope(text(name)) for name in replies[0])
-
-    return Read(
-        lambda p, _: [("ZRANGE", f"{p}children:{encode_scope(scope)}", skip, skip + BATCH - 1)],
-        parse,
-    )
-
-
-def stats() -> Command[Stats]:
-    """Read the namespace in numbers."""
-
-    def parse(reply: Any) -> Stats:
-        a = from_json(reply)
-        counters = pairs(a["counters"] or [])
-        counted = {
-            name: int(counters.get(name, 0))
-            for name in ("refs", "blobs", "size_bytes", "stored_refs", "stored_bytes", "released_refs", "released_bytes",
-                         "expired_refs", "expired_bytes", "deleted_refs", "deleted_bytes", "deleted_blobs", "freed_bytes", "lost_blobs", "lost_bytes",
-                         "waiting", "waiting_bytes", "reserved", "reserved_bytes")
-        }  # fmt: skip
-        gauges = {name: int(a[name]) for name in ("scopes", "trash", "stuck", "closed")}
-        return Stats(
-            roots=pairs(a["roots"] or []),
-            oldest_trash_s=int(a["oldest"]) / 1000,
-            **counted,
-            **gauges,
-        )
-
-    return Command("stats", (), parse)

@@ -9,8 +9,10 @@ from mediastore.errors import InvalidRoot
 from mediastore.hosts import Forgotten, RootInfo
 from mediastore.journal import Bound, Placed
 from mediastore.model import from_ms
+from mediastore.plain import is_plain_id, is_plain_path, plain_id
 
-from .steps import BATCH, Command, Marks, Read, from_json, pairs, text
+from .records import checked_identity, counted, moment, reading, whole
+from .steps import BATCH, Command, Marks, Read, from_json, raw, raw_pairs, text
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -32,6 +34,9 @@ class Place:
 def forgotten_words(words: str) -> tuple[int, str]:
     """Return when a root was forgotten, in milliseconds, and where it was last seen."""
     ms, _, place = words.partition(" ")
+    with reading("lost"):
+        moment(ms)
+        place.encode()
     return int(ms), place
 
 
@@ -40,10 +45,11 @@ def place_of(root: str, *, unrooted: bool = False) -> Read[Place]:
 
     def parse(_: Marks, replies: list[Any], __: int) -> Place:
         if replies[1] is not None:
-            ms, place = forgotten_words(text(replies[1]))
+            ms, place = forgotten_words(raw(replies[1]))
             return Place(known=True, place=place, forgotten_ms=ms)
         known = replies[0] is not None
-        return Place(known, text(replies[0]) if known else "")
+        with reading("roots"):
+            return Place(known, text(replies[0]) if known else "")
 
     return Read(
         lambda p, _: [("HGET", f"{p}roots", root), ("HGET", f"{p}lost", root)],
@@ -67,8 +73,9 @@ def identity_of(root: str, path: str, blob: str) -> Read[str]:
     """
 
     def parse(_: Marks, replies: list[Any], __: int) -> str:
-        current = replies[0] is not None and text(replies[0]) == blob
-        return text(replies[1]) if current and replies[1] is not None else ""
+        current = replies[0] is not None and raw(replies[0]) == blob
+        with reading(f"blob:{blob}"):
+            return checked_identity(text(replies[1])) if current and replies[1] is not None else ""
 
     return Read(
         lambda p, _: [("HGET", f"{p}path:{root}", path), ("HGET", f"{p}blob:{blob}", "identity")],
@@ -90,9 +97,12 @@ def listing() -> Command[list[RootInfo]]:
 def _info(row: Sequence[Any]) -> RootInfo:
     ms, place = forgotten_words(row[2]) if row[2] else (0, "")
     # Counters that an older version did not move may be behind.
-    blobs, size, waiting, waits_ms, stuck, lost = (max(0, int(number)) for number in row[3:9])
+    with reading("stats"):
+        blobs, size, waiting, waits_ms, stuck, lost = (max(0, counted(said)) for said in row[3:9])
+    with reading("roots"):
+        row[1].encode()
     return RootInfo(
-        root=row[0],
+        root=plain_id(row[0], "roots"),
         place=row[1] or place,
         here=False,
         verified=False,
@@ -155,7 +165,10 @@ def paths(root: str, cursor: int) -> Read[Paths]:
 
     def parse(_: Marks, replies: list[Any], __: int) -> Paths:
         going_on, found = replies[0]
-        return Paths(int(going_on), tuple(pairs(found).items()))
+        blobs = raw_pairs(found).items()
+        # A path that leads elsewhere has no file here, and an id that is none no blob.
+        good = ((p, b) for p, b in blobs if is_plain_path(p) and is_plain_id(b))
+        return Paths(int(going_on), tuple(good))
 
     return Read(
         lambda p, _: [("HSCAN", f"{p}path:{root}", cursor, "COUNT", BATCH)], parse, unrooted=True
@@ -172,9 +185,10 @@ def placed(blobs: Sequence[tuple[str, str]]) -> Read[tuple[Placed, ...]]:
     def parse(_: Marks, replies: list[Any], __: int) -> tuple[Placed, ...]:
         found = []
         for (path, blob), row in zip(blobs, replies, strict=True):
-            state, ever, identity, size = (text(v) if v is not None else "" for v in row)
+            state, ever, identity, size = (raw(v) if v is not None else "" for v in row)
             if state == "live" or (state == "doomed" and ever != "1"):
-                found.append(Placed(blob, path, identity, int(size)))
+                with reading(f"blob:{blob}"):
+                    found.append(Placed(blob, path, checked_identity(identity), whole(size)))
         return tuple(found)
 
     return Read(build, parse, unrooted=True)

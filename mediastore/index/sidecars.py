@@ -6,14 +6,18 @@ import json
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from mediastore.model import Ref, decode_scope, encode_scope
+from mediastore.errors import Corrupt
+from mediastore.model import Ref, encode_scope
+from mediastore.plain import is_plain_id, plain_path
 from mediastore.sidecars import Inscription, Sidecar
 
-from .reads import facts_of
-from .steps import END_BATCH, Command, Marks, Read, from_json, pairs, scored, text
+from .records import media_of, reading, whole
+from .steps import END_BATCH, LARGEST_SEQ, Command, Marks, Read, from_json, raw, raw_pairs, scored
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
+
+    from mediastore.model import Media
 
 _BLOB = ("state", "ever", "meta", "path", "sha")
 
@@ -32,17 +36,26 @@ class Entry:
         return f"{self.ref} {self.blob}"
 
 
-def journal(root: str, after: int) -> Read[tuple[Entry, ...]]:
+@dataclass(frozen=True, slots=True)
+class Page:
+    """Some entries of a journal, without those that are none; `after` is what to go on after, None at the end."""
+
+    entries: tuple[Entry, ...]
+    after: float | None
+
+
+def journal(root: str, after: float) -> Read[Page]:
     """Read the next entries of a root, those first that have waited longest."""
 
-    def parse(_: Marks, replies: list[Any], __: int) -> tuple[Entry, ...]:
-        found = []
-        for member, seq in scored(replies[0]):
-            ref, blob = member.split(" ", 1)
-            found.append(Entry(ref, blob, int(seq)))
-        return tuple(found)
+    def parse(_: Marks, replies: list[Any], __: int) -> Page:
+        found, rows = [], scored(replies[0])
+        for member, seq in rows:
+            ref, _space, blob = member.partition(" ")
+            if is_plain_id(ref) and is_plain_id(blob) and seq == int(seq):
+                found.append(Entry(ref, blob, int(seq)))
+        return Page(tuple(found), rows[-1][1] if len(rows) == END_BATCH else None)
 
-    newer = (f"({after}", "+inf", "BYSCORE", "LIMIT", 0, END_BATCH, "WITHSCORES")
+    newer = (f"({after!r}", LARGEST_SEQ, "BYSCORE", "LIMIT", 0, END_BATCH, "WITHSCORES")
     return Read(lambda p, _: [("ZRANGE", f"{p}meta:{root}", *newer)], parse)
 
 
@@ -68,16 +81,20 @@ def told(
     def parse(marks: Marks, replies: list[Any], _: int) -> list[tuple[Inscription, Entry | None]]:
         n = len(refs)
         first, last, facts = replies[:n], replies[-n:], replies[n + 1 : -n]
-        marks.learn((scope, int(seq)) for scope, seq in scored(replies[n]))
+        marks.learn(scored(replies[n]))
         found: list[tuple[Inscription, Entry | None]] = []
         rows = zip(refs, first, last, facts[::2], facts[1::2], strict=True)
         for (ref, blob), before, after, fields, row in rows:
+            left = Inscription(ref, blob, "", "leave")
             if after is None or before is None or float(before) != float(after):
-                found.append((Inscription(ref, blob, "", "leave"), None))
+                found.append((left, None))
                 continue
             entry = Entry(ref, blob, int(float(after)))
-            words = ["" if value is None else text(value) for value in row]
-            found.append((_inscription(entry, pairs(fields), words, marks), entry))
+            words = ["" if value is None else raw(value) for value in row]
+            try:
+                found.append((_inscription(entry, raw_pairs(fields), words, marks), entry))
+            except Corrupt:  # told by whoever resolves it
+                found.append((left, None))
         return found
 
     return Read(build, parse)
@@ -89,26 +106,33 @@ def _inscription(
     state, ever, first, path, sha = words
     if not (state == "live" or (state == "doomed" and ever == "0")):
         return Inscription(entry.ref, entry.blob, "", "clear")
-    beside = path if first == entry.ref else ""
-    if not ref or marks.cut(ref["scope"], int(ref["seq"])):
+    beside = plain_path(path, f"blob:{entry.blob}") if first == entry.ref else ""
+    if not ref:
         return Inscription(entry.ref, entry.blob, beside, "remove")
-    return Inscription(entry.ref, entry.blob, beside, "write", _sidecar(entry, ref, path, sha))
+    media = media_of(entry.ref, ref)
+    if marks.cut(ref["scope"], media.seq):
+        return Inscription(entry.ref, entry.blob, beside, "remove")
+    return Inscription(
+        entry.ref, entry.blob, beside, "write", _sidecar(entry, media, ref, path, sha)
+    )
 
 
-def _sidecar(entry: Entry, ref: Mapping[str, str], path: str, sha: str) -> Sidecar:
+def _sidecar(entry: Entry, media: Media, ref: Mapping[str, str], path: str, sha: str) -> Sidecar:
+    with reading(f"ref:{entry.ref}"):
+        ttl_ms = whole(ref["ttl"]) if "ttl" in ref else None
     return Sidecar(
         ref=Ref(f"media://{entry.ref}"),
         blob=entry.blob,
-        scope=decode_scope(ref["scope"]),
-        size=int(ref["size"]),
+        scope=media.scope,
+        size=media.size_bytes,
         stored_ms=int(ref["stored_at"]),
         expires_ms=int(ref["expires_at"]) if "expires_at" in ref else None,
-        meta=facts_of(ref),
-        path=path,
+        meta=media.meta,
+        path=plain_path(path, f"blob:{entry.blob}"),
         sha=sha,
-        detected=ref.get("detected", ""),
-        pinned="pinned" in ref,
-        ttl_ms=int(ref["ttl"]) if "ttl" in ref else None,
+        detected=media.detected_type,
+        pinned=media.pinned,
+        ttl_ms=ttl_ms,
         seq=entry.seq,
     )
 

@@ -14,6 +14,8 @@ from functools import cache
 from importlib.resources import files
 from typing import TYPE_CHECKING, Any, Final, Generic, Self, TypeVar
 
+from mediastore.errors import Corrupt
+
 if TYPE_CHECKING:
     from mediastore.errors import MediaStoreError
 
@@ -26,6 +28,8 @@ Lifetime = int | str | None
 FORMAT: Final = "1"
 #: A changing command is refused this long after it was made (W of the protocol).
 REPLAY_WINDOW_MS: Final = 60_000
+#: No script gives a larger one.
+LARGEST_SEQ: Final = 9_000_000_000_000_000
 #: The most refs or blobs a script looks at or claims, so that its pause stays below a millisecond.
 BATCH: Final = 32
 #: Beyond this many facts it is cheaper to learn the marks again than to keep those that drains have finished.
@@ -63,7 +67,8 @@ _MAKES_REFS = (
 )
 _OWNS = ("_twin", *_MAKES_REFS, "_reserved", "_own")
 _LEASES = ("_facts", "_marks", "_live", "_deadline", "_rescue", "_leases")
-#: What stands between the prelude and a script.
+_ALWAYS = ("_prelude", "_plain", "_lineage", "_count")
+#: What stands between those and a script.
 _SHARED = {
     "store": (
         "_twin",
@@ -89,7 +94,7 @@ _SHARED = {
     "lease": _LEASES,
     "renew": ("_rescue", "_leases"),
     "end_lease": ("_rescue", "_leases"),
-    "accept": ("_rescue", "_leases"),
+    "accept": ("_facts", "_rescue", "_leases"),
     "limit": (*_ENTERS, "_prune"),
     "idle": ("_deadline",),
     "lapse": ("_marks", "_cuts", "_deadline", "_prune"),
@@ -97,7 +102,7 @@ _SHARED = {
     "reserve": _OWNS,
     "commit": _OWNS,
     "abandon": ("_rescue", "_quota", "_reserved"),
-    "claim": ("_path", "_turns", "_rescue", "_choice", "_quota", "_reserved", "_seize"),
+    "claim": ("_path", "_turns", "_rescue", "_quota", "_reserved", "_views", "_choice", "_seize"),
     "acknowledge": ("_batch",),
     "forget": ("_batch", "_path", "_rescue", "_quota", "_reserved"),
     "list": ("_marks",),
@@ -128,7 +133,7 @@ class Command(Generic[R]):
     """
 
     script: str
-    args: tuple[str | int, ...]
+    args: tuple[str | int | bytes, ...]
     parse: Callable[[Any], R]
     op: str = ""
     unrooted: bool = False
@@ -201,6 +206,7 @@ class Marks:
     cursor: int = 0
     connected: int = 0
     most: int = MOST_FACTS
+    wrong: set[str] = field(default_factory=set)
 
     def since(self) -> int:
         """Return the seq after which marks are to be asked for; 0 to learn them all (again)."""
@@ -213,21 +219,35 @@ class Marks:
         """Start empty, as a new connection must."""
         self.facts, self.cursor, self.connected = {}, 0, self.connected + 1
 
-    def learn(self, marks: Iterable[tuple[str, int]]) -> None:
-        """Merge new marks; the facts first, the cursor last."""
+    def learn(self, marks: Iterable[tuple[str, float]]) -> None:
+        """Merge new marks; the facts first, the cursor last.
+
+        One beyond every seq is none that a script has set. It must not move the cursor, for the marks to come are smaller;
+        it is sent again with every answer.
+        """
         newest, all_of_them = self.cursor, self.cursor == 0
+        self.wrong = set()
         for scope, seq in marks:
-            self.facts[scope] = max(seq, self.facts.get(scope, 0))
-            newest = max(newest, seq)
+            if seq > LARGEST_SEQ:
+                self.wrong.add(scope)
+                continue
+            self.facts[scope] = max(int(seq), self.facts.get(scope, 0))
+            newest = max(newest, int(seq))
         if all_of_them:
             # With more marks than that standing, every question would be one for all of them.
             self.most = max(MOST_FACTS, 2 * len(self.facts))
         self.cursor = newest
 
     def cut(self, scope: str, seq: int) -> tuple[str, int] | None:
-        """Return the first release, of the scope or of an ancestor, that ended the ref with this seq: its scope, its own seq."""
+        """Return the first release, of the scope or of an ancestor, that ended the ref with this seq: its scope, its own seq.
+
+        Raises:
+            Corrupt: one of them has a seq that no script gives, so that nobody can tell whether the ref lives.
+        """
         first: tuple[str, int] | None = None
         while True:
+            if scope in self.wrong:
+                raise Corrupt(f"closed holds a seq that is none, of {scope!r:.100}")
             mark = self.facts.get(scope, 0)
             if mark >= seq and (first is None or mark < first[1]):
                 first = scope, mark
@@ -244,7 +264,7 @@ def source(script: str, *, shebang: bool = True) -> str:
         script: The name of a file in `lua/`, without its ending.
         shebang: fakeredis knows no `#!lua` line and needs it left out.
     """
-    parts = ("_prelude", *_SHARED.get(script, ()), script)
+    parts = (*_ALWAYS, *_SHARED.get(script, ()), script)
     body = "\n".join(
         (files("mediastore") / "lua" / f"{part}.lua").read_text("utf-8") for part in parts
     )
@@ -270,10 +290,21 @@ def text(value: Any) -> str:
     return value.decode() if isinstance(value, bytes) else str(value)
 
 
+def raw(value: Any) -> str:
+    """As `text`, also where it is no UTF-8: whoever uses it looks at it first."""
+    return value.decode("utf-8", "surrogateescape") if isinstance(value, bytes) else str(value)
+
+
 def from_json(reply: Any) -> dict[str, Any]:
-    """Return the JSON answer of a script."""
-    answer: dict[str, Any] = json.loads(text(reply))
+    """Return the JSON answer of a script; what is no UTF-8 in it is for the reader of that value to find."""
+    answer: dict[str, Any] = json.loads(raw(reply))
     return answer
+
+
+def raw_pairs(flat: Sequence[Any] | Mapping[Any, Any]) -> dict[str, str]:
+    """As `pairs`, also of what is no UTF-8: for whoever looks at each value before it is used."""
+    items = flat.items() if isinstance(flat, Mapping) else zip(flat[::2], flat[1::2], strict=True)
+    return {raw(name): raw(value) for name, value in items}
 
 
 def pairs(flat: Sequence[Any] | Mapping[Any, Any]) -> dict[str, str]:
@@ -284,7 +315,7 @@ def pairs(flat: Sequence[Any] | Mapping[Any, Any]) -> dict[str, str]:
 
 
 def scored(reply: Any) -> list[tuple[str, float]]:
-    """Return a WITHSCORES reply: flat in RESP2, pairs in RESP3."""
+    """Return a WITHSCORES reply: flat in RESP2, pairs in RESP3. A member may be no UTF-8, as with `raw_pairs`."""
     if reply and isinstance(reply[0], list | tuple):
-        return [(text(member), float(score)) for member, score in reply]
-    return [(text(m), float(text(s))) for m, s in zip(reply[::2], reply[1::2], strict=True)]
+        return [(raw(member), float(score)) for member, score in reply]
+    return [(raw(m), float(text(s))) for m, s in zip(reply[::2], reply[1::2], strict=True)]

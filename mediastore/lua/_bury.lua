@@ -10,7 +10,7 @@ local function bury_ref(ref)
   if mark then cause, at, cut, who = mark.cause, mark.seq, mark.scope, mark.who end
   -- Whichever came first ended it: the deadline or the release.
   if ref.due and ref.due <= now and ref.due * 1000 <= at then cause, at, cut, who = "expired", ref.due * 1000, nil, "." end
-  local words = { cause, str(math.floor(at / 1000)), ref.scope, cut or ".", who, ref.blob }
+  local words = { cause, str(math.floor(at / 1000)), ref.scope or ".", cut or ".", who, ref.blob or "." }
   if #ref.facts > 0 then words[7] = cjson.encode(ref.facts) end
   redis.call("SET", P .. "gone:" .. ref.id, table.concat(words, " "), "PX", terms.ms)
   later("RPUSH", P .. "graves", str(now) .. " " .. ref.id)
@@ -26,8 +26,10 @@ local function end_ref(ref)
   count("refs", -1)
   count((withdrawn and "stored" or cause) .. "_refs", withdrawn and -1 or 1)
   count((withdrawn and "stored" or cause) .. "_bytes", withdrawn and -ref.size or ref.size)
-  freed[ref.scope] = (freed[ref.scope] or 0) + ref.size
-  local blob = blobs[ref.blob]
+  if ref.scope then freed[ref.scope] = (freed[ref.scope] or 0) + ref.size end
+  -- Which bytes it had nobody can tell: they stay.
+  if not ref.blob then unclear["ref:" .. ref.id] = { what = "blob" } end
+  local blob = ref.blob and blobs[ref.blob]
   if blob then blob.refs, blob.touched, blob.cut, blob.home = blob.refs - 1, true, ref.cut, ref.scope end
   if blob and blob.ended then blob.ended[#blob.ended + 1] = ref.id end
 end
@@ -42,8 +44,11 @@ end
 local function bury()
   local homes = {}
   for _, ref in ipairs(refs) do
-    later("ZREM", P .. "expiry", ref.id)
-    later("UNLINK", P .. "ref:" .. ref.id)
+    if not ref.stray then
+      later("ZREM", P .. "expiry", ref.id)
+      later("UNLINK", P .. "ref:" .. ref.id)
+      if present.stuck then later("HDEL", P .. "stuck", "ref:" .. ref.id) end
+    end
     if ref.scope then later("ZREM", P .. "scope:" .. ref.scope, ref.id) end
     if ref.under then later("ZREM", ref.under, ref.id) end
     if ref.scope then homes[ref.scope] = true end
@@ -61,7 +66,8 @@ local function bury()
   end
   send_batches()
   if #refs > 0 then forget_graves() end
-  for name, by in pairs(counts) do redis.call("HINCRBY", P .. "stats", name, by) end
+  for name, by in pairs(counts) do bump(P .. "stats", name, by) end
+  for id, said in pairs(unclear) do note_stuck(id, said.root, said.what) end
   for scope, bytes in pairs(freed) do use(scope, -bytes) end
   for scope in pairs(homes) do prune(scope) end
   keep_time()

@@ -1,48 +1,46 @@
--- _choice: put after _turns, in the script that hands blobs to a sweeper. Which of the due ones it gets.
+-- _choice: put after _turns and _views, in the script that hands blobs to a sweeper. Which of the due ones it gets.
 --
 -- A full disk, or one that may not be written to, has no place for the files of a claim: there is a barrier. Files of the
 -- store's own need no such place. barred: "root host" -> "errno ms": since when a host cannot delete the others of a root.
 
 local barrier, shut = "", false
 
-local function view(views, id)
-  if views[id] then return views[id] end
-  local b = redis.call("HMGET", P .. "blob:" .. id, "state", "token", "root", "path", "identity", "custody", "size", "due", "leased", "sha", "draft")
-  views[id] = { state = b[1], token = b[2], root = b[3], path = b[4], b[5], b[6], b[7], due = b[8], leased = tonumber(b[9] or "0"), sha = b[10], draft = b[11] }
-  if b[9] then expect_leases(id) end
-  return views[id]
-end
-
 local function is_barred(v) return shut or barrier ~= "" and v[2] ~= "owned" and not v.draft end
 
 -- A lapsed claim is taken over whole, or not at all.
-local function is_barred_claim(token, views)
+local function is_barred_claim(token)
   if barrier == "" then return false end
   for _, id in ipairs((take_over(token))) do
-    if is_barred(view(views, id)) then return true end
+    if is_id(id) and is_barred(views[id] or view(id)) then return true end
   end
   return false
 end
 
--- Returns the blobs to claim; or the token of a lapsed claim to take over instead. `later_on` gets what is to be moved in the
--- trash, score and id in turns; `lost` what has no record.
-local function choose(root, due, scores, views, later_on, lost)
+-- Returns the blobs to claim, or the token of a lapsed claim to take over instead, and how many due ones a barrier keeps.
+-- `moved` gets what is to be moved in the trash, score and id in turns; `lost` what is none of it; `wrong` what cannot be true.
+local function choose(root, trash, due, moved, lost, wrong)
   local batch, old, barred = {}, nil, 0
+  local scores = #due > 0 and redis.call("ZMSCORE", trash, unpack(due)) or {}
   for i, id in ipairs(due) do
-    local b = view(views, id)
-    if not b.state then
+    local b = view(id)
+    local ripe = scores[i] and tonumber(scores[i]) <= now
+    if not b.state or b.state == "live" then
       lost[#lost + 1] = id
-    elseif b.root == root and (b.state == "doomed" or b.state == "reserved") then
+    elseif b.wrong or b.root ~= root then
+      if ripe then wrong[#wrong + 1] = id end
+    elseif b.waits then
       if b.leased > now then
-        later_on[#later_on + 1], later_on[#later_on + 2] = str(math.max(b.leased, tonumber(b.due or "0"))), id
-      elseif scores[i] and tonumber(scores[i]) <= now then
-        if is_barred(b) then barred = barred + 1 else batch[#batch + 1] = id end
+        moved[#moved + 1], moved[#moved + 2] = str(math.max(b.leased, num(b.due) or 0)), id
+      elseif ripe and is_barred(b) then
+        barred = barred + 1
+      elseif ripe then
+        batch[#batch + 1] = id
       end
-    elseif b.root == root and b.token then
-      local deadline = tonumber(redis.call("HGET", P .. "claim:" .. b.token, "deadline") or "0")
+    else
+      local deadline = deadline_of(b.token)
       if deadline > now then
-        later_on[#later_on + 1], later_on[#later_on + 2] = str(deadline), id
-      elseif is_barred(b) or is_barred_claim(b.token, views) then
+        moved[#moved + 1], moved[#moved + 2] = str(deadline), id
+      elseif is_barred(b) or is_barred_claim(b.token) then
         barred = barred + 1
       else
         old = old or b.token

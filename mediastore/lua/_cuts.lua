@@ -8,7 +8,7 @@ local MOST_CUTS = 8
 local function cuts_of(mark)
   local said = {}
   for seq, cause, who in string.gmatch(redis.call("HGET", P .. "cuts", mark.scope) or "", "(%d+) (%S+) (%S+)") do
-    said[#said + 1] = { seq = tonumber(seq), scope = mark.scope, cause = cause, who = who }
+    if num(seq) and (cause == "released" or cause == "expired") then said[#said + 1] = { seq = num(seq), scope = mark.scope, cause = cause, who = who } end
   end
   if #said == 0 then said[1] = { seq = mark.seq, scope = mark.scope, cause = "released", who = "." } end
   return said

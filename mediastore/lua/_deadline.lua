@@ -9,7 +9,8 @@ local DEADLINE = "deadline"
 
 local function life_of(text)
   local fixed, idle, active, seq = string.match(text or "", "^(%d+) (%d+) (%d+) (%d+)$")
-  return fixed and { fixed = tonumber(fixed), idle = tonumber(idle), active = tonumber(active), seq = tonumber(seq) }
+  if not (is_ms(fixed) and is_ms(idle) and is_ms(active) and num(seq)) then return nil end
+  return { fixed = num(fixed), idle = num(idle), active = num(active), seq = num(seq) }
 end
 
 local function keep_life(scope, life)

@@ -9,6 +9,15 @@ local function fields_of(flat)
   return named
 end
 
+-- The metadata that a tombstone keeps, likewise.
+local function facts_in(id, text)
+  local ok, flat = pcall(cjson.decode, text)
+  ok = ok and type(flat) == "table" and #flat % 2 == 0
+  for _, word in pairs(ok and flat or {}) do ok = ok and type(word) == "string" end
+  if not ok then corrupt("gone:" .. id, "what it says of the ref") end
+  return flat
+end
+
 -- The metadata as name, value, name, value, ...
 local function metadata_of(named)
   local words = {}

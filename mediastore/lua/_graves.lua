@@ -6,7 +6,7 @@ local function forget_graves()
   local past, gone = 0, {}
   for i, grave in ipairs(redis.call("LRANGE", P .. "graves", 0, 2 * #refs)) do
     local at, id = string.match(grave, "^(%d+) (.+)$")
-    if at and (now - tonumber(at) < RECORD_MS or i > over and redis.call("EXISTS", P .. "gone:" .. id) == 1) then break end
+    if num(at) and (now - num(at) < RECORD_MS or i > over and redis.call("EXISTS", P .. "gone:" .. id) == 1) then break end
     past, gone[#gone + 1] = i, id and P .. "gone:" .. id
   end
   if past == 0 then return end

@@ -8,7 +8,18 @@ local function lease_kinds(blob)
   expect("zset", "lease:" .. blob)
   expect("hash", "holders:" .. blob)
   local root = redis.call("HGET", P .. "blob:" .. blob, "root")
+  if root and not is_id(root) then corrupt("blob:" .. blob, "root") end
   if root then expect("zset", "trash:" .. root) end
+end
+
+-- Where the file of a blob is, before a lease of it is promised to anybody; nil where there is none.
+local function place_of(blob)
+  local facts = redis.call("HMGET", P .. "blob:" .. blob, "root", "path", "identity", "custody")
+  if not facts[1] then return nil end
+  if not is_path(facts[2]) then corrupt("blob:" .. blob, "path") end
+  if not is_identity(facts[3]) then corrupt("blob:" .. blob, "identity") end
+  if not is_custody(facts[4]) then corrupt("blob:" .. blob, "custody") end
+  return facts
 end
 
 -- Whether this lease still holds; a late holder learns here that it does not.
@@ -41,7 +52,7 @@ end
 local function settle_leases(blob)
   drop_lapsed(blob)
   local b = redis.call("HMGET", P .. "blob:" .. blob, "state", "root", "grace", "due", "size")
-  if not b[1] then return false end
+  if not (b[1] and b[2]) then return false end
   local last = redis.call("ZRANGE", P .. "lease:" .. blob, 0, 0, "REV", "WITHSCORES")[2]
   if last then
     redis.call("HSET", P .. "blob:" .. blob, "leased", last)
@@ -51,7 +62,7 @@ local function settle_leases(blob)
   if b[1] ~= "doomed" then return false end
   -- One that waits for nothing may be claimed at any time, and nobody holds a lease of it.
   if not b[4] then return true end
-  local due = math.max(tonumber(last or "0"), tonumber(b[3] or "0"), now)
+  local due = math.max(tonumber(last or "0"), num(b[3]) or 0, now)
   redis.call("ZADD", P .. "trash:" .. b[2], "XX", str(due), blob)
   if due > now then
     redis.call("HSET", P .. "blob:" .. blob, "due", str(due))

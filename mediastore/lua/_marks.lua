@@ -1,10 +1,13 @@
 -- _marks: put after the prelude of the scripts that ask whether a ref lives.
 
 -- The marks of the scope and of its ancestors: every ref below with a seq up to one of them is dead.
-local function marks_above(scope)
+-- Of one that no script has set it cannot be told, unless `ending` them is what the script does.
+local function marks_above(scope, ending)
   local found, line = {}, lineage(scope)
   for i, mark in ipairs(redis.call("ZMSCORE", P .. "closed", unpack(line))) do
-    if mark then found[#found + 1] = { seq = tonumber(mark), scope = line[i] } end
+    local seq = mark and tonumber(mark)
+    if seq and seq > 9e15 and not ending then corrupt("closed", "the seq of " .. line[i]) end
+    if seq and seq <= 9e15 then found[#found + 1] = { seq = seq, scope = line[i] } end
   end
   return found
 end

@@ -9,6 +9,7 @@ end
 -- The blob of a root that has this content, if it may be joined: no sweeper has ever claimed it.
 local function same_content(root, sha, size, alone)
   local id = sha ~= "" and redis.call("HGET", P .. "dedup:" .. root, sha)
+  if id and not is_id(id) then corrupt("dedup:" .. root, "a blob") end
   local b = id and id ~= alone and blob_of(id)
   local whole = b and (b.state == "live" or (b.state == "doomed" and b.ever == "0"))
   if not whole or tonumber(b.size) ~= size then return nil end

@@ -24,5 +24,5 @@ end
 -- How many live blobs that are borrowed and not current the path has: `by` more of them.
 local function lend(root, path, custody, by)
   local borrowed = P .. "borrowed:" .. root
-  if custody == "borrowed" and redis.call("HINCRBY", borrowed, path, by) <= 0 then redis.call("HDEL", borrowed, path) end
+  if custody == "borrowed" and bump(borrowed, path, by) <= 0 then redis.call("HDEL", borrowed, path) end
 end

@@ -1,7 +1,7 @@
 -- _plan: put after _facts, in the scripts that end refs. Reads everything their ending needs;
 -- nothing is written before `bury`, so that a key of a foreign type stops the script while nothing has changed.
 
-local refs, blobs, marks, forgotten = {}, {}, {}, {}
+local refs, blobs, marks, forgotten, unclear = {}, {}, {}, {}, {}
 
 -- What the caller's settings say of ended refs, in one argument: "tombstone_ms most_tombstones grace_ms who".
 local terms = { ms = RECORD_MS, most = 9e15, grace = 0, who = "." }
@@ -17,14 +17,19 @@ local function plan_scope(scope)
   lineage_to_change(scope)
   expect("set", "left:" .. scope)
   marks[scope] = {}
-  for _, mark in ipairs(marks_above(scope)) do
+  for _, mark in ipairs(marks_above(scope, true)) do
     for _, cut in ipairs(cuts_of(mark)) do marks[scope][#marks[scope] + 1] = cut end
   end
 end
 
+-- Of a blob that does not say how many refs it has, or where, the bytes stay; what else is wrong with it stops its claim.
 local function plan_blob(id)
   local b = redis.call("HMGET", P .. "blob:" .. id, "refs", "root", "path", "custody", "identity", "size", "leased", "meta")
-  if not b[1] then return end
+  if not (b[1] or b[2] or b[3]) then return end
+  if not (num(b[1]) and is_id(b[2])) then
+    unclear[id] = { root = b[2], what = "refs or root" }
+    return
+  end
   expect("zset", "trash:" .. b[2])
   for _, name in ipairs({ "path:", "borrowed:", "older:" }) do expect("hash", name .. b[2]) end
   if b[7] then
@@ -33,23 +38,31 @@ local function plan_blob(id)
   end
   if b[8] then sidecar_kinds(b[2]) end
   if forgotten[b[2]] == nil then forgotten[b[2]] = redis.call("HEXISTS", P .. "lost", b[2]) == 1 end
-  blobs[id] = { lost = forgotten[b[2]], refs = tonumber(b[1]), root = b[2], path = b[3], custody = b[4], identity = b[5], size = tonumber(b[6]), leased = tonumber(b[7] or ""), ended = b[8] and {} }
+  blobs[id] = { lost = forgotten[b[2]], refs = num(b[1]), root = b[2], path = b[3] or "", custody = b[4], identity = b[5] or "", size = num(b[6]) or 0, leased = b[7] and leased_until(id, b[7]), ended = b[8] and {} }
 end
 
 -- `home` is the scope whose set named the ref; a ref without its hash is only taken off that set.
 -- `cut` is the scope whose release ends it now, if none has before.
+-- The hash is the truth: one that is in another scope is only taken off this one. What else it says that cannot be true is
+-- told from elsewhere, or left out: a release ends every ref.
 -- Returns what it cost, in refs: the first ref of a scope costs as much as two.
-local function plan(id, home, cut)
+-- `below`: of a seq above that it lives, whatever the scope says of it.
+local function plan(id, home, cut, below)
   local r = fields_of(redis.call("HGETALL", P .. "ref:" .. id))
-  local ref = { id = id, scope = r.scope or home, known = r.scope }
+  local ref = { id = id, known = next(r) ~= nil, scope = is_scope(r.scope) and r.scope or home }
+  if home and ref.known and ref.scope ~= home then ref = { id = id, scope = home, stray = true } end
+  if below and ref.known and (num(r.seq) or 0) > below then
+    later("ZADD", P .. "scope:" .. home, r.seq, id)
+    return 1
+  end
   local cost = marks[ref.scope] and 1 or 2
   if ref.scope then plan_scope(ref.scope) end
   if ref.known then
-    ref.blob, ref.size, ref.due, ref.facts = r.blob, tonumber(r.size), tonumber(r.expires_at or ""), metadata_of(r)
+    ref.blob, ref.size, ref.due, ref.facts = is_id(r.blob) and r.blob or nil, num(r.size) or 0, num(r.expires_at), metadata_of(r)
     if is_named(r.policy) then ref.under = expect("zset", "under:" .. r.policy) end
-    ref.mark = first_cut(marks[ref.scope], tonumber(r.seq))
+    ref.mark = first_cut(marks[ref.scope] or {}, num(r.seq) or 0)
     ref.cut = ref.mark and ref.mark.scope or cut
-    if not blobs[ref.blob] then plan_blob(ref.blob) end
+    if ref.blob and not blobs[ref.blob] then plan_blob(ref.blob) end
     if ref.cut then expect("set", "left:" .. ref.cut) end
   end
   refs[#refs + 1] = ref
@@ -59,7 +72,7 @@ end
 local function plan_common()
   local kinds = {
     lost = "hash", expiry = "zset", scopes = "zset", closed = "zset", stats = "hash", seq = "string", clock = "string",
-    usage = "hash", cuts = "hash", graves = "list", lifetimes = "hash", deadlines = "zset",
+    usage = "hash", cuts = "hash", graves = "list", lifetimes = "hash", deadlines = "zset", stuck = "hash",
   }
   for name, kind in pairs(kinds) do expect(kind, name) end
 end

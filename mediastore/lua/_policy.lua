@@ -14,6 +14,13 @@ local function expect_policy(name)
   return expect("zset", "under:" .. name)
 end
 
+-- How long a ref lives by a policy, as the index says it; nil for no end.
+local function length_of(name, said)
+  if said == "never" then return nil end
+  if not num(said) or num(said) < 1 or num(said) > 4e12 then corrupt("policies", name) end
+  return num(said)
+end
+
 -- The first word that says a length: ms, "never" or "", or "@name" for what the index says of the policy; "@name:ms" where
 -- the index says nothing of it. Returns {ms, policy, follows}, or nil where no word is known. Number formats as `int`.
 local function lifetime(text)
@@ -24,7 +31,7 @@ local function lifetime(text)
     if not name then return { ms = length(word) } end
     if is_named(name) then expect_policy(name) end
     local said = is_named(name) and redis.call("HGET", P .. "policies", name)
-    if said then return { ms = length(said), policy = name, follows = true } end
+    if said then return { ms = length_of(name, said), policy = name, follows = true } end
     if own ~= "" then return { ms = length(own), policy = name } end
   end
 end
@@ -32,7 +39,7 @@ end
 -- What is changing about a policy now; nil where nothing is.
 local function change_of(name)
   local seq, left = string.match(redis.call("HGET", P .. "changing", name) or "", "^(%d+) (%d+)$")
-  return seq and { seq = tonumber(seq), left = tonumber(left) }
+  return num(seq) and num(left) and { seq = num(seq), left = num(left) }
 end
 
 local function follow(life, id, seq)

@@ -8,6 +8,12 @@
 local P, OP = KEYS[1], ARGV[3]
 local RECORD_MS = 120000 -- 2 W: a command may be sent again for W = 60 s, and its record must outlive that
 
+-- A whole number as scripts write them; nil for anything else: Lua itself reads "nan", "1e999" and "0x10".
+local function num(text)
+  local n = text and #text <= 16 and string.match(text, "^%d+$") and tonumber(text)
+  return n and n <= 9e15 and n or nil
+end
+
 local function int(text, low, high)
   local n = tonumber(text)
   if not n or n ~= math.floor(n) or n < low or n > high then error("BADARG " .. tostring(text)) end
@@ -18,19 +24,20 @@ end
 local function str(n) return string.format("%.0f", n) end
 
 -- Lua never rolls back: a key of a foreign type must be met before the first write.
-local checked = {}
+local checked, present = {}, {}
 local function expect(kind, name)
   if checked[name] then return checked[name] end
   local found = redis.call("TYPE", P .. name)["ok"]
   if found ~= "none" and found ~= kind then error("WRONGTYPE " .. P .. name .. " is a " .. found) end
-  checked[name] = P .. name
+  checked[name], present[name] = P .. name, found ~= "none"
   return checked[name]
 end
 
 local time = redis.call("TIME")
 local us = tonumber(time[1]) * 1000000 + tonumber(time[2])
 if ARGV[2] ~= "" then us = int(ARGV[2], 0, 9000000000000) * 1000 end
-us = math.max(us, (tonumber(redis.call("GET", P .. "clock") or "0") or 0) * 1000)
+local latest = num(redis.call("GET", P .. "clock")) or 0
+if latest <= 9000000000000 then us = math.max(us, latest * 1000) end
 local now = math.floor(us / 1000)
 
 if ARGV[1] ~= "" and now > tonumber(ARGV[1]) then return redis.error_reply("STALE this command is too old") end
@@ -49,29 +56,11 @@ end
 -- A clock that steps back must not revive what a script has ended.
 local function keep_time() redis.call("SET", P .. "clock", str(now)) end
 
-local function last_seq() return tonumber(redis.call("GET", P .. "seq") or "0") or 0 end
+local function last_seq() return num(redis.call("GET", P .. "seq")) or 0 end
 
 -- Grows even when a failover lost the last writes: never below the server's clock.
 local function next_seq()
   local seq = math.max(us, last_seq() + 1)
   redis.call("SET", P .. "seq", str(seq))
   return seq
-end
-
--- The scope, its parent and so on, outermost last.
-local function lineage(scope)
-  local line = { scope }
-  while true do
-    local parent = string.match(line[#line], "^(.*)/[^/]*$")
-    if not parent then return line end
-    line[#line + 1] = parent
-  end
-end
-
--- The same, for a script that adds to the tree or takes from it.
-local function lineage_to_change(scope)
-  local line = lineage(scope)
-  expect("zset", "scope:" .. scope)
-  for i = 2, #line do expect("zset", "children:" .. line[i]) end
-  return line
 end

@@ -9,10 +9,10 @@ end
 
 local function use(scope, bytes)
   if bytes == 0 then return end
-  if redis.call("HINCRBY", P .. "usage", scope, str(bytes)) <= 0 then redis.call("HDEL", P .. "usage", scope) end
+  if bump(P .. "usage", scope, bytes) <= 0 then redis.call("HDEL", P .. "usage", scope) end
 end
 
-local function number(said) return tonumber(said or "0") or 0 end
+local function number(said) return num(said) or 0 end
 
 -- The refs of a scope that no release has ended, and those that are being written.
 local function refs_in(line)
@@ -44,8 +44,9 @@ local function over_quota(line, more)
   local s = redis.call("HMGET", P .. "stats", "size_bytes", "reserved_bytes", "refs", "reserved")
   local function over(what, by, used)
     if not limits[what] or (by or 0) <= 0 then return nil end
+    if not num(limits[what]) then corrupt("quotas", what) end
     local held = used()
-    return held + by > tonumber(limits[what]) and table.concat({ "quota", what, limits[what], str(held), str(by) }, ":") or nil
+    return held + by > num(limits[what]) and table.concat({ "quota", what, limits[what], str(held), str(by) }, ":") or nil
   end
   return over("bytes", more.new_bytes, function() return number(s[1]) + number(s[2]) end)
     or over("refs", more.new_refs, function() return number(s[3]) + number(s[4]) end)

@@ -3,8 +3,8 @@
 -- A blob without a ref whose bytes stayed for a while waits no more.
 local function wait_no_more(due, size)
   if not due then return end
-  redis.call("HINCRBY", P .. "stats", "waiting", -1)
-  redis.call("HINCRBY", P .. "stats", "waiting_bytes", -size)
+  bump(P .. "stats", "waiting", -1)
+  bump(P .. "stats", "waiting_bytes", -(num(size) or 0))
 end
 
 local function expect_leases(id)

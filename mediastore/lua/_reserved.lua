@@ -1,10 +1,11 @@
 -- _reserved: put after _rescue and _quota, in the scripts that reserve a blob and in those that end its reservation.
 
 local function reserved(by, bytes, scope)
-  redis.call("HINCRBY", P .. "stats", "reserved", by)
-  redis.call("HINCRBY", P .. "stats", "reserved_bytes", str(bytes + 0)) -- not "-0"
+  bump(P .. "stats", "reserved", by)
+  bump(P .. "stats", "reserved_bytes", bytes)
+  if not scope then return end
   use(scope, bytes)
-  if redis.call("HINCRBY", P .. "writing", scope, by) <= 0 then redis.call("HDEL", P .. "writing", scope) end
+  if bump(P .. "writing", scope, by) <= 0 then redis.call("HDEL", P .. "writing", scope) end
 end
 
 local function reserved_kinds()
@@ -14,7 +15,7 @@ end
 -- Nobody writes it any more.
 local function unreserve(blob)
   local b = redis.call("HMGET", P .. "blob:" .. blob, "size", "scope")
-  reserved(-1, -tonumber(b[1]), b[2])
+  reserved(-1, -(num(b[1]) or 0), is_scope(b[2]) and b[2] or nil)
   redis.call("HDEL", P .. "blob:" .. blob, "scope", "leased")
   redis.call("UNLINK", P .. "lease:" .. blob, P .. "holders:" .. blob)
 end

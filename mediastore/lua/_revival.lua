@@ -15,7 +15,7 @@ end
 local function read_plan(text)
   local id, blob, scope, path, size, sha, stored, expires, ttl, pinned, first, meta = unpack(cjson.decode(text))
   return {
-    id = id, blob = blob, line = lineage_to_change(scope), path = path, size = int(size, 0, 9e15), sha = sha, stored = int(stored, 0, 9e15),
+    id = argument(is_id, id), blob = argument(is_id, blob), line = lineage_to_change(argument(is_scope, scope)), path = argument(is_path, path), size = int(size, 0, 9e15), sha = sha, stored = int(stored, 0, 9e15),
     life = lives_by(meta), expires = expires ~= "" and int(expires, 0, 9e15), ttl = ttl ~= "" and int(ttl, 1, 9e15), pinned = pinned == 1, first = first == 1, meta = meta,
   }
 end
@@ -23,12 +23,15 @@ end
 -- The blob that gets the ref, and what is known of it: its own, or the one that was registered at its path since then.
 local function find_home(root, r, found)
   local function look(id)
-    if found[id] == nil then found[id] = blob_of(id) or false end
+    local ok, b = true, found[id]
+    if b == nil then ok, b = pcall(blob_of, id) end
+    if not ok and not string.find(tostring(b), "CORRUPT", 1, true) then error(b) end
+    found[id] = not ok and { state = "corrupt" } or b or false
     return id, found[id]
   end
   local home, b = look(r.blob)
   local holder = not b and redis.call("HGET", P .. "path:" .. root, r.path)
-  if holder and holder ~= r.blob then home, b = look(holder) end
+  if is_id(holder) and holder ~= r.blob then home, b = look(holder) end
   if b then return home, b end
   b = { state = "live", refs = 0, root = root, path = r.path, size = str(r.size), identity = "owned:" .. str(r.size) }
   found[r.blob], r.fresh = b, true
@@ -39,7 +42,7 @@ local function judge(root, r, found, planned, token)
   if planned[r.id] or redis.call("HGET", P .. "ref:" .. r.id, "blob") then return "known" end
   if redis.call("GET", P .. "gone:" .. r.id) or redis.call("ZSCORE", P .. "meta:" .. root, r.id .. " " .. r.blob) then return "dead" end
   r.home, r.b = find_home(root, r, found)
-  if r.b.state == "reserved" then return "known" end -- its writer is about to make the ref
+  if r.b.state == "corrupt" or r.b.state == "reserved" then return r.b.state == "corrupt" and "dead" or "known" end -- its writer is about to make the ref
   local same = r.b.root == root and r.b.path == r.path and tonumber(r.b.size) == r.size
   lease_kinds(r.home)
   -- The refs that came back before these have ended already; the caller's own lease has kept the file.

@@ -16,7 +16,7 @@ local function take_turns(paths, batch, views, moved)
     local state, due = unpack(ours and {} or redis.call("HMGET", P .. "blob:" .. holder, "state", "due"))
     path_of[id] = ours and path or ""
     -- One in grace or under a lease is as good as live: it can wait for long, and the path is its own.
-    local waits = state == "doomed" and tonumber(due or "0") > now
+    local waits = state == "doomed" and (num(due) or 0) > now
     if moved and state and state ~= "live" and not waits then
       moved[#moved + 1], moved[#moved + 2] = str(now + 1000), id
     else
@@ -33,7 +33,7 @@ local function take_over(token)
   for i = 1, #lapsed, 2 do
     local id = string.match(lapsed[i], "^blob:(.+)$")
     if id then batch[#batch + 1] = id end
-    if lapsed[i] == "prev" then for p in string.gmatch(lapsed[i + 1], "%S+") do prev[#prev + 1] = p end end
+    if lapsed[i] == "prev" then for p in string.gmatch(lapsed[i + 1], "%S+") do prev[#prev + 1] = is_id(p) and p or nil end end
   end
   prev[#prev + 1] = token
   return batch, prev

@@ -3,6 +3,7 @@
 -- What became of the ref that an earlier twin of this command made or burnt; nil when there was none.
 local function earlier(id, blob)
   local known = redis.call("HGET", P .. "ref:" .. id, "blob")
+  if known and not is_id(known) then corrupt("ref:" .. id, "blob") end
   if known then return { verdict = known == blob and "new" or "joined", blob = known } end
   local gone = redis.call("GET", P .. "gone:" .. id)
   if not gone then return nil end

@@ -5,7 +5,7 @@
 --
 -- Returns {done = 1}: it is reserved no more, whatever it was before. Twice: the same answer. Cost: O(1).
 
-local blob = ARGV[4]
+local blob = argument(is_id, ARGV[4])
 local b = redis.call("HMGET", P .. "blob:" .. blob, "state", "root")
 if b[1] ~= "reserved" then return finish({ done = 1 }) end
 reserved_kinds()

@@ -12,7 +12,8 @@
 -- Returns {verdict = "done" | "lost", deadline, facts = {root, path, identity, custody}, meta = {name, value, ...}}.
 -- Twice with one op: the same answer. Cost: O(log leases of the blob).
 
-local id, blob, handed, token = ARGV[4], ARGV[5], ARGV[6], ARGV[7]
+local id, blob = argument(is_id, ARGV[4]), argument(is_id, ARGV[5])
+local handed, token = argument(is_id, ARGV[6]), argument(is_id, ARGV[7])
 local ttl, longest = int(ARGV[8], 1, 9e15), int(ARGV[9], 1, 9e15)
 lease_kinds(blob)
 if not holds(blob, handed) then
@@ -21,11 +22,11 @@ if not holds(blob, handed) then
   return finish({ verdict = "lost" })
 end
 
-local facts = redis.call("HMGET", P .. "blob:" .. blob, "root", "path", "identity", "custody")
+local facts = place_of(blob) or corrupt("blob:" .. blob, "its place")
 local meta = redis.call("HGETALL", P .. "ref:" .. id)
 if #meta == 0 then
   local told = string.match(redis.call("GET", P .. "gone:" .. id) or "", "^%l+ %d+ %S+ %S+ %S+ %S+ (.+)$")
-  meta = told and cjson.decode(told) or meta
+  meta = told and facts_in(id, told) or meta
 end
 let_go(blob, handed)
 local deadline = hold(blob, token, ttl, longest, ARGV[10])

@@ -11,7 +11,7 @@
 -- Returns {deleted, kept, freed, failed, left}: counted once per blob, here and nowhere else.
 -- Twice with one op: the same answer. Cost: O(outcomes * log trash).
 
-local root, token, over, done = ARGV[4], ARGV[5], int(ARGV[6], 0, 1), int(ARGV[7], 0, 64)
+local root, token, over, done = argument(is_id, ARGV[4]), argument(is_id, ARGV[5]), int(ARGV[6], 0, 1), int(ARGV[7], 0, 64)
 local FIRST_MS, LONGEST_MS, STUCK_AFTER = 1000, 300000, 10
 local trash, paths = expect("zset", "trash:" .. root), expect("hash", "path:" .. root)
 local stats, stuck, claim = expect("hash", "stats"), expect("hash", "stuck"), expect("hash", "claim:" .. token)
@@ -22,7 +22,7 @@ for i = 8, #ARGV, 3 do
   if i < 8 + 3 * done then int(ARGV[i + 1], 0, 9e15) end
   local b = redis.call("HMGET", P .. "blob:" .. ARGV[i], "token", "path", "custody", "cut", "tries", "draft")
   known[i] = b[1] == token and b
-  if known[i] then wanted[#wanted + 1] = b[2] end
+  if known[i] and b[2] then wanted[#wanted + 1] = b[2] end
   if b[4] then expect("set", "left:" .. b[4]) end
 end
 for i, blob in ipairs(#wanted > 0 and redis.call("HMGET", paths, unpack(wanted)) or {}) do current[wanted[i]] = blob end
@@ -30,7 +30,7 @@ for i, blob in ipairs(#wanted > 0 and redis.call("HMGET", paths, unpack(wanted))
 local function gone(id, b, freed)
   local kind = b[3] == "borrowed" and "kept" or "deleted"
   if not b[6] then answer[kind], answer.freed = answer[kind] + 1, answer.freed + freed end -- a draft counts for nothing
-  if current[b[2]] == id then later("HDEL", paths, b[2]) end
+  if b[2] and current[b[2]] == id then later("HDEL", paths, b[2]) end
   if b[4] then later("SREM", P .. "left:" .. b[4], id) end
   later("UNLINK", P .. "blob:" .. id)
   later("ZREM", trash, id)
@@ -40,14 +40,14 @@ end
 
 local earliest
 local function failed(id, b, errno, hopeless)
-  local tries = (tonumber(b[5] or "0") or 0) + 1
+  local tries = math.min(num(b[5]) or 0, 1000) + 1
   local wait = hopeless and LONGEST_MS or math.min(FIRST_MS * 2 ^ (tries - 1), LONGEST_MS)
   answer.failed = answer.failed + 1
   earliest = math.min(earliest or wait, wait)
   redis.call("HSET", P .. "blob:" .. id, "tries", tries, "errno", errno)
   if not hopeless and tries < STUCK_AFTER then return end
   redis.call("HSET", P .. "blob:" .. id, "state", "stuck")
-  newly_stuck = newly_stuck + redis.call("HSET", stuck, id, errno .. " " .. root .. " " .. b[2])
+  newly_stuck = newly_stuck + redis.call("HSET", stuck, id, errno .. " " .. root .. " " .. (b[2] or ""))
 end
 
 for i = 8, #ARGV, 3 do
@@ -59,10 +59,10 @@ for i = 8, #ARGV, 3 do
 end
 send_batches()
 if answer.deleted + answer.kept > 0 then
-  redis.call("HINCRBY", stats, "deleted_blobs", answer.deleted)
-  redis.call("HINCRBY", stats, "freed_bytes", answer.freed)
+  bump(stats, "deleted_blobs", answer.deleted)
+  bump(stats, "freed_bytes", answer.freed)
 end
-if newly_stuck ~= 0 then redis.call("HINCRBY", stats, "stuck:" .. root, newly_stuck) end
+if newly_stuck ~= 0 then bump(stats, "stuck:" .. root, newly_stuck) end
 for _, field in ipairs(redis.call("HKEYS", claim)) do
   local id = string.match(field, "^blob:(.+)$")
   if id then

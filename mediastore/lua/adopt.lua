@@ -8,7 +8,7 @@
 -- Returns {known = 0 or 1, seq}: whatever the index says of this root's files was said up to that seq.
 -- Twice with one op: the same answer. Cost: O(1).
 
-local root, place, copied = ARGV[4], ARGV[5], int(ARGV[6], 0, 1)
+local root, place, copied = argument(is_id, ARGV[4]), ARGV[5], int(ARGV[6], 0, 1)
 local roots, lost = expect("hash", "roots"), expect("hash", "lost")
 expect("string", "seq")
 local older = expect("hash", "older:" .. root)

@@ -7,7 +7,7 @@
 -- Returns {verdict = "done" | "dead" | "policy", expires_at = ms or ""}. "policy": nobody knows it.
 -- A pinned ref keeps its pin, and the length for the day it is unpinned. Twice with one op: the same answer. Cost: O(log refs).
 
-local id, life = ARGV[4], ARGV[5] ~= "" and lifetime(ARGV[5])
+local id, life = argument(is_id, ARGV[4]), ARGV[5] ~= "" and lifetime(ARGV[5])
 enter_kinds()
 local ref = live(id)
 if not ref then return finish({ verdict = "dead", expires_at = "" }) end

@@ -11,35 +11,38 @@
 -- ARGV[11] skip   int  due blobs that were left before, because of the barrier
 -- ARGV[12..]      ids  only these blobs; none given: whatever is due, soonest first
 --
--- Returns {prev = {token, ...}, blobs = {{id, path or "", identity, custody, size, path as registered}, ...}, barred}.
+-- Returns {put_off, barred, prev = {token, ...}, blobs = {{id, path or "", identity, custody, size, path as registered}, ...}}.
 -- Of what was never written to its end the custody is "draft". What is leased, or being written, waits for the last deadline, whatever its entry says.
 -- A lapsed claim is taken over whole and alone: `prev` are the tokens it went through, oldest first.
 -- If there is a barrier, only files of the store's own are claimed; `barred` others stay as they are (see _choice).
 -- Of a root that was forgotten, nothing. Twice with one op: the same batch. Cost: O(limit * log trash).
 
-local root, token = ARGV[4], ARGV[5]
+local root, token = argument(is_id, ARGV[4]), argument(is_id, ARGV[5])
 local limit, hold, skip = int(ARGV[6], 1, 64), int(ARGV[7], 1, 60000), int(ARGV[11], 0, 9e15)
 barrier, shut = ARGV[9], int(ARGV[10], 0, 1) == 1
 local trash = expect("zset", "trash:" .. root)
 local paths, record = expect("hash", "path:" .. root), expect("hash", "claim:" .. token)
 reserved_kinds()
+for _, name in ipairs({ "stuck", "barred" }) do expect("hash", name) end
 for _, name in ipairs({ "older:" .. root, "dedup:" .. root }) do expect("hash", name) end
-expect("hash", "barred")
-local answer = { prev = {}, blobs = {}, barred = 0 }
+local answer = { prev = {}, blobs = {}, put_off = 0, barred = 0 }
 
 if redis.call("HEXISTS", expect("hash", "lost"), root) == 1 then return finish(answer) end
 local named = { unpack(ARGV, 12) }
 local due = #named > 0 and named or redis.call("ZRANGEBYSCORE", trash, "-inf", str(now), "LIMIT", skip, limit)
-local batch, old, views, moved, lost = {}, nil, {}, {}, {}
-local scores = #due > 0 and redis.call("ZMSCORE", trash, unpack(due)) or {}
-batch, old, answer.barred = choose(root, due, scores, views, moved, lost)
-if old then batch, answer.prev = take_over(old) end
-for _, id in ipairs(batch) do view(views, id) end
+local batch, old, moved, lost, wrong = {}, nil, {}, {}, {}
+batch, old, answer.barred = choose(root, trash, due, moved, lost, wrong)
+if old then
+  batch, answer.prev = take_over(old)
+  batch = of_claim(old, root, batch, due)
+end
 -- A blob that was named is not put off: whoever names it looks again when the path's current one has gone.
 local path_of, retaken, turn = take_turns(paths, batch, views, not old and (#named > 0 and {} or moved))
 batch = turn
 
 note_barrier(root, ARGV[8], answer.barred)
+for _, id in ipairs(wrong) do put_off(root, id) end
+answer.put_off = #wrong
 if #lost > 0 then redis.call("ZREM", trash, unpack(lost)) end
 if #moved > 0 then redis.call("ZADD", trash, "XX", unpack(moved)) end
 if #batch == 0 then return finish(answer) end

@@ -16,9 +16,10 @@
 -- content; the caller's own is in the trash and due. "policy": nobody knows it any more. "quota:...": what it exceeds (see
 -- _quota). Twice with one ref id: nothing more is written. Cost: O(depth of the scope).
 
-local id, blob, scope, token, size, sha = ARGV[4], ARGV[5], ARGV[6], ARGV[7], int(ARGV[8], 0, 9e15), ARGV[9]
+local id, blob, scope, token = argument(is_id, ARGV[4]), argument(is_id, ARGV[5]), argument(is_scope, ARGV[6]), argument(is_id, ARGV[7])
+local size, sha = int(ARGV[8], 0, 9e15), ARGV[9]
 local at, life = math.max(math.min(int(ARGV[11], 0, 9e15), now), now - 60000), lifetime(ARGV[12])
-local twin = earlier(id, blob)
+local twin, alone = earlier(id, blob), argument(is_id, ARGV[10], true)
 if twin then return finish({ verdict = twin.verdict, blob = twin.blob, path = redis.call("HGET", P .. "blob:" .. twin.blob, "path") or "" }) end
 
 local b = blob_of(blob)
@@ -31,7 +32,7 @@ if not life then return finish({ verdict = "policy", blob = blob, path = b.path 
 if b.meta then sidecar_kinds(b.root) end
 
 local meta = { unpack(ARGV, 13) }
-local other, its = same_content(b.root, sha, size, ARGV[10])
+local other, its = same_content(b.root, sha, size, alone)
 local more = size - tonumber(b.size)
 local over = over_quota(line, { bytes = more, new_bytes = more })
 if over then return finish({ verdict = over, blob = blob, path = b.path }) end

@@ -7,7 +7,7 @@
 -- Returns {verdict = "ended" | "dead", deleted, kept, doomed = {{root, blob}, ...}}.
 -- Twice with one op: the same answer. Cost: O(depth of the scope).
 
-local id = ARGV[4]
+local id = argument(is_id, ARGV[4])
 agree(ARGV[5])
 plan_common()
 tally.verdict = live(id) and "ended" or "dead"

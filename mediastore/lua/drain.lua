@@ -14,7 +14,11 @@ agree(ARGV[6])
 plan_common()
 local mark = tonumber(redis.call("ZSCORE", P .. "closed", scope) or "")
 tally.done = 1
-if not mark then return finish(tally) end
+if not mark or mark > 9e15 then return finish(tally) end
+if not is_scope(scope) then
+  reopen(scope) -- no ref is in what is no scope
+  return finish(tally)
+end
 
 local left, clean, below = limit, {}, "(" .. str(mark)
 
@@ -24,13 +28,19 @@ local function visit(node)
   plan_scope(node)
   expect("zset", "children:" .. node)
   local ids = redis.call("ZRANGEBYSCORE", P .. "scope:" .. node, "-inf", below, "LIMIT", 0, left + 1)
-  for i = 1, math.min(#ids, left) do plan(ids[i], node) end
+  for i = 1, math.min(#ids, left) do plan(ids[i], node, nil, mark) end
   local finished = #ids <= left
   left = math.max(0, left - #ids)
   if not finished then return false end
   for _, child in ipairs(redis.call("ZRANGEBYSCORE", P .. "children:" .. node, "-inf", below, "LIMIT", 0, left + 1)) do
     -- Charged when it is clean, not when it is entered: the way down must not use up what is to be done there.
-    if left == 0 or not visit(child) then return false end
+    if left == 0 then return false end
+    -- What is not below it leads nowhere, or round in a circle.
+    if string.sub(child, 1, #node + 1) ~= node .. "/" then
+      later("ZREM", P .. "children:" .. node, child)
+    elseif not visit(child) then
+      return false
+    end
     left = math.max(0, left - 1)
   end
   clean[#clean + 1] = node

@@ -9,7 +9,7 @@
 
 local count = int(ARGV[4], 1, 64)
 local answer = { held = {}, due = {} }
-for i = 5, #ARGV, 2 do lease_kinds(ARGV[i]) end
+for i = 5, #ARGV, 2 do lease_kinds(argument(is_id, ARGV[i])) end
 for i = 5, math.min(#ARGV, 4 + 2 * count), 2 do
   answer.held[#answer.held + 1] = holds(ARGV[i], ARGV[i + 1]) and 1 or 0
   let_go(ARGV[i], ARGV[i + 1])

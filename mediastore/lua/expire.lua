@@ -15,20 +15,30 @@ local ids = redis.call("ZRANGEBYSCORE", P .. "expiry", "-inf", str(now), "LIMIT"
 tally.done = #ids < limit and 1 or 0
 if #ids == 0 then return finish(tally) end
 
-local misplaced, left = {}, limit
+local misplaced, put_off, left = {}, {}, limit
 for _, id in ipairs(ids) do
-  local ref = redis.call("HMGET", P .. "ref:" .. id, "scope", "expires_at")
-  local due = tonumber(ref[2] or "")
+  local ref = redis.call("HMGET", P .. "ref:" .. id, "scope", "expires_at", "seq", "blob")
+  local due, known = num(ref[2]), ref[1] or ref[2] or ref[3] or ref[4]
+  local whole = not is_id(id) or is_scope(ref[1]) and num(ref[3]) and is_id(ref[4]) and (due or not ref[2])
   if left <= 0 then
     tally.done = 0
     break
   end
-  if ref[1] and not (due and due <= now) then misplaced[id] = due or "never" end
-  left = left - (misplaced[id] and 1 or plan(id))
+  if known and not whole then
+    put_off[#put_off + 1] = id
+  elseif known and not (due and due <= now) then
+    misplaced[id] = due or "never"
+  end
+  left = left - (known and (misplaced[id] or not whole) and 1 or plan(id))
 end
 bury()
 -- The hash is the truth: an entry that came too early is put where it belongs.
 for id, due in pairs(misplaced) do
   if due == "never" then redis.call("ZREM", P .. "expiry", id) else redis.call("ZADD", P .. "expiry", str(due), id) end
+end
+-- Nothing ends by a deadline that cannot be read, nor in a place that is none; and it keeps no other waiting.
+for _, id in ipairs(put_off) do
+  redis.call("ZADD", P .. "expiry", str(now + LOOK_AGAIN_MS), id)
+  note_stuck("ref:" .. id, nil, "scope, seq, blob or expires_at")
 end
 return finish(tally)

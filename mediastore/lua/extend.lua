@@ -8,7 +8,7 @@
 -- Returns {verdict = "done" | "dead", expires_at = ms or ""}.
 -- A pinned ref keeps its length for the day it is unpinned. With a ttl that is said it leaves its policy. Twice with one op: the same answer. Cost: O(log expiry).
 
-local id, verb, wanted = ARGV[4], ARGV[5], ARGV[6]
+local id, verb, wanted = argument(is_id, ARGV[4]), ARGV[5], ARGV[6]
 local given = wanted ~= "" and wanted ~= "never" and int(wanted, 1, 9e15)
 enter_kinds()
 local ref = live(id)

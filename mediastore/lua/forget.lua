@@ -9,7 +9,7 @@
 -- Claims of that root are ended with their blobs: a late worker's acknowledgement counts nothing.
 -- Twice with one op: the same answer. Cost: O(limit * log trash).
 
-local root, limit, begun = ARGV[4], int(ARGV[5], 1, 64), int(ARGV[6], 0, 1)
+local root, limit, begun = argument(is_id, ARGV[4], true), int(ARGV[5], 1, 64), int(ARGV[6], 0, 1)
 local roots, lost, stats = expect("hash", "roots"), expect("hash", "lost"), expect("hash", "stats")
 local trash, paths, stuck = expect("zset", "trash:" .. root), expect("hash", "path:" .. root), expect("hash", "stuck")
 for _, name in ipairs({ "older:", "dedup:" }) do expect("hash", name .. root) end
@@ -44,7 +44,7 @@ for i, id in ipairs(ids) do
   if b[3] then later("SREM", P .. "left:" .. b[3], id) end
   -- A borrowed one waited for its second name to go; its file was never ours to lose. A draft was never whole.
   if b[1] and b[4] ~= "borrowed" and not b[9] then
-    answer.blobs, answer.bytes = answer.blobs + 1, answer.bytes + tonumber(b[5])
+    answer.blobs, answer.bytes = answer.blobs + 1, answer.bytes + (num(b[5]) or 0)
   end
   wait_no_more(not b[2] and b[6], b[5])
   if b[10] == "reserved" then unreserve(id) end
@@ -60,7 +60,7 @@ for claim in pairs(claims) do
 end
 local gone = { lost_blobs = answer.blobs, lost_bytes = answer.bytes, ["lost:" .. root] = answer.blobs, ["stuck:" .. root] = -freed_stuck }
 for name, by in pairs(gone) do
-  if by ~= 0 then redis.call("HINCRBY", stats, name, by) end
+  if by ~= 0 then bump(stats, name, by) end
 end
 answer.left = redis.call("ZCARD", trash)
 if answer.left == 0 then redis.call("HDEL", roots, root) end

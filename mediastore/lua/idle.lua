@@ -18,4 +18,4 @@ for i = 1, shortest and #page or 0, 2 do
   local key = P .. "ref:" .. page[i]
   if redis.call("EXISTS", key) == 1 then redis.call("HSET", key, "idle", str(shortest)) end
 end
-return finish({ next = shortest and #page == 2 * limit and str(tonumber(page[#page])) or "" })
+return finish({ next = shortest and #page == 2 * limit and num(page[#page]) and str(num(page[#page])) or "" })

@@ -8,7 +8,7 @@
 -- Returns {done}: how many were taken off.
 -- Twice with one op: the same answer. Cost: O(entries * log journal).
 
-local journal, done = expect("zset", "meta:" .. ARGV[4]), {}
+local journal, done = expect("zset", "meta:" .. argument(is_id, ARGV[4])), {}
 if #ARGV > 5 + 2 * int(ARGV[5], 1, 64) then error("BADARG " .. #ARGV) end
 for i = 6, #ARGV, 2 do
   local seq = redis.call("ZSCORE", journal, ARGV[i])

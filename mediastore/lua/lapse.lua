@@ -7,17 +7,19 @@
 -- Twice with one op: the same answer. Cost: O(limit * depth).
 
 local limit = int(ARGV[4], 1, 64)
-for name, kind in pairs({ lifetimes = "hash", deadlines = "zset", closed = "zset", cuts = "hash", scopes = "zset", seq = "string" }) do expect(kind, name) end
+for name, kind in pairs({ lifetimes = "hash", deadlines = "zset", closed = "zset", cuts = "hash", scopes = "zset", seq = "string", stuck = "hash" }) do expect(kind, name) end
 local due = redis.call("ZRANGEBYSCORE", P .. "deadlines", "-inf", str(now), "LIMIT", 0, limit)
 local answer, found = { closed = {}, done = #due < limit and 1 or 0 }, {}
+local unreadable = {}
 for i, scope in ipairs(due) do
   lineage_to_change(scope)
   expect("zset", "children:" .. scope)
-  found[i] = life_of(redis.call("HGET", P .. "lifetimes", scope))
+  local said = redis.call("HGET", P .. "lifetimes", scope)
+  found[i] = life_of(said)
+  unreadable[scope] = said and not found[i] and is_scope(scope)
 end
-for i, scope in ipairs(due) do
-  local life = found[i]
-  local ended = not life or first_cut(marks_above(scope), life.seq)
+local function lapse(scope, life)
+  local ended = not life or first_cut(marks_above(scope, true), life.seq)
   forget_deadline(scope)
   redis.call("ZREM", P .. "scope:" .. scope, DEADLINE)
   if not ended and redis.call("EXISTS", P .. "scope:" .. scope, P .. "children:" .. scope) > 0 then
@@ -25,6 +27,15 @@ for i, scope in ipairs(due) do
     answer.closed[#answer.closed + 1] = scope
   end
   prune(scope)
+end
+
+for i, scope in ipairs(due) do
+  if unreadable[scope] then
+    redis.call("ZADD", P .. "deadlines", str(now + LOOK_AGAIN_MS), scope)
+    note_stuck("scope:" .. scope, nil, "lifetimes")
+  else
+    lapse(scope, found[i])
+  end
 end
 if #due > 0 then keep_time() end
 return finish(answer)

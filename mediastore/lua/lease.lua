@@ -10,13 +10,13 @@
 -- Returns {verdict = "done" | "dead", deadline, blob, facts = {root, path, identity, custody}}.
 -- Twice with one op: the same answer. Cost: O(log leases of the blob).
 
-local id, token, ttl, longest = ARGV[4], ARGV[5], int(ARGV[6], 1, 9e15), int(ARGV[7], 1, 9e15)
+local id, token, ttl, longest = argument(is_id, ARGV[4]), argument(is_id, ARGV[5]), int(ARGV[6], 1, 9e15), int(ARGV[7], 1, 9e15)
 expect("hash", "lifetimes")
 expect("zset", "deadlines")
 local ref = live(id)
 if ref then lease_kinds(ref.blob) end
-local b = ref and redis.call("HMGET", P .. "blob:" .. ref.blob, "root", "path", "identity", "custody")
-if not (b and b[1]) then return finish({ verdict = "dead" }) end
+local b = ref and place_of(ref.blob)
+if not b then return finish({ verdict = "dead" }) end
 
 local deadline = hold(ref.blob, token, ttl, longest, ARGV[8])
 settle_leases(ref.blob)

@@ -9,7 +9,7 @@
 -- it holds anything, which `idle` then tells.
 -- Twice with one op: the same answer. Cost: O(depth of the scope).
 
-local scope = ARGV[4]
+local scope = argument(is_scope, ARGV[4])
 local function wanted(text) return text ~= "" and text ~= "never" and int(text, 1, 9e15) end
 local ttl, idle = wanted(ARGV[5]), wanted(ARGV[6])
 local line = lineage_to_change(scope)

@@ -15,11 +15,12 @@ for i = 1, #page, 2 do
   local flat = redis.call("HGETALL", P .. "ref:" .. page[i])
   local ref = {}
   for f = 1, #flat, 2 do ref[flat[f]] = flat[f + 1] end
-  local due = tonumber(ref.expires_at or "")
-  if ref.scope and not (due and due <= now) and not first_cut(marks, tonumber(ref.seq)) then
-    local b = redis.call("HMGET", P .. "blob:" .. ref.blob, "state", "custody", "refs")
+  local due = num(ref.expires_at)
+  if #flat > 0 and not (due and due <= now) and not first_cut(marks, num(ref.seq) or 9e15) then
+    local b = redis.call("HMGET", P .. "blob:" .. (ref.blob or ""), "state", "custody", "refs")
     answer.refs[#answer.refs + 1] = { page[i], flat, b[1], b[2], b[3] }
   end
 end
-if #page == 2 * limit then answer.next = str(tonumber(page[#page])) end
+if #page == 2 * limit and not num(page[#page]) then corrupt("scope:" .. scope, "a seq") end
+if #page == 2 * limit then answer.next = page[#page] end
 return finish(answer)

@@ -16,10 +16,13 @@ local change, answer = change_of(name), { moved = 0, left = 0, done = 1 }
 if not change then return finish(answer) end
 
 local said, found, noted = redis.call("HGET", P .. "policies", name), {}, {}
+local length = said and length_of(name, said)
 local ids = redis.call("ZRANGEBYSCORE", under, "-inf", "(" .. str(change.seq), "WITHSCORES", "LIMIT", 0, limit)
 for i = 1, #ids, 2 do
   expect("hash", "ref:" .. ids[i])
-  found[i] = live(ids[i])
+  -- Of one that cannot be true, the policy and its change are none the worse.
+  local ok, ref = pcall(live, ids[i])
+  found[i] = ok and ref
   noted[i] = found[i] and has_sidecar(found[i])
 end
 
@@ -31,7 +34,7 @@ for i = 1, #ids, 2 do
     redis.call("HDEL", P .. "ref:" .. id, "policy")
     answer.left = answer.left + 1
   elseif ref then
-    give_lifetime(id, ref, tonumber(said))
+    give_lifetime(id, ref, length)
     answer.moved = answer.moved + 1
   end
   if noted[i] then note_sidecar(ref.root, id, ref.blob) end

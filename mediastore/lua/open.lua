@@ -11,6 +11,7 @@
 local formats, roots = expect("string", "format"), expect("hash", "roots")
 local lost, forgotten = expect("hash", "lost"), {}
 for i = 5, #ARGV, 2 do
+  argument(is_id, ARGV[i])
   local words = redis.call("HGET", lost, ARGV[i])
   if words then forgotten[#forgotten + 1] = { ARGV[i], words } end
 end

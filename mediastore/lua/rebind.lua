@@ -9,12 +9,13 @@
 -- A blob that is claimed for deletion, or knows another identity by now, is left as it is.
 -- Twice with one op: the same answer. Cost: O(blobs).
 
-local root, place = ARGV[4], ARGV[5]
+local root, place = argument(is_id, ARGV[4]), ARGV[5]
 local now_at, batch, bound = redis.call("HGET", P .. "roots", root) or "", {}, 0
 if #ARGV > 5 + 3 * 64 then error("BADARG " .. #ARGV) end
 for i = 6, #ARGV, 3 do
   local b = redis.call("HMGET", P .. "blob:" .. ARGV[i], "root", "identity", "state", "ever")
   local whole = b[3] == "live" or (b[3] == "doomed" and b[4] ~= "1")
+  argument(is_identity, ARGV[i + 2])
   if b[1] == root and b[2] == ARGV[i + 1] and whole then batch[ARGV[i]] = ARGV[i + 2] end
 end
 for id, identity in pairs(now_at == place and batch or {}) do

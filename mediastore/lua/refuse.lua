@@ -8,7 +8,7 @@
 -- for another reason, which is the verdict then.
 -- Twice: the same answer. Cost: O(1).
 
-local id, blob = ARGV[4], ARGV[5]
+local id, blob = argument(is_id, ARGV[4]), argument(is_id, ARGV[5])
 local twin = earlier(id, blob)
 if twin and twin.verdict ~= "busy" then return finish(twin) end
 if not twin then burn(id, blob, "busy") end

@@ -10,7 +10,7 @@
 -- Twice with one op: the same answer; a new call raises the mark, and drains do the rest.
 -- Cost: O(1) when closing, O(limit) inline.
 
-local scope, limit = ARGV[4], int(ARGV[5], 1, 64)
+local scope, limit = argument(is_scope, ARGV[4]), int(ARGV[5], 1, 64)
 agree(ARGV[6])
 plan_scope(scope)
 expect("zset", "children:" .. scope)

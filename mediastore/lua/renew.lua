@@ -11,7 +11,7 @@ local count = int(ARGV[4], 1, 64)
 local answer, touched = {}, {}
 for i = 5, #ARGV, 3 do
   int(ARGV[i + 2], 1, 9e15)
-  lease_kinds(ARGV[i])
+  lease_kinds(argument(is_id, ARGV[i]))
 end
 for i = 5, math.min(#ARGV, 4 + 3 * count), 3 do
   local blob, token, ttl = ARGV[i], ARGV[i + 1], tonumber(ARGV[i + 2])
@@ -20,7 +20,7 @@ for i = 5, math.min(#ARGV, 4 + 3 * count), 3 do
     local last = string.match(redis.call("HGET", P .. "holders:" .. blob, token) or "", "^(%d+)")
     deadline = math.min(now + ttl, tonumber(last or "0"))
     redis.call("ZADD", P .. "lease:" .. blob, "XX", "GT", str(deadline), token)
-    deadline = tonumber(redis.call("ZSCORE", P .. "lease:" .. blob, token))
+    deadline = num(redis.call("ZSCORE", P .. "lease:" .. blob, token)) or deadline
   end
   touched[blob] = true
   answer[#answer + 1] = str(deadline)

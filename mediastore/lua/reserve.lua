@@ -24,8 +24,9 @@
 -- What was reserved already stays so when another blob is joined. Twice with one op: the same answer; with a ref id that was
 -- made or burnt meanwhile: nothing more is written. Cost: O(depth of the scope).
 
-local id, blob, scope, root, path, size = ARGV[4], ARGV[5], ARGV[6], ARGV[7], ARGV[8], int(ARGV[9], 0, 9e15)
-local sha, again, token, hold_ms = ARGV[10], int(ARGV[12], 0, 1), ARGV[13], int(ARGV[14], 1, 9e15)
+local id, blob, scope = argument(is_id, ARGV[4]), argument(is_id, ARGV[5]), argument(is_scope, ARGV[6])
+local root, path, size = argument(is_id, ARGV[7]), argument(is_path, ARGV[8]), int(ARGV[9], 0, 9e15)
+local sha, again, token, hold_ms = ARGV[10], int(ARGV[12], 0, 1), argument(is_id, ARGV[13]), int(ARGV[14], 1, 9e15)
 local longest, sidecar, life = int(ARGV[15], 1, 9e15), int(ARGV[17], 0, 1), lifetime(ARGV[18])
 local twin = earlier(id, blob)
 if twin then return finish({ verdict = "joined", blob = twin.blob, path = redis.call("HGET", P .. "blob:" .. twin.blob, "path") or "", ["until"] = "0", life = "", limited = 0 }) end
@@ -41,7 +42,7 @@ if not life then return answer("policy", blob, path) end
 if redis.call("HEXISTS", P .. "lost", root) == 1 then return answer("forgotten", blob, path) end
 if again == 1 and not (b[1] == "reserved" and holds(blob, token)) then return answer("lost", blob, path) end
 
-local twin_blob, twin_b = same_content(root, sha, size, ARGV[11])
+local twin_blob, twin_b = same_content(root, sha, size, argument(is_id, ARGV[11], true))
 local more, revived = size - number(b[3]), twin_b and twin_b.state == "doomed"
 local refs = b[1] and 0 or 1
 local over = over_quota(line, { refs = refs, bytes = more, new_refs = refs, new_bytes = (not twin_blob or revived) and more or 0 })
@@ -51,7 +52,7 @@ if twin_blob then
   return answer("joined", twin_blob, twin_b.path)
 end
 if b[1] then
-  if b[2] ~= path then redis.call("HDEL", P .. "path:" .. root, b[2]) end
+  if b[2] and b[2] ~= path then redis.call("HDEL", P .. "path:" .. root, b[2]) end
   reserved(0, more, scope)
 else
   reserved(1, size, scope)

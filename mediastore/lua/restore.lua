@@ -9,7 +9,8 @@
 -- Returns {verdict = "done" | "live" | "late" | "unknown" | "policy", scope}. "policy": nobody knows the one that it is to live by.
 -- Twice with one op: the same answer. Cost: O(depth of the scope).
 
-local id, new, scope = ARGV[4], ARGV[5], ARGV[6]
+local id, new, scope = argument(is_id, ARGV[4]), argument(is_id, ARGV[5]), ARGV[6]
+argument(is_scope, scope, true)
 local life = lifetime(ARGV[7])
 enter_kinds()
 quota_kinds()
@@ -20,7 +21,8 @@ if not facts.scope then
   local gone = redis.call("GET", P .. "gone:" .. id) or ""
   local home, blob, text = string.match(gone, "^%l+ %d+ (%S+) %S+ %S+ (%S+) ?(.*)$")
   if not home then return finish({ verdict = "unknown", scope = "" }) end
-  facts = text ~= "" and fields_of(cjson.decode(text)) or {}
+  if not (is_scope(home) and is_id(blob)) then corrupt("gone:" .. id, "its scope or blob") end
+  facts = text ~= "" and fields_of(facts_in(id, text)) or {}
   facts.scope, facts.blob = home, blob
 end
 local b = blob_of(facts.blob)

@@ -15,7 +15,7 @@
 -- A deadline that has passed is kept as it is: the next sweep ends the ref, as it would have.
 -- Twice: the second time they are known. Cost: O(refs * depth of their scopes).
 
-local root, dry, token, hold_ms = ARGV[4], int(ARGV[5], 0, 1), ARGV[6], int(ARGV[7], 1, 9e15)
+local root, dry, token, hold_ms = argument(is_id, ARGV[4]), int(ARGV[5], 0, 1), argument(is_id, ARGV[6], true), int(ARGV[7], 1, 9e15)
 if #ARGV > 8 + 10 then error("BADARG " .. #ARGV) end
 local plans, lost = plan_revival(root, { unpack(ARGV, 9) }, token)
 local answer = { verdicts = {}, blobs = 0 }

@@ -18,7 +18,7 @@ for root, said in pairs(places) do
   local n = redis.call("HMGET", P .. "stats", "blobs:" .. root, "size_bytes:" .. root, "stuck:" .. root, "lost:" .. root)
   for i = 1, 4 do n[i] = n[i] or "0" end
   local first = redis.call("ZRANGE", trash, 0, 0, "WITHSCORES")
-  local waits = str(math.max(0, now - tonumber(first[2] or now)))
+  local waits = str(math.max(0, now - (num(first[2]) or now)))
   rows[#rows + 1] = { root, said.roots, said.lost, n[1], n[2], redis.call("ZCARD", trash), waits, n[3], n[4] }
 end
 return finish({ roots = rows })

@@ -9,7 +9,7 @@
 -- Returns {verdict = "done" | "dead" | "policy" | "quota:..."}. "policy": nobody knows the one that it is to live by.
 -- Twice with one op: the same answer. Cost: O(depth of the scope).
 
-local id, new, scope = ARGV[4], ARGV[5], ARGV[6]
+local id, new, scope = argument(is_id, ARGV[4]), argument(is_id, ARGV[5]), argument(is_scope, ARGV[6])
 local life = lifetime(ARGV[7])
 local line = lineage_to_change(scope)
 enter_kinds()

@@ -15,7 +15,7 @@ for i = 1, #roots, 2 do
   local trash = P .. "trash:" .. roots[i]
   answer.trash = answer.trash + redis.call("ZCARD", trash)
   local first = redis.call("ZRANGE", trash, 0, 0, "WITHSCORES")
-  if first[2] then oldest = math.min(oldest, tonumber(first[2])) end
+  oldest = math.min(oldest, num(first[2]) or now)
 end
 answer.oldest = str(now - oldest)
 return finish(answer)

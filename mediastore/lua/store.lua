@@ -14,11 +14,11 @@
 -- ARGV[14..]        text  metadata: name, value, name, value, ...
 --
 -- Returns {verdict, blob}. The verdict is "new", "joined", "busy" (the path's blob is being deleted, or written: wait for its
--- end and store again with new ids), "forgotten" (the root), "policy" (nobody knows it), "changed" (a file of the store's own
--- that has another size by now) or "quota:..." (what it would exceed, see _quota). A refused ref id
--- is burnt. Twice with one ref id: the first answer, nothing written. Cost: O(depth of the scope).
+-- end and store again with new ids), "forgotten" (the root), "policy" (nobody knows it), "changed" (a file of the store's own that
+-- has another size by now) or "quota:..." (what it would exceed, see _quota). A refused ref id is burnt.
+-- Twice with one ref id: the first answer, nothing written. Cost: O(depth of the scope).
 
-local id, blob, scope, root, path = ARGV[4], ARGV[5], ARGV[6], ARGV[7], ARGV[8]
+local id, blob, scope, root, path = argument(is_id, ARGV[4]), argument(is_id, ARGV[5]), argument(is_scope, ARGV[6]), argument(is_id, ARGV[7]), argument(is_path, ARGV[8])
 local size, stat, custody, verdict, identity = int(ARGV[9], 0, 9e15), ARGV[11], ARGV[12], "new", ARGV[10]
 local life, twin = lifetime(ARGV[13]), earlier(id, blob)
 if twin then return finish(twin) end
@@ -29,7 +29,7 @@ quota_kinds()
 for name, kind in pairs({ lost = "hash", ["path:" .. root] = "hash", ["borrowed:" .. root] = "hash", ["older:" .. root] = "hash", ["trash:" .. root] = "zset" }) do expect(kind, name) end
 
 local current = redis.call("HGET", P .. "path:" .. root, path)
-local old = seen(current)
+local old = seen(current, "path:" .. root)
 local busy = old.state == "deleting" or old.state == "reserved" or old.state == "stuck" or (old.state == "doomed" and old.ever == "1")
 local there = old.state == "live" and same(old.identity, stat)
 local refused = not life and "policy" or redis.call("HEXISTS", P .. "lost", root) == 1 and "forgotten" or busy and "busy"
@@ -46,7 +46,7 @@ if old.custody == "owned" then custody = "owned" end -- the store made that file
 local found, its = current, old
 if not (old.state and same(old.identity, stat)) then
   found = find_older(root, path, stat)
-  its = seen(found)
+  its = seen(found, "older:" .. root)
   if not (whole(its) and same(its.identity, stat)) then found = nil end
   if found then forget_older(root, path, found, its.identity) end
   if found and its.state == "live" then lend(root, path, its.custody, -1) end
@@ -76,5 +76,5 @@ follow(life, id, seq)
 enter_ref(id, line, seq)
 use(scope, size)
 if found and its.meta then note_sidecar(root, id, blob) end
-for name, by in pairs(counts) do redis.call("HINCRBY", P .. "stats", name, by) end
+for name, by in pairs(counts) do bump(P .. "stats", name, by) end
 return finish({ verdict = verdict, blob = blob })

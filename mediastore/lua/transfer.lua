@@ -8,7 +8,7 @@
 -- It gets a new seq: releases of the new scope before this moment do not concern it, later ones do.
 -- Twice with one op: the same answer. Cost: O(depth of both scopes).
 
-local id, scope = ARGV[4], ARGV[5]
+local id, scope = argument(is_id, ARGV[4]), argument(is_scope, ARGV[5], true)
 enter_kinds()
 quota_kinds()
 local ref = live(id)

@@ -9,7 +9,7 @@
 
 agree(ARGV[5])
 plan_common()
-plan(ARGV[4])
+plan(argument(is_id, ARGV[4]))
 ending.cause = "refused"
 bury()
 return finish(tally)

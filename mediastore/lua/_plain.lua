@@ -1,0 +1,67 @@
+-- _plain: put after the prelude of every script. What the index says, or a caller, is held to its form before it is used.
+
+local function is_id(text) return text and #text <= 128 and string.find(text, "^[%w_-]+$") ~= nil end
+
+-- Milliseconds that are a date, or the length of something.
+local function is_ms(text) return (num(text) or 9e15) < 9e13 end
+
+local function is_utf8(text)
+  if not string.find(text, "[\128-\255]") then return true end
+  if string.find(text, "\224[\128-\159]") or string.find(text, "\237[\160-\191]") then return false end
+  if string.find(text, "\240[\128-\143]") or string.find(text, "\244[\144-\191]") then return false end
+  for _, form in ipairs({ "[\194-\223][\128-\191]", "[\224-\239][\128-\191][\128-\191]", "[\240-\244][\128-\191][\128-\191][\128-\191]" }) do
+    text = string.gsub(text, form, ".")
+  end
+  return not string.find(text, "[\128-\255]")
+end
+
+-- No name is "", "." or "..": it leads below the place where it begins, and nowhere else.
+local function leads_down(text)
+  local whole = "/" .. text .. "/"
+  return not string.find(whole, "//", 1, true) and not string.find(whole, "/%.%.?/")
+end
+
+-- Relative to a root, and not in our own bookkeeping.
+local function is_path(text)
+  return text and leads_down(text) and not string.find(text, "%z") and not string.find(text .. "/", "^%.mediastore/") and is_utf8(text)
+end
+
+-- As key names spell it.
+local function is_scope(text)
+  return text and #text <= 1536 and leads_down(text) and not string.find(text, "[^%w_.~:@!$&'()+,;=%%/-]")
+end
+
+local function is_identity(text)
+  return text and (string.find(text, "^%l+:[%d:-]+$") or text == "owned:lost") and #text <= 128
+end
+
+local function is_custody(text) return text == "owned" or text == "adopted" or text == "borrowed" end
+
+-- Wrong in an argument: somebody calls the script who is none of our clients. `optional`: it may be "".
+local function argument(is, text, optional)
+  if not is(text) and not (optional and text == "") then error("BADARG " .. (is == is_path and "path " or "") .. string.format("%q", string.sub(text or "", 1, 80))) end
+  return text
+end
+
+-- Wrong in the index: whoever calls hears which key it is, before anything is written.
+local function corrupt(name, what) error("CORRUPT " .. P .. name .. " cannot be true: " .. what) end
+
+-- Whether the fields of a ref are such as a script has written. Returns the name of one that is not.
+local function wrong_in_ref(r)
+  local kinds = { scope = is_scope, seq = num, blob = is_id, root = is_id, path = is_path, size = num, identity = is_identity, stored_at = is_ms }
+  for name, is in pairs(kinds) do
+    if not is(r[name]) then return name end
+  end
+  for _, name in ipairs({ "expires_at", "ttl", "idle" }) do
+    if r[name] and not is_ms(r[name]) then return name end
+  end
+end
+
+-- The same of a blob.
+local function wrong_in_blob(b)
+  local kinds = { refs = num, root = is_id, path = is_path, size = num, identity = is_identity }
+  for name, is in pairs(kinds) do
+    if not is(b[name]) then return name end
+  end
+  if not is_custody(b.custody) then return "custody" end
+end
