@@ -169,6 +169,10 @@ def _let_go(fd: int, blob: str, own: str) -> None:
 
 
 def _prune(fd: int, blob: str) -> None:
+    """Remove the directories, unless another sidecar of the blob is announced: its writer needs both, and prunes later."""
+    with contextlib.suppress(OSError):
+        if posix.names(f"{DRAFTS}/{blob}", at=fd):
+            return
     for directory in (f"{META}/{blob}", f"{DRAFTS}/{blob}"):
         with contextlib.suppress(OSError):
             posix.remove_directory(directory, at=fd)
