@@ -31,8 +31,8 @@ local function plan_blob(id)
     expect("zset", "lease:" .. id)
     expect("hash", "holders:" .. id)
   end
-  if b[8] then sidecar_kinds(b[2]) end
   if forgotten[b[2]] == nil then forgotten[b[2]] = redis.call("HEXISTS", P .. "lost", b[2]) == 1 end
+  if b[8] or forgotten[b[2]] then sidecar_kinds(b[2]) end
   blobs[id] = { lost = forgotten[b[2]], refs = tonumber(b[1]), root = b[2], path = b[3], custody = b[4], identity = b[5], size = tonumber(b[6]), leased = tonumber(b[7] or ""), ended = b[8] and {} }
 end
 
