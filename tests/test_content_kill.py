@@ -82,6 +82,7 @@ def check(store: MediaStore, media: Path) -> None:
 
 
 @pytest.mark.slow
+@pytest.mark.timeout(900)
 @pytest.mark.parametrize("deaths", [3, pytest.param(60, marks=pytest.mark.torture)])
 def test_a_writer_killed_at_any_moment_leaves_whole_refs_and_nothing_else(
     deaths, settings, sweeper, client, media
