@@ -280,7 +280,7 @@ STEPS = {
     "last_seen": presence.last_seen(),
 }
 
-_CONTENT = "blob:b45 clock closed deadlines lifetimes lost meta:told op:op ref:r46 scopes seq"
+_CONTENT = "blob:b45 clock closed deadlines lifetimes meta:told op:op ref:r46 scopes seq"
 _REVIVE = "quotas usage writing closed children:s clock deadlines dedup:told expiry lifetimes lost meta:told op:op path:told scope:s/x scopes seq stats"
 
 #: The keys that each step looks at. Those that are missing here and not in the index are planted.
@@ -381,7 +381,7 @@ LOOKS_AT = {
     "extend content": f"{_CONTENT} expiry",
     "transfer content": f"{_CONTENT} {_QUOTA} children:s children:told expiry scope:s/x scope:told/y",
     "share content": f"{_CONTENT} {_QUOTA} children:s expiry ref:new scope:s/x stats",
-    "delete content": f"stuck stuck {_CONTENT} usage borrowed:told children:told cuts expiry graves left:told/y older:told path:told"
+    "delete content": f"stuck stuck {_CONTENT} lost usage borrowed:told children:told cuts expiry graves left:told/y older:told path:told"
     " scope:told/y stats trash:told",
     "apply_policy to content": f"{_CONTENT} changing expiry policies under:short",
 }

@@ -33,25 +33,32 @@ each_grace = pytest.mark.parametrize("grace_s", [WITHOUT_GRACE, WITH_GRACE])
 
 
 @pytest.fixture
-def run_model(lane, request, tmp_path, monkeypatch):
-    """Give a runner of the model; batches are two long, so that every one is cut short. Returns the number of steps."""
+def make_life(lane, request, tmp_path, monkeypatch):
+    """Give a maker of lives of a store; batches are two long, so that every one is cut short."""
     for module in (changes, lives, reads):
         monkeypatch.setattr(module, "END_BATCH", 2)
     numbers = count()
 
+    def make(grace_s: int) -> Lifetimes:
+        server = fakeredis.FakeServer()
+
+        def client() -> Any:
+            if lane == "fake":
+                return fakeredis.FakeRedis(server=server)
+            return redis.Redis.from_url(request.getfixturevalue("server_url"))
+
+        return Lifetimes(World(client, tmp_path / str(next(numbers)), grace_s))
+
+    return make
+
+
+@pytest.fixture
+def run_model(make_life):
+    """Give a runner of the model; returns the number of steps."""
+
     def run(grace_s: int, limits: settings) -> int:
-        def machine() -> Lifetimes:
-            server = fakeredis.FakeServer()
-
-            def client() -> Any:
-                if lane == "fake":
-                    return fakeredis.FakeRedis(server=server)
-                return redis.Redis.from_url(request.getfixturevalue("server_url"))
-
-            return Lifetimes(World(client, tmp_path / str(next(numbers)), grace_s))
-
         before = Lifetimes.steps
-        run_state_machine_as_test(machine, settings=limits)  # type: ignore[arg-type]
+        run_state_machine_as_test(lambda: make_life(grace_s), settings=limits)  # type: ignore[arg-type]
         return Lifetimes.steps - before
 
     return run
@@ -62,6 +69,24 @@ def test_any_life_agrees_with_the_specification(run_model, grace_s):
     steps = run_model(grace_s, settings(MODEL, max_examples=3, derandomize=True))
 
     assert steps > 100
+
+
+def test_a_second_end_of_a_lease_leaves_what_has_become_due_to_the_sweep(make_life):
+    life = make_life(WITH_GRACE)
+    life.store_the_first(p=0, scope="a", ttl=None)
+    life.take_lease(p=0, r=0, ttl=30)
+    life.end_lease(n=1)
+    life.delete(p=0, r=0)
+    life.pass_time(62)
+
+    life.end_lease(n=0)
+    life.agrees()
+    assert life.world.lab.files() == {"1.jpg": "1.jpg 1"}
+    life.sweep(p=1)
+
+    life.agrees()
+    assert life.world.lab.files() == {}
+    life.teardown()
 
 
 @pytest.mark.torture

@@ -251,6 +251,27 @@ def test_what_cannot_be_written_keeps_nothing_else_waiting(store, media, client,
     assert journal(client, settings) == []
 
 
+@pytest.mark.parametrize(
+    "before",
+    [
+        lambda store, first: store.touch(first, "5h"),
+        lambda store, first: store.delete_media(store.share(first, "t")),
+    ],
+    ids=["the first changed", "another ended"],
+)
+def test_the_first_sidecar_of_a_further_ref_is_written_whatever_its_file_had_before(
+    store, media, client, settings, before
+):
+    first = put(store)
+    before(store, first)
+    further = store.share(first, "t")
+
+    store.drain()
+
+    assert set(told(media)) == {first.id, further.id}
+    assert journal(client, settings) == []
+
+
 @pytest.mark.parametrize("lane", ["real"], indirect=True)
 @pytest.mark.parametrize("which", ["first", "further"])
 @pytest.mark.parametrize("what", ["changes", "ends", "goes"])

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import time
 from contextlib import suppress
 
 import pytest
@@ -11,7 +10,7 @@ import pytest
 from mediastore import MediaContent, MediaMeta
 from mediastore.errors import Corrupt, MediaStoreError
 
-from .lab import CLAIM_S, STRAY_S, Crash, Lab
+from .lab import CLAIM_S, STRAY_S, Crash
 from .processes import Once, crash
 
 # --- a path in the index that leaves the root

@@ -190,6 +190,13 @@ def _let_go(there: Opened, blob: str, own: str) -> None:
 
 
 def _prune(there: Opened, blob: str) -> None:
+    """Remove the directories, unless another sidecar of the blob is announced: its writer needs both, and prunes later."""
+    with (
+        contextlib.suppress(OSError, Corrupt),
+        posix.inside(blob, at=there.home(DRAFTS)) as drafts,
+    ):
+        if posix.names(at=drafts):
+            return
     for home in (META, DRAFTS):
         with contextlib.suppress(OSError, Corrupt):
             posix.remove_directory(blob, at=there.home(home))

@@ -36,9 +36,17 @@ end
 
 -- A blob that may go at once takes the sidecars of its refs along; it remembers them for the case that it is rescued.
 local function settle_sidecars(id, blob)
-  if blob.lost then return end
+  if blob.lost and blob.refs <= 0 then return end
   if blob.at_once then return redis.call("HSET", P .. "blob:" .. id, "ended", table.concat(blob.ended, " ")) end
   for _, ref in ipairs(blob.ended) do note_sidecar(blob.root, ref, id) end
+end
+
+-- Nobody works off the journal of a forgotten root: it goes with the last blob there.
+local function drop_journals()
+  for root, lost in pairs(forgotten) do
+    local left = lost and tonumber(redis.call("HGET", P .. "stats", "blobs:" .. root)) or 0
+    if lost and left <= 0 then redis.call("UNLINK", P .. "meta:" .. root) end
+  end
 end
 
 local function bury()
@@ -68,6 +76,7 @@ local function bury()
   if #refs > 0 then forget_graves() end
   for name, by in pairs(counts) do bump(P .. "stats", name, by) end
   for id, said in pairs(unclear) do note_stuck(id, said.root, said.what) end
+  drop_journals()
   for scope, bytes in pairs(freed) do use(scope, -bytes) end
   for scope in pairs(homes) do prune(scope) end
   keep_time()

@@ -5,13 +5,12 @@
 
 local function sidecar_kinds(root)
   expect("zset", "meta:" .. root)
-  expect("hash", "lost")
   expect("string", "seq")
 end
 
--- Nobody sweeps a root that was forgotten.
+-- Also if the root was forgotten: once it is adopted, the next sweep works the journal off.
 local function note_sidecar(root, id, blob)
-  if redis.call("HEXISTS", P .. "lost", root) == 0 then redis.call("ZADD", P .. "meta:" .. root, str(next_seq()), id .. " " .. blob) end
+  redis.call("ZADD", P .. "meta:" .. root, str(next_seq()), id .. " " .. blob)
 end
 
 -- Whether a live ref has a sidecar. Only content that the store has written costs a second look.

@@ -36,8 +36,8 @@ local function plan_blob(id)
     expect("zset", "lease:" .. id)
     expect("hash", "holders:" .. id)
   end
-  if b[8] then sidecar_kinds(b[2]) end
   if forgotten[b[2]] == nil then forgotten[b[2]] = redis.call("HEXISTS", P .. "lost", b[2]) == 1 end
+  if b[8] or forgotten[b[2]] then sidecar_kinds(b[2]) end
   blobs[id] = { lost = forgotten[b[2]], refs = num(b[1]), root = b[2], path = b[3] or "", custody = b[4], identity = b[5] or "", size = num(b[6]) or 0, leased = b[7] and leased_until(id, b[7]), ended = b[8] and {} }
 end
 

@@ -34,7 +34,9 @@ for i, id in ipairs(#wanted > 0 and redis.call("HMGET", paths, unpack(wanted)) o
 if not answer.words then
   answer.words = str(now) .. " " .. place
   redis.call("HSET", lost, root, answer.words)
-  redis.call("UNLINK", P .. "dedup:" .. root, P .. "meta:" .. root)
+  redis.call("UNLINK", P .. "dedup:" .. root)
+  -- The journal of sidecars stays as long as live refs do: the root may be adopted.
+  if (tonumber(redis.call("HGET", stats, "blobs:" .. root)) or 0) <= 0 then redis.call("UNLINK", P .. "meta:" .. root) end
 end
 for i, id in ipairs(ids) do
   local b = known[i]
