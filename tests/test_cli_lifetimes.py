@@ -344,6 +344,14 @@ def test_what_waits_is_counted_and_is_no_problem(make_file, graceful):
     )
 
 
+def test_a_release_that_does_not_wait_asks_for_nothing_that_stays(make_file, graceful):
+    graceful.store(make_file("a"), scope="chat:1")
+
+    done = run("release", "chat:1", "--yes", "--no-wait")
+
+    assert (done.exit_code, done.stderr) == (0, "")
+
+
 def test_a_file_whose_grace_is_over_is_due_and_waits_no_more(cat, env, monkeypatch):
     monkeypatch.setenv("MEDIASTORE_GRACE", "0.001s")
     with MediaStore.from_env() as store:

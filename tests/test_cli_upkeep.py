@@ -9,6 +9,7 @@ import pytest
 
 from mediastore import Released, ReleasePlan, Stats, Swept
 from mediastore.blobs import posix
+from mediastore.cli import upkeep
 from mediastore.cli.planning import SweepPlan
 
 from .cli_fixtures import (  # noqa: F401 - fixtures
@@ -311,3 +312,14 @@ def test_demo_is_given_its_options_and_its_exit_code_is_kept(monkeypatch):
     done = run("demo", "--plain", "--keep", "here")
 
     assert (done.exit_code, seen) == (1, [{"plain": True, "keep": "here"}])
+
+
+def test_a_second_sigterm_does_not_cut_short_what_the_first_has_begun():
+    before = signal.getsignal(signal.SIGTERM)
+    try:
+        with pytest.raises(upkeep._Ended):
+            upkeep._end()
+
+        assert signal.getsignal(signal.SIGTERM) is signal.SIG_IGN
+    finally:
+        signal.signal(signal.SIGTERM, before)

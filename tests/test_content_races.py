@@ -5,18 +5,21 @@ from __future__ import annotations
 import time
 from contextlib import suppress
 from dataclasses import replace
+from datetime import timedelta
 from functools import partial
 from typing import Any
 
 import pytest
 
 from mediastore import MediaContent, MediaStore
+from mediastore.blobs import drafting
+from mediastore.blobs.local import LocalBlobs
 from mediastore.errors import BlobsUnavailable, IndexUnavailable, InvalidRoot, StoreFull
 
 from .content_fixtures import DATA, META, beaten_at, hand_over, nothing_is_left, pieces, sharing  # noqa: F401 - a fixture
-from .lab import Crash
+from .lab import STRAY_S, Crash
 from .lanes import mostly_real
-from .processes import Once, Paused, crash
+from .processes import Once, Paused, crash, replace as put_instead
 from .test_content import files
 from .waiting import until
 
@@ -99,6 +102,53 @@ def test_a_reservation_that_lapsed_is_no_good_even_before_a_sweeper_comes(sharin
 
 
 @pytest.mark.slow
+def test_the_file_of_a_writer_that_takes_long_is_no_stray(lab):
+    store, sweeper = lab.process(), lab.process()
+    sweeper._blobs = LocalBlobs(
+        lab.settings.roots, lab.namespace, wall=lambda: time.time() + STRAY_S
+    )
+
+    with store.writer(scope="s") as draft:
+        draft.path.write_bytes(DATA)
+        sweeper.sweep()
+
+    assert store.resolve(draft.ref).read_bytes() == DATA
+
+
+def test_a_file_that_took_the_place_of_the_temporary_one_is_not_stored(lab):
+    """As in a copy of the root that was adopted meanwhile."""
+    store = lab.process()
+    perform = store._perform
+
+    def swap(step):
+        if isinstance(step, drafting.Publish):
+            put_instead(step.draft.path, "theirs")
+        return perform(step)
+
+    store._perform = swap
+    with pytest.raises(BlobsUnavailable, match="store it again"):
+        store.store_media(MediaContent(data=DATA), meta=META)
+
+    nothing_is_left(lab)
+
+
+def test_a_ref_that_is_made_long_after_its_sidecar_counts_from_a_minute_before(lab):
+    store = lab.process()
+    perform = store._perform
+
+    def late(step):
+        answer = perform(step)
+        if isinstance(step, drafting.Publish):
+            lab.pass_time(300)
+        return answer
+
+    store._perform = late
+    found = store.get(store.store_media(MediaContent(data=DATA), meta=META, ttl="1h"))
+
+    assert round(found.stored_at.timestamp() * 1000) == lab.now_ms() - 60_000
+    assert found.expires_at - found.stored_at == timedelta(hours=1)
+
+
 def test_a_writer_keeps_its_reservation_for_as_long_as_its_content_comes(clients, settings, media):
     brief = replace(settings, claim="1s")
     with MediaStore(clients(), brief) as writer, MediaStore(clients(), brief) as sweeper:

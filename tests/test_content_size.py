@@ -101,6 +101,21 @@ def test_a_file_over_the_limit_is_refused_without_reading_it(
     expect_empty()
 
 
+@pytest.mark.parametrize("lane", ["fake"], indirect=True)
+def test_the_room_for_a_stream_is_looked_at_now_and_then(clients, settings, monkeypatch):
+    looks, look = [], os.fstatvfs
+
+    def counted(fd):
+        looks.append(fd)
+        return look(fd)
+
+    monkeypatch.setattr(os, "fstatvfs", counted)
+    with MediaStore(clients(), replace(settings, durable=False)) as store:
+        store.store_media(MediaContent(data=(bytes(MIB) for _ in range(40))), scope="s")
+
+    assert 2 <= len(looks) <= 5
+
+
 def read_bytes() -> int:
     """Return how many bytes this process has read so far, however they were cached."""
     if not os.path.exists("/proc/self/io"):

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import errno
 import os
+import stat
 from contextlib import suppress
 
 import pytest
@@ -37,6 +38,23 @@ def takes(path):
 
 def puts_back(name, args):
     return name in {"link", "rename"} and "quarantine" in args[0] and args[2] == "a.jpg"
+
+
+def test_in_a_root_of_a_group_its_members_can_finish_what_one_has_begun_to_delete(lab, stage):
+    lab.root.chmod(0o2770)
+    registered(lab)
+    seen: set[int] = set()
+
+    def look(*_):
+        begun = [
+            each for each in (lab.root / ".mediastore/quarantine").iterdir() if any(each.iterdir())
+        ]
+        seen.update(stat.S_IMODE(each.stat().st_mode) for each in begun)
+
+    with stage.during(look):
+        lab.process().release_all("s")
+
+    assert seen == {0o2770}
 
 
 # --- somebody else's file at the path
@@ -290,6 +308,20 @@ def test_a_file_that_cannot_be_deleted_now_is_tried_at_doubling_intervals_until_
     lab.pass_time(300)
     assert (process.sweep().deleted, process.stats().stuck) == (1, 0)
     assert lab.leftovers() == []
+
+
+def test_a_file_that_is_tried_for_ever_does_not_make_its_claim_grow(lab, stage):
+    registered(lab, "bad.jpg")
+    process = lab.process()
+
+    with stage.during(failing(errno.EBUSY, "unlink")):
+        process.release_all("s")
+        for _ in range(3):
+            lab.pass_time(300)
+            assert process.sweep().failed == 1
+
+    (claim,) = lab.client.scan_iter(match=f"mediastore:{{{lab.namespace}}}:claim:*")
+    assert lab.client.hget(claim, "prev") == b""
 
 
 def test_one_bad_file_never_stops_the_others(lab, stage):

@@ -14,6 +14,7 @@ from mediastore import MediaStore
 from mediastore.doctor import examine
 
 from .doctor_fixtures import NOWHERE, found, key, lane, mine  # noqa: F401 - fixtures
+from .waiting import until
 
 
 class Room(NamedTuple):
@@ -49,6 +50,15 @@ def test_work_on_its_way_is_well(mine, client, key, make_file):
     with MediaStore.from_settings(mine) as store:
         store.store(make_file(), scope="chat:1")
         store.release_all("chat:1", wait=False)
+
+    assert found(mine, "journal").detail == "0 released scopes and 1 file on their way out"
+
+
+def test_a_file_whose_grace_is_over_is_on_its_way_and_stays_no_more(mine, cat):
+    with MediaStore.from_settings(replace(mine, grace="0.001s")) as store:
+        store.store(cat, scope="chat:1")
+        store.release_all("chat:1", wait=False)
+        until(lambda: "no bytes" in found(mine, "waiting").detail)
 
     assert found(mine, "journal").detail == "0 released scopes and 1 file on their way out"
 

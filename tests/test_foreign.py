@@ -7,9 +7,9 @@ import re
 import pytest
 
 from mediastore import MediaStore
-from mediastore.errors import Corrupt, IndexVersion
+from mediastore.errors import Corrupt, IndexVersion, StoreFull
 from mediastore.index import __doc__ as documentation
-from mediastore.index.steps import FORMAT, prefix
+from mediastore.index.steps import FORMAT, Command, prefix
 
 from .conftest import names_left
 from .foreign_steps import FOREIGN, LOOKS_AT, STEPS, Index, key_of
@@ -35,6 +35,15 @@ def index(client, settings):
 LANES = [*((name, "real") for name in STEPS), ("store", "fake"), ("drain", "fake"), ("due", "fake")]
 
 
+#: What a script that changes something asks the type of, so that its error names the key. A plain read that
+#: meets a foreign key first says only that there is one.
+NAMED = {
+    *("borrowed", "cuts", "dedup", "graves", "older", "path"),
+    *("seq", "stats", "trash", "usage", "writing"),
+}
+CHANGING = {name for name, step in STEPS.items() if isinstance(step, Command)} - {"roots", "stats"}
+
+
 #: Every foreign type of each key takes a minute: otherwise the keys take turns with them.
 @pytest.mark.parametrize("thorough", [False, pytest.param(True, marks=pytest.mark.torture)])
 @pytest.mark.parametrize(("name", "lane"), LANES, indirect=["lane"])
@@ -47,10 +56,12 @@ def test_a_key_of_a_foreign_type_is_met_before_anything_is_written(name, index, 
             before = {**state, key: FOREIGN[kind]}
             index.load(before)
 
-            with pytest.raises(Corrupt, match="WRONGTYPE"):
+            with pytest.raises(Corrupt, match="WRONGTYPE") as caught:
                 index.do(STEPS[name])
 
             assert index.dump() == before, (key, kind)
+            if name in CHANGING and key.partition(":")[0] in NAMED:
+                assert str(caught.value).endswith(f":{key} is a {kind}")
 
 
 def test_a_first_greeting_that_meets_a_foreign_key_leaves_nothing(index):
@@ -77,6 +88,29 @@ def test_a_step_looks_at_no_other_key(name, index):
         index.do(STEPS[name])
 
         assert index.dump() == {**clean, **others}, kind
+
+
+#: What gives memory back, or what is held, and what must run before it.
+FREEING = (
+    *("open", "release", "drain", "expire", "lapse", "delete", "withdraw", "refuse", "abandon"),
+    *("claim", "acknowledge", "forget", "adopt", "rebind", "renew", "end_lease"),
+    *("move_policy", "inscribed"),
+)
+
+
+@pytest.mark.parametrize("lane", ["real"], indirect=True)
+def test_what_gives_memory_back_is_done_where_there_is_none(index, client):
+    state = index.fill()
+
+    for name in FREEING:
+        index.load(state)
+        client.config_set("maxmemory", 1)
+        try:
+            with pytest.raises(StoreFull):
+                index.do(STEPS["store"])
+            index.do(STEPS[name])
+        finally:
+            client.config_set("maxmemory", 0)
 
 
 def test_every_key_has_the_type_that_is_documented(index):

@@ -13,7 +13,9 @@ from mediastore.index.steps import END_BATCH
 
 from .conftest import names_left
 from .grace_fixtures import lab, settings  # noqa: F401 - fixtures
+from .lab import Crash
 from .lifetimes import HOUR, give, is_gone, numbers, one_lane, seconds_left, slowly
+from .processes import Once, crash
 
 FORGET = MediaMeta(cleanup=Cleanup.FORGET)
 META = MediaMeta(filename="cät [1].jpg", content_type="image/jpeg", message_idx=7)
@@ -142,6 +144,22 @@ def test_a_release_looks_no_longer_than_its_timeout_at_what_waits(lab):
 
     assert (done.refs, done.pending) == (1, 1)
     assert lab.now_ms() - before <= 2 * 1000 * store.settings.seconds("timeout") + 5_000
+
+
+@one_lane
+def test_what_has_waited_and_was_claimed_waits_no_more_when_its_root_is_forgotten(lab, stage):
+    store = lab.process()
+    store.store(lab.file("a", "a"), scope="s")
+    store.release_all("s")
+    assert numbers(store) == (1, 1)
+    lab.pass_time(HOUR)
+    with stage.during(Once(crash, when=lambda name, _: name == "unlink")), pytest.raises(Crash):
+        lab.process().sweep()
+
+    (root,) = store.stats().roots
+    assert store.forget_root(root, even_here=True).lost_blobs == 1
+
+    assert numbers(store) == (0, 0)
 
 
 @one_lane

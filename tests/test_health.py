@@ -22,7 +22,7 @@ from mediastore.cli.health import probe
 from mediastore.heartbeat import Heartbeat, health_directory, signs
 from mediastore.logs import JsonLines
 
-from .celery_fixtures import Consumer, app, pulse_of, waiting  # noqa: F401 - fixtures
+from .celery_fixtures import Consumer, Timer, app, pulse_of, waiting  # noqa: F401 - fixtures
 from .cli_fixtures import bot, env, lane, run, told  # noqa: F401 - fixtures
 
 
@@ -231,6 +231,19 @@ def test_beat_leaves_a_heartbeat_at_each_tick_and_takes_it_away(app, settings):
     assert (sign.role, sign.pid) == ("beat", os.getpid())
     assert signs(directory, "beat") == []
     assert app.conf.beat_max_loop_interval < 30
+
+
+@pytest.mark.parametrize("end", ["stop", "terminate"])
+def test_a_worker_takes_its_heartbeat_away_however_it_ends(app, settings, end):
+    worker = SimpleNamespace(app=app, hostname="w@here", timer=Timer())
+    heartbeats = Heartbeats(worker)
+    heartbeats.start(worker)
+    assert len(signs(health_directory(settings), "worker")) == 1
+
+    getattr(heartbeats, end)(worker)
+
+    assert signs(health_directory(settings), "worker") == []
+    assert worker.timer.calls == []
 
 
 def test_a_worker_without_our_queue_neither_ticks_nor_says_that_it_lives(app, settings):

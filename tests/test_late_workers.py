@@ -198,6 +198,34 @@ def test_a_release_that_waits_returns_when_the_files_of_an_earlier_one_are_gone(
     assert waits > 20
 
 
+@pytest.mark.parametrize("call", ["look", "rename"])
+def test_a_late_worker_reports_nothing_of_a_file_that_another_has_deleted(
+    lab, stage, monkeypatch, call
+):
+    """Without hard links it has nothing else to miss in the directory that is its own no more."""
+    monkeypatch.setattr(posix, "link", no_link)
+    path, late = doomed(lab)
+    perform = late._perform
+    reported: list[Any] = []
+
+    def listen(step):
+        answer = perform(step)
+        reported.extend(answer.outcomes if isinstance(step, blobs.Destroy) else ())
+        return answer
+
+    def overtake():
+        lab.pass_time(CLAIM_S + 1)
+        lab.process().sweep()
+
+    at_the_path = Once(overtake, when=lambda name, args: name == call and args[0] == path.name)
+    monkeypatch.setattr(late, "_perform", listen)
+    with stage.during(at_the_path):
+        late.sweep()
+
+    assert (at_the_path.done, reported) == (True, [])
+    verdict(lab, late, path, [], call)
+
+
 # --- a worker that is dead
 
 

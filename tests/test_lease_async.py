@@ -123,6 +123,25 @@ def test_the_twin_behind_sentinels_asks_sentinels_of_its_own():
             assert ours.connection_pool.connection_kwargs[name] == wanted
 
 
+def test_a_twin_closes_its_sentinels_too(monkeypatch):
+    closed, aclose = [], redis.asyncio.Redis.aclose
+
+    async def watched(client, *args):
+        closed.append(client)
+        await aclose(client, *args)
+
+    async def main():
+        sentinel = redis.asyncio.Sentinel([("10.0.0.1", 26379), ("10.0.0.2", 26379)])
+        async with twin(sentinel.master_for("main")) as other:
+            return other.connection_pool.sentinel_manager.sentinels
+
+    monkeypatch.setattr(redis.asyncio.Redis, "aclose", watched)
+    sentinels = asyncio.run(main())
+
+    assert len(sentinels) == 2
+    assert all(each in closed for each in sentinels)
+
+
 def test_a_twin_keeps_what_a_connection_is_made_of():
     url = "rediss://bot:secret@10.0.0.1:7/3?socket_timeout=2&ssl_cert_reqs=none"
     pool = redis.asyncio.Redis.from_url(url).connection_pool

@@ -6,9 +6,11 @@ import asyncio
 
 import pytest
 
+from mediastore.blobs import Check
 from mediastore.errors import (
     FileMissing,
     IndexUnavailable,
+    RefGone,
     StaleCommand,
     StoreFull,
 )
@@ -72,29 +74,24 @@ def test_one_script_in_the_middle_that_is_unknown_keeps_the_order_of_the_answers
     assert store.stats().refs == 5
 
 
-@one_lane
-@pytest.mark.parametrize("call", ["store_many", "release_many"])
-def test_a_batch_that_comes_too_late_is_said_once_more(lab, call):
-    store = lab.process()
-    paths = [lab.file(str(n), "x") for n in range(3)]
-    store.store(lab.file("r", "r"), scope="a")
-    speech = store._speech
+@pytest.mark.parametrize("call", ["store", "store_many", "release_many"])
+def test_what_comes_too_late_is_said_once_more(store, make_file, call):
+    paths = [make_file(f"{n}.jpg") for n in range(3)]
+    store.store(make_file("r.jpg"), scope="a")
     # The server's clock has gone on by an hour, and this process has not heard of it.
-    now, speech.now = speech.now, None
-    speech._server_ms -= 3_600_000
+    inner(store)._speech._server_ms -= 3_600_000
 
-    answers = (
+    if call == "release_many":
+        assert [each.refs for each in store.release_many(["a", "b"])] == [1, 0]
+        return
+    refs = (
         store.store_many(paths, scope="s")
         if call == "store_many"
-        else store.release_many(["a", "b"])
+        else [store.store(path, scope="s") for path in paths]
     )
 
-    speech.now = now
-    if call == "store_many":
-        assert store.resolve_many(answers) == paths
-        assert store.stats().refs == 4
-    else:
-        assert [each.refs for each in answers] == [1, 0]
+    assert store.resolve_many(refs) == paths
+    assert store.stats().refs == 4
 
 
 @one_lane
@@ -193,6 +190,27 @@ def test_a_key_that_is_not_ours_stops_one_scope_and_not_the_others(lab):
 
     assert codes(done) == ["corrupt", ""]
     assert done[1].refs == 1
+
+
+@one_lane
+@pytest.mark.parametrize("many", [False, True])
+def test_a_ref_that_ends_between_the_look_at_it_and_at_its_file_is_gone_and_not_missing(lab, many):
+    store, other = lab.process(), lab.process()
+    ref = store.store(lab.file("a.jpg", "x"), scope="s")
+    perform = store._perform
+
+    def late(step):
+        if isinstance(step, Check):
+            other.release_all("s")
+        return perform(step)
+
+    store._perform = late
+
+    if many:
+        assert codes(store.resolve_many([ref])) == ["ref_gone"]
+    else:
+        with pytest.raises(RefGone, match="released"):
+            store.resolve(ref)
 
 
 def test_batches_of_several_threads_do_not_mix(other, files):

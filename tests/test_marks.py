@@ -19,6 +19,14 @@ from mediastore.speech import Speech
 from .conftest import Blocking
 
 
+def test_a_mark_that_comes_late_makes_no_newer_one_older():
+    marks = Marks()
+    for seq in (5, 3):
+        marks.learn([("s", seq)])
+
+    assert (marks.cut("s", 4), marks.since()) == (("s", 5), 5)
+
+
 def inner(store):
     """Return the store behind the blocking face."""
     return store._store if isinstance(store, Blocking) else store
@@ -255,6 +263,27 @@ def test_a_call_that_is_interrupted_leaves_no_replies_to_the_next(
         found = store.resolve(second)
 
     assert found.name == "2"
+
+
+@pytest.mark.parametrize("reply", [0, 1, 2])
+def test_a_call_that_is_cancelled_leaves_no_replies_to_the_next(
+    server_url, settings, make_file, monkeypatch, reply
+):
+    async def not_yet(_):
+        return False  # so the pool, which looks for replies that nobody has read, finds none
+
+    async def main():
+        remote = redis.asyncio.Redis.from_url(server_url)
+        async with remote, AsyncMediaStore(remote, settings) as store:
+            first, second = [await store.store(make_file(name), scope="s") for name in "12"]
+            with monkeypatch.context() as patch:
+                lose(patch, reply, asyncio.CancelledError())
+                with pytest.raises(asyncio.CancelledError):
+                    await store.resolve(first)
+                patch.setattr(AsyncConnection, "can_read_destructive", not_yet)
+                return await store.resolve(second)
+
+    assert asyncio.run(main()).name == "2"
 
 
 def lose(patch, number, error):

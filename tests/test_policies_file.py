@@ -42,6 +42,17 @@ def test_every_ref_of_the_file_gets_it_and_the_last_deadline_is_told(clients, se
         assert due == max(store.get(ref).expires_at for ref in refs)  # type: ignore[type-var]
 
 
+def test_no_deadline_is_told_of_a_file_that_a_pinned_ref_keeps(store):
+    ref = store.store_media(CONTENT, scope="s")
+    pinned = store.share(ref, "t")
+    store.drain()
+    store.pin(pinned)
+
+    assert store.apply_policy(store.resolve(ref), "retain-2hours") is None
+
+    assert life(store, ref) == ("retain-2hours", timedelta(hours=2))
+
+
 def test_a_ref_that_has_ended_is_passed_over(clients, settings):
     with MediaStore(clients(), replace(settings, dedup=True)) as store:
         first, second = (store.store_media(CONTENT, scope=scope) for scope in "ab")

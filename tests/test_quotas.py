@@ -8,7 +8,13 @@ from itertools import count
 import pytest
 
 from mediastore import MediaContent, MediaMeta, MediaStore
-from mediastore.errors import Corrupt, InvalidRequest, InvalidScope, QuotaExceeded
+from mediastore.errors import (
+    Corrupt,
+    InvalidRequest,
+    InvalidScope,
+    MediaStoreError,
+    QuotaExceeded,
+)
 
 from .test_content import files
 
@@ -149,6 +155,25 @@ def test_a_reservation_counts_until_its_writer_dies(lab):
     assert lab.process().quota("s").used_refs == 0
 
 
+def test_what_was_reserved_in_a_root_that_is_forgotten_has_room_again(lab):
+    store, operator = lab.process(), lab.process()
+    store.set_quota(max_bytes=4 << 20)
+    (root,) = store.stats().roots
+    reserved = []
+
+    def pieces():
+        yield b"x" * (1 << 20)
+        reserved.append(operator.quota("s").used_bytes)
+        operator.forget_root(root, even_here=True)
+
+    with pytest.raises(MediaStoreError):
+        store.store_media(MediaContent(data=pieces()), scope="s")
+
+    assert reserved[0] >= 1 << 20
+    for quota in (operator.quota(), operator.quota("s")):
+        assert (quota.used_refs, quota.used_bytes) == (0, 0)
+
+
 def test_equal_content_costs_the_namespace_once_and_each_scope_its_share(
     store, settings, clients, other
 ):
@@ -198,6 +223,24 @@ def test_share_transfer_and_restore_keep_to_the_scope_they_come_to(clients, sett
             store.restore(dead, "full")
         assert store.quota("full").used_bytes == 20
         assert store.quota("s").used_bytes == 0
+
+
+def test_share_and_restore_keep_to_what_the_namespace_may_hold(clients, settings, make_file):
+    with MediaStore(clients(), replace(settings, grace=60)) as store:
+        ref = register(store, make_file, 10)
+        dead = register(store, make_file, 10)
+        store.delete_media(dead)
+
+        store.set_quota(max_refs=1)
+        with pytest.raises(QuotaExceeded, match="namespace holds 1 of 1 refs"):
+            store.share(ref, "t")
+        with pytest.raises(QuotaExceeded, match="namespace holds 1 of 1 refs"):
+            store.restore(dead, "t")
+
+        store.set_quota(max_bytes=10, max_refs="never")
+        store.share(ref, "t")
+        with pytest.raises(QuotaExceeded, match="namespace holds 10 of 10 bytes"):
+            store.restore(dead, "t")
 
 
 def test_a_released_scope_has_room_before_it_is_drained(store, make_file):

@@ -11,6 +11,7 @@ from mediastore.errors import RefGone
 from mediastore.index.steps import prefix
 from mediastore.model import Ref
 
+from .conftest import names_left
 from .sidecar_fixtures import PNG, known, many_lives, planted, put, sharing, told, told_blob, tree  # noqa: F401 - a fixture
 from .test_index import dump
 
@@ -137,6 +138,22 @@ def test_a_ref_joins_what_was_registered_at_its_path_since(store, client, media)
     assert path.exists()
     assert store.release_all("s").deleted == 1
     assert not path.exists()
+
+
+def test_refs_of_what_was_registered_since_get_no_sidecars(store, client, media):
+    """It is no content of the store's own: nobody would take them away."""
+    ref = put(store)
+    path = store.resolve(ref)
+    client.flushall()
+    store.store(path, scope="s")
+    store.rebuild()
+
+    store.share(ref, "s")
+    store.sweep()
+    assert store.release_all("s").deleted == 1
+    store.sweep()
+
+    assert names_left(media) == []
 
 
 def test_a_sidecar_that_gives_a_file_to_another_blob_is_not_believed(other, media):

@@ -367,6 +367,18 @@ def test_a_lock_held_across_a_fork_hangs_no_child():
         assert in_child(lambda: renewer.add(term("b", 30)) or renewer.running)
 
 
+def test_a_lease_that_could_not_be_renewed_is_not_asked_for_again_at_once():
+    server = Server(lambda taken: IndexUnavailable("away") if taken.token == "bad" else 2**60)
+    good, bad = (term(name, 30, age_s=11, clock=lambda: 100.0) for name in ("good", "bad"))
+
+    with renewing(server, bad, clock=lambda: 100.0) as renewer:
+        until(lambda: server.calls_of("bad"))
+        renewer.add(good)
+        until(lambda: server.calls_of("good"))
+
+    assert len(server.calls_of("bad")) == 1
+
+
 def test_an_error_of_one_lease_is_its_own(caplog):
     good, bad = term("good", 0.9), term("bad", 0.9)
     server = Server(lambda taken: Corrupt("foreign") if taken.token == "bad" else 2**60)

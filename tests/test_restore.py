@@ -8,7 +8,14 @@ from dataclasses import replace
 import pytest
 
 from mediastore import NEVER, Cleanup, MediaMeta, MediaStore
-from mediastore.errors import BlobMissing, InvalidRequest, InvalidScope, RefGone, RefUnknown
+from mediastore.errors import (
+    BlobMissing,
+    BlobsUnavailable,
+    InvalidRequest,
+    InvalidScope,
+    RefGone,
+    RefUnknown,
+)
 from mediastore.index.steps import END_BATCH
 
 from .grace_fixtures import lab, settings  # noqa: F401 - fixtures
@@ -121,6 +128,23 @@ def test_restore_after_a_sweeper_has_claimed_the_bytes_is_too_late(lab):
     with pytest.raises(RefGone):
         store.restore(dead)
     assert index_of(lab.client, lab.settings) == before
+
+
+@one_lane
+def test_what_a_sweeper_had_is_not_brought_back_whatever_else_the_index_says(lab):
+    """C18 and C30: no script leaves a blob like this, and if one ever does, its file may be half gone."""
+    store, path = lab.process(), lab.file("a", "a")
+    dead = store.store(path, scope="s")
+    store.release_all("s")
+    (blob,) = lab.client.scan_iter(match=f"mediastore:{{{lab.namespace}}}:blob:*")
+    lab.client.hset(blob, "ever", 1)
+
+    assert store.tombstone(dead).kept_for == ""
+    with pytest.raises(RefGone, match="released"):
+        store.restore(dead)
+    with pytest.raises(BlobsUnavailable, match="has not finished"):
+        store.store(path, scope="t")
+    assert numbers(store) == (1, 1)
 
 
 @one_lane

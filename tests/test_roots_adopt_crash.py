@@ -230,6 +230,8 @@ def test_a_blob_gets_an_identity_only_from_whoever_has_seen_its_present_one(lab)
     assert bound("link:2") == 1
     process._ask(changes.claim("root", token, "claim", 30_000))
     assert bound("link:2") == 0
+    lab.client.hset(f"{prefix(lab.namespace)}blob:{blob}", "state", "doomed")  # `ever` tells
+    assert bound("link:2") == 0
 
 
 def test_more_blobs_than_a_script_may_touch_are_refused(lab):

@@ -6,6 +6,7 @@ import dataclasses
 import logging
 
 import pytest
+from billiard.exceptions import SoftTimeLimitExceeded
 
 from mediastore import MediaStore, celery as ours
 from mediastore.celery.rounds import Rounds
@@ -74,6 +75,20 @@ def test_who_found_no_time_left_is_first_at_the_next_tick():
     assert [name for name, _ in day.visits] == ["a", "b", "c", "d", "a", "b"]
 
 
+def test_what_one_overruns_is_taken_from_each_of_the_others_alike():
+    day = Day(a=1e9, b=1e9, c=1e9)
+    rounds, visit = day.rounds(), day.visit
+
+    def overrun(name, given_s):
+        visit(name, given_s)
+        day.now += 6.0 if name == "a" else 0.0
+
+    rounds._visit = overrun
+    rounds.go(30.0)
+
+    assert day.visits == [("a", 10.0), ("b", 7.0), ("c", 7.0)]
+
+
 def test_one_namespace_has_the_whole_budget():
     day = Day(alone=1e9)
 
@@ -117,6 +132,21 @@ def test_a_namespace_that_fails_costs_a_line_and_keeps_no_other_waiting(
     assert "of namespace b failed" in bug.getMessage()
     assert "swept of namespace c" in done.getMessage()
     assert (done.namespace, done.deleted) == ("c", 3)
+
+
+def test_a_tick_whose_time_is_over_goes_on_to_no_other_namespace(several, monkeypatch, caplog):
+    visited = []
+
+    def sweep(store, _):
+        visited.append(store.settings.namespace)
+        raise SoftTimeLimitExceeded
+
+    monkeypatch.setattr(MediaStore, "sweep", sweep)
+
+    ours.make_app(several).tasks[ours.SWEEP]()
+
+    assert visited == ["a"]
+    assert [line.levelname for line in caplog.records] == ["WARNING"]
 
 
 def test_each_namespace_is_swept_in_its_own_roots(several, monkeypatch, media):

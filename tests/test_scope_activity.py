@@ -173,6 +173,19 @@ def test_a_busy_scope_is_written_at_most_every_tenth_of_its_idle_time(lab, act):
 
 
 @one_lane
+def test_readers_of_a_ref_that_has_left_an_idling_scope_tell_nobody(lab):
+    store = lab.process()
+    give(store, "s", idle=100)
+    ref = put(lab, store, "s", ttl="1d")
+    store.transfer(ref, "t")
+    store.fuse.calls.clear()
+
+    store.resolve(ref)
+
+    assert store.fuse.calls == ["read"]
+
+
+@one_lane
 @pytest.mark.parametrize("many", [False, True])
 def test_readers_of_an_idling_scope_ask_nothing_more_for_a_tenth(lab, many):
     store = lab.process()

@@ -28,6 +28,12 @@ def test_the_defaults_are_the_seeds():
     assert (settings.seconds("timeout"), settings.seconds("claim")) == (5, 30)
 
 
+def test_a_duration_below_a_millisecond_is_one_and_a_size_may_have_a_fraction():
+    settings = Settings(tombstone_ttl=0.0001, max_file_size="1.5 KiB")
+
+    assert (settings.ms("tombstone_ttl"), settings.size_limit) == (1, 1536)
+
+
 def test_variables_are_read_as_text():
     settings = Settings.from_env(
         {

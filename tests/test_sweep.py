@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import os
 import threading
 import time
 
@@ -13,6 +14,7 @@ from mediastore.errors import RefGone
 from mediastore.index.steps import END_BATCH
 
 from .lab import Lab
+from .processes import Once
 
 
 @pytest.fixture
@@ -244,6 +246,21 @@ def test_no_whole_ref_is_logged_at_info(store, cat, caplog):
     store.sweep()
 
     assert ref.id not in caplog.text
+
+
+def test_a_sweep_in_the_midst_of_a_store_leaves_the_new_link_of_an_old_file(lab, stage):
+    """A link is as old as its name, not as its file."""
+    path = lab.file("a.jpg", "ours")
+    os.utime(path, (0, 0))
+    store, home = lab.process(), lab.root / ".mediastore"
+    sweep = Once(lab.process().sweep, when=lambda *_: any((home / "new").iterdir()))
+
+    with stage.during(sweep):
+        store.store(path, scope="s")
+
+    assert sweep.done
+    (held,) = (home / "held").iterdir()
+    assert held.samefile(path)
 
 
 def test_a_stray_that_cannot_be_removed_keeps_no_other_waiting(lab):

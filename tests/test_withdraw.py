@@ -75,6 +75,21 @@ def test_what_came_to_the_path_meanwhile_is_registered_instead(lab):
     assert lab.leftovers() == []
 
 
+def test_the_path_is_looked_at_while_the_second_name_pins_the_inode(lab, stage):
+    """Without it the number may be another file's by then."""
+    path, new = lab.root / "a.jpg", lab.root / ".mediastore/new"
+    pinned = []
+
+    def note(name, args):
+        if name == "look" and args[0] == path.name:
+            pinned.append(any(new.iterdir()))
+
+    with stage.during(note):
+        lab.process().store(path, scope="t")
+
+    assert pinned[-1]
+
+
 def test_two_that_store_the_deleted_file_at_once_both_learn_it(lab):
     """The second joins the first one's blob before the first has looked: it must look for itself."""
     first, second, other = lab.process(), lab.process(), lab.process()

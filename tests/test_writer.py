@@ -198,10 +198,12 @@ def test_a_forked_child_that_leaves_the_block_takes_nothing_from_its_parent(
 ):
     with MediaStore(clients(), settings) as store:
         with store.writer(scope="s") as draft:
-            draft.file.write(PNG)
+            file = draft.file
+            file.write(PNG)
             if not (child := os.fork()):
                 try:
                     draft.__exit__(type(error), error, None)
+                    file.close()  # as its finalizer does when the child ends
                 finally:
                     os._exit(0)
             os.waitpid(child, 0)
