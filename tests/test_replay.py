@@ -239,6 +239,7 @@ def test_a_release_counts_once_whichever_reply_is_lost(fresh, wire):
 
 
 @pytest.mark.slow
+@pytest.mark.timeout(900)
 @pytest.mark.parametrize(
     ("fresh", "step"),
     [
