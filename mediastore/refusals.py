@@ -6,13 +6,12 @@ carried out, or may be later: a reply can get lost, and so can a command that ar
 
 from __future__ import annotations
 
-from contextlib import contextmanager
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any, Final, Self
 
 from redis import exceptions as redis_errors
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator
+    from collections.abc import Iterable
 
 #: What a server answers before it runs anything. redis-py takes the code off those that it has a class for.
 _BEFORE: Final = (
@@ -40,23 +39,28 @@ class Sends:
         """Begin; `unknown`: it was sent before, and something of that is unknown."""
         self.unknown = unknown
         self._before = unknown
+        self._commands = 0
 
-    @contextmanager
-    def sending(self, commands: int) -> Iterator[None]:
-        """Send so many commands in this block; unknown until all of their replies are there."""
+    def sending(self, commands: int) -> Self:
+        """Send so many commands in a block; unknown until all of their replies are there."""
+        self._commands = commands
+        return self
+
+    def __enter__(self) -> None:
+        """Begin to send."""
         self._before, self.unknown = self.unknown, True
-        try:
-            yield
-        except redis_errors.BusyLoadingError:
+
+    def __exit__(self, _: object, error: object, __: object) -> None:
+        """Look at what went wrong."""
+        if isinstance(error, redis_errors.BusyLoadingError):
             # That is the first reply. When the second command came, the server may have been ready.
-            self.unknown = self._before or commands > 1
-            raise
+            self.unknown = self._before or self._commands > 1
 
     def answered(self, replies: Iterable[Any]) -> None:
         """Take the replies. If an earlier send is unknown, an error among them proves nothing."""
         self.unknown = self._before
-        for reply in replies:
-            if self.unknown and isinstance(reply, Exception):
+        for reply in replies if self.unknown else ():
+            if isinstance(reply, Exception):
                 vars(reply)["mediastore_doubtful"] = True
 
 

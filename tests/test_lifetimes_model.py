@@ -15,7 +15,7 @@ import redis
 from hypothesis import HealthCheck, Phase, settings
 from hypothesis.stateful import run_state_machine_as_test
 
-from mediastore.index import changes, lives, reads
+from mediastore.index import changes, listing, lives
 
 from .lifetimes_rules import Lifetimes
 from .lifetimes_world import World
@@ -35,7 +35,7 @@ each_grace = pytest.mark.parametrize("grace_s", [WITHOUT_GRACE, WITH_GRACE])
 @pytest.fixture
 def make_life(lane, request, tmp_path, monkeypatch):
     """Give a maker of lives of a store; batches are two long, so that every one is cut short."""
-    for module in (changes, lives, reads):
+    for module in (changes, lives, listing):
         monkeypatch.setattr(module, "END_BATCH", 2)
     numbers = count()
 

@@ -12,15 +12,12 @@ import os
 import re
 import secrets
 import stat
-from typing import TYPE_CHECKING, Final, Self
+from typing import Final, Self
 
 from mediastore.errors import InvalidRoot
 from mediastore.plain import BOOKKEEPING, plain_id
 
 from . import posix
-
-if TYPE_CHECKING:
-    from collections.abc import Callable
 
 NEW: Final = "new"
 HELD: Final = "held"
@@ -65,9 +62,14 @@ class Opened:
         return self
 
     def __exit__(self, *_: object) -> None:
+        """Close it."""
+        self.close()
+
+    def close(self) -> None:
         """Close every descriptor."""
-        for fd in (*self._homes.values(), self.fd):
+        for fd in self._homes.values():
             os.close(fd)
+        os.close(self.fd)
         self._homes = {}
 
     @property
@@ -77,7 +79,9 @@ class Opened:
         Raises:
             OSError: there is none, or something else has its name.
         """
-        return self._open(BOOKKEEPING, lambda: self.fd)
+        if BOOKKEEPING not in self._homes:
+            self._homes[BOOKKEEPING] = posix.open_directory(BOOKKEEPING, at=self.fd)
+        return self._homes[BOOKKEEPING]
 
     def home(self, name: str) -> int:
         """Return the descriptor of one of our directories, open until the root is closed.
@@ -85,11 +89,8 @@ class Opened:
         Raises:
             OSError: there is none, or something else has its name.
         """
-        return self._open(name, lambda: self.ours)
-
-    def _open(self, name: str, parent: Callable[[], int]) -> int:
         if name not in self._homes:
-            self._homes[name] = posix.open_directory(name, at=parent())
+            self._homes[name] = posix.open_directory(name, at=self.ours)
         return self._homes[name]
 
 
@@ -114,7 +115,7 @@ def keep_spares(root: Opened) -> None:
     with contextlib.suppress(OSError):
         _make(SPARE, root.ours, root.fd)
         for _ in range(SPARES - len(posix.names(at=root.home(SPARE)))):
-            _make(secrets.token_urlsafe(16), root.home(SPARE), root.fd)
+            _make(secrets.token_hex(11), root.home(SPARE), root.fd)
 
 
 def _make(name: str, at: int, root: int) -> None:

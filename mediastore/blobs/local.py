@@ -150,8 +150,7 @@ class LocalBlobs:
             self._roots = {root.id: root for root in found}
         return self._roots
 
-    @contextlib.contextmanager
-    def _opened(self, root_id: str) -> Iterator[tuple[Root, Opened]]:
+    def _reach(self, root_id: str) -> tuple[Root, Opened]:
         """Open a root for one operation; one that has gone away, and one that is back, is told once.
 
         Raises:
@@ -160,21 +159,26 @@ class LocalBlobs:
         """
         roots = self.roots()
         root = roots[root_id]
-        with contextlib.ExitStack() as stack:
-            try:
-                there = stack.enter_context(root.opened())
-            except BlobsUnavailable as error:
-                adopted = again(root, self._namespace)
-                if adopted is None:
-                    if root_id not in self._away:
-                        self._away.add(root_id)
-                        logger.error("%s; nothing is deleted there until it is back", error)  # noqa: TRY400
-                    raise
-                root = roots[root_id] = adopted
-                there = stack.enter_context(root.opened())
-            if root_id in self._away:
-                self._away.discard(root_id)
-                logger.warning("root %s is back; work goes on there", root.path)
+        try:
+            there = root.opened()
+        except BlobsUnavailable as error:
+            adopted = again(root, self._namespace)
+            if adopted is None:
+                if root_id not in self._away:
+                    self._away.add(root_id)
+                    logger.error("%s; nothing is deleted there until it is back", error)  # noqa: TRY400
+                raise
+            root = roots[root_id] = adopted
+            there = root.opened()
+        if root_id in self._away:
+            self._away.discard(root_id)
+            logger.warning("root %s is back; work goes on there", root.path)
+        return root, there
+
+    @contextlib.contextmanager
+    def _opened(self, root_id: str) -> Iterator[tuple[Root, Opened]]:
+        root, there = self._reach(root_id)
+        with there:
             yield root, there
 
     @contextlib.contextmanager
@@ -186,19 +190,20 @@ class LocalBlobs:
 
     def _hold(self, step: steps.Hold) -> Held:
         root, path = registering.place(self.roots().values(), step.path)
-        with self._opened(root.id) as (_, there):
+        with self._reach(root.id)[1] as there:
             return registering.hold(root, there, path, step)
 
     def _keep(self, step: steps.Keep) -> bool:
-        with self._opened(step.held.root) as (_, there):
+        with self._reach(step.held.root)[1] as there:
             return registering.keep(there, step.held, step.blob)
 
     def _drop(self, step: steps.Drop) -> bool:
-        with self._opened(step.held.root) as (_, there):
+        with self._reach(step.held.root)[1] as there:
             return registering.drop(there, step.held, step.blob)
 
     def _check(self, step: steps.Check) -> Path | None:
-        with self._opened(step.root) as (root, there):
+        root, there = self._reach(step.root)
+        with there:
             if step.seq is not None and step.seq <= root.adopted:
                 return None  # said of another directory; its inode numbers mean nothing here
             same = registered(there, step.path, step.identity)

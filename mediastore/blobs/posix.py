@@ -72,6 +72,18 @@ def look_or_none(name: str, *, at: int) -> os.stat_result | None:
         return None
 
 
+def look_below(directory: str, name: str, *, at: int) -> os.stat_result | None:
+    """Stat an entry of a directory that is not open; None where there is no such entry.
+
+    If the directory is a symlink, the answer is of another one: for a first look only, never for what is then acted on.
+    """
+    try:
+        place = f"{single(directory)}/{single(name)}"
+        return os.stat(place, dir_fd=at, follow_symlinks=False)
+    except (FileNotFoundError, NotADirectoryError):
+        return None
+
+
 def open_file(name: str, *, at: int) -> int:
     """Open a file for reading; a symlink is refused, and a FIFO does not make us wait."""
     return os.open(single(name), os.O_RDONLY | _FILE, dir_fd=at)
@@ -216,6 +228,18 @@ def walked(root: int, path: str) -> Iterator[tuple[int, str]]:
     finally:
         if here != root:
             os.close(here)
+
+
+def look_along(root: int, path: str) -> os.stat_result | None:
+    """Stat the entry at the end of a path that is walked as `walked` does; None where there is no such entry.
+
+    Raises:
+        Corrupt, OSError: as `walked`.
+    """
+    if "/" not in path:
+        return look_or_none(plain_path(path), at=root)
+    with walked(root, path) as (parent, name):
+        return look_or_none(name, at=parent)
 
 
 def kind(mode: int) -> str:

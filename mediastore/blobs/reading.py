@@ -57,8 +57,7 @@ def _located(there: Opened, path: str) -> Iterator[tuple[int, str]]:
 def registered(there: Opened, path: str, identity: str) -> bool:
     """Whether the file at a path of a root is the registered one."""
     try:
-        with posix.walked(there.fd, path) as (parent, name):
-            return _is(posix.look_or_none(name, at=parent), identity)
+        return _is(posix.look_along(there.fd, path), identity)
     except OSError as error:
         if error.errno in _NO_FILE:
             return False

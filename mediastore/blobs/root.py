@@ -69,9 +69,8 @@ class Root:
     marker: int
     adopted: int = 0
 
-    @contextlib.contextmanager
-    def opened(self) -> Iterator[Opened]:
-        """Open the root for one operation and make sure it is still the one that was verified.
+    def opened(self) -> Opened:
+        """Open the root for one operation, `with` it, and make sure it is still the one that was verified.
 
         No descriptor is kept in between, so a file system can be unmounted, and an unmounted one is noticed.
 
@@ -79,21 +78,20 @@ class Root:
             BlobsUnavailable: the directory is gone or another one stands in its place.
         """
         try:
-            fd = posix.open_root(self.path)
+            root = Opened(self.path, posix.open_root(self.path))
         except OSError as error:
             raise _unavailable(f"root {self.path} cannot be opened", error) from None
-        with Opened(self.path, fd) as root:
-            try:
-                seen = posix.look_or_none(_MARKER, at=root.ours)
-            except (FileNotFoundError, NotADirectoryError):
-                seen = None
-            except OSError as error:
-                raise _unavailable(f"root {self.path} cannot be entered", error) from None
-            if seen is None or seen.st_ino != self.marker:
-                raise BlobsUnavailable(
-                    f"root {self.path} is not the root it was (unmounted or replaced?)"
-                )
-            yield root
+        try:
+            seen = posix.look_below(BOOKKEEPING, _MARKER, at=root.fd)
+        except OSError as error:
+            root.close()
+            raise _unavailable(f"root {self.path} cannot be entered", error) from None
+        if seen is None or seen.st_ino != self.marker:
+            root.close()
+            raise BlobsUnavailable(
+                f"root {self.path} is not the root it was (unmounted or replaced?)"
+            )
+        return root
 
 
 def _unavailable(words: str, error: OSError) -> BlobsUnavailable:

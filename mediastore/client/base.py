@@ -54,16 +54,21 @@ def path_text(path: AnyPath) -> str:
     Raises:
         InvalidPath: it is no path.
     """
+    text = _decoded(path)
     try:
-        text = os.fsdecode(path)
         os.fsencode(text)
-    except TypeError:
-        raise InvalidPath(f"a path is a str or a Path, not {type(path).__name__}") from None
     except UnicodeEncodeError:
         raise InvalidPath(f"no path can hold half a character: {path!r:.100}") from None
     if "\0" in text:
         raise InvalidPath(f"no path can hold a NUL: {path!r:.100}")
     return text
+
+
+def _decoded(path: AnyPath) -> str:
+    try:
+        return os.fsdecode(path)
+    except TypeError:
+        raise InvalidPath(f"a path is a str or a Path, not {type(path).__name__}") from None
 
 
 class BaseStore:
@@ -221,7 +226,8 @@ def checked_items(
     found = []
     for item in _listed(items, "items"):
         path, own = item if isinstance(item, tuple) and len(item) == 2 else (item, common)  # noqa: PLR2004
-        found.append((path_text(path), checked_meta(own)))
+        # A path that cannot be is an error in its item's place.
+        found.append((_decoded(path), checked_meta(own)))
     return found
 
 

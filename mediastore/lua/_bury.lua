@@ -5,8 +5,7 @@ local ending = { cause = "released" }
 
 -- "cause at_ms scope cut who blob facts": `cut` is the scope whose release or deadline it was, "." where there was none.
 local function bury_ref(ref)
-  local cause, at, cut, who = ending.cause, us, ending.scope, terms.who
-  local mark = ref.mark
+  local cause, at, cut, who, mark = ending.cause, us, ending.scope, terms.who, ref.mark
   if mark then cause, at, cut, who = mark.cause, mark.seq, mark.scope, mark.who end
   -- Whichever came first ended it: the deadline or the release.
   if ref.due and ref.due <= now and ref.due * 1000 <= at then cause, at, cut, who = "expired", ref.due * 1000, nil, "." end
@@ -21,14 +20,12 @@ local freed = {}
 local function end_ref(ref)
   local withdrawn = ending.cause == "refused"
   local cause = withdrawn and "refused" or bury_ref(ref)
+  local counter, by = withdrawn and "stored" or cause, withdrawn and -1 or 1
   if withdrawn then redis.call("SET", P .. "gone:" .. ref.id, "refused " .. ref.blob, "PX", RECORD_MS) end
   tally[cause] = tally[cause] + 1
-  count("refs", -1)
-  count((withdrawn and "stored" or cause) .. "_refs", withdrawn and -1 or 1)
-  count((withdrawn and "stored" or cause) .. "_bytes", withdrawn and -ref.size or ref.size)
+  for name, more in pairs({ refs = -1, [counter .. "_refs"] = by, [counter .. "_bytes"] = by * ref.size }) do count(name, more) end
   if ref.scope then freed[ref.scope] = (freed[ref.scope] or 0) + ref.size end
-  -- Which bytes it had nobody can tell: they stay.
-  if not ref.blob then unclear["ref:" .. ref.id] = { what = "blob" } end
+  if not ref.blob then unclear["ref:" .. ref.id] = { what = "blob" } end -- which bytes it had nobody can tell: they stay
   local blob = ref.blob and blobs[ref.blob]
   if blob then blob.refs, blob.touched, blob.cut, blob.home = blob.refs - 1, true, ref.cut, ref.scope end
   if blob and blob.ended then blob.ended[#blob.ended + 1] = ref.id end
@@ -44,8 +41,7 @@ end
 -- Nobody works off the journal of a forgotten root: it goes with the last blob there.
 local function drop_journals()
   for root, lost in pairs(forgotten) do
-    local left = lost and tonumber(redis.call("HGET", P .. "stats", "blobs:" .. root)) or 0
-    if lost and left <= 0 then redis.call("UNLINK", P .. "meta:" .. root) end
+    if lost and (num(redis.call("HGET", P .. "stats", "blobs:" .. root)) or 0) <= 0 then redis.call("UNLINK", P .. "meta:" .. root) end
   end
 end
 
@@ -58,8 +54,8 @@ local function bury()
       if present.stuck then later("HDEL", P .. "stuck", "ref:" .. ref.id) end
     end
     if ref.scope then later("ZREM", P .. "scope:" .. ref.scope, ref.id) end
+    homes[ref.scope or 0] = ref.scope and true
     if ref.under then later("ZREM", ref.under, ref.id) end
-    if ref.scope then homes[ref.scope] = true end
     if ref.id == DEADLINE then forget_deadline(ref.scope) end
     if ref.known then end_ref(ref) end
   end

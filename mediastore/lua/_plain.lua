@@ -2,8 +2,8 @@
 
 local function is_id(text) return text and #text <= 128 and string.find(text, "^[%w_-]+$") ~= nil end
 
--- Milliseconds that are a date, or the length of something.
-local function is_ms(text) return (num(text) or 9e15) < 9e13 end
+-- Milliseconds that are a date, the last of which is in the year 9999, or the length of something.
+local function is_ms(text) return (num(text) or 9e15) < 253402300800000 end
 
 local function is_utf8(text)
   if not string.find(text, "[\128-\255]") then return true end
@@ -21,13 +21,15 @@ local function leads_down(text)
   return not string.find(whole, "//", 1, true) and not string.find(whole, "/%.%.?/")
 end
 
--- Relative to a root, and not in our own bookkeeping.
+-- Relative to a root, and not in our own bookkeeping. Most are told by their letters alone.
 local function is_path(text)
+  if text and string.find(text, "^[%w_-][%w_. -]*$") then return true end
   return text and leads_down(text) and not string.find(text, "%z") and not string.find(text .. "/", "^%.mediastore/") and is_utf8(text)
 end
 
 -- As key names spell it.
 local function is_scope(text)
+  if text and #text <= 1536 and string.find(text, "^[%w_:-]+$") then return true end
   return text and #text <= 1536 and leads_down(text) and not string.find(text, "[^%w_.~:@!$&'()+,;=%%/-]")
 end
 
@@ -48,20 +50,14 @@ local function corrupt(name, what) error("CORRUPT " .. P .. name .. " cannot be 
 
 -- Whether the fields of a ref are such as a script has written. Returns the name of one that is not.
 local function wrong_in_ref(r)
-  local kinds = { scope = is_scope, seq = num, blob = is_id, root = is_id, path = is_path, size = num, identity = is_identity, stored_at = is_ms }
-  for name, is in pairs(kinds) do
-    if not is(r[name]) then return name end
-  end
-  for _, name in ipairs({ "expires_at", "ttl", "idle" }) do
-    if r[name] and not is_ms(r[name]) then return name end
-  end
+  local wrong = not is_scope(r.scope) and "scope" or not num(r.seq) and "seq" or not is_id(r.blob) and "blob" or not is_id(r.root) and "root"
+    or not is_path(r.path) and "path" or not num(r.size) and "size" or not is_identity(r.identity) and "identity" or not is_ms(r.stored_at) and "stored_at"
+  if wrong then return wrong end
+  return r.expires_at and not is_ms(r.expires_at) and "expires_at" or r.ttl and not is_ms(r.ttl) and "ttl" or r.idle and not is_ms(r.idle) and "idle" or nil
 end
 
 -- The same of a blob.
 local function wrong_in_blob(b)
-  local kinds = { refs = num, root = is_id, path = is_path, size = num, identity = is_identity }
-  for name, is in pairs(kinds) do
-    if not is(b[name]) then return name end
-  end
-  if not is_custody(b.custody) then return "custody" end
+  return not num(b.refs) and "refs" or not is_id(b.root) and "root" or not is_path(b.path) and "path" or not num(b.size) and "size"
+    or not is_identity(b.identity) and "identity" or not is_custody(b.custody) and "custody" or nil
 end
