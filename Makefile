@@ -45,8 +45,8 @@ docs: $(READY) ## Write docs/settings.md and .env.example from the code
 bench: $(READY) ## Run every benchmark
 	@set -e; for script in benchmarks/[!_]*.py; do echo "== $$script"; $(BIN)/python $$script $(ARGS); done
 
-torture: $(READY) ## Run the long tests: kills, storms, crowds
-	@$(BIN)/python -m pytest -m torture $(ARGS)
+torture: $(READY) ## Run the long tests: kills, storms, crowds; about an hour
+	@$(BIN)/python -m pytest -n 2 --dist loadgroup -q -m torture $(ARGS)
 
 clean: ## Remove the environment, caches and build products
 	@rm -rf .venv build dist htmlcov .coverage .coverage.* .mypy_cache .pytest_cache .ruff_cache \
