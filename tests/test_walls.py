@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import os
+import shutil
 from contextlib import suppress
 
 import pytest
 
 from mediastore import MediaContent, MediaMeta
+from mediastore.blobs import posix
 from mediastore.errors import Corrupt, MediaStoreError
 
 from .lab import CLAIM_S, STRAY_S, Crash
@@ -99,6 +101,33 @@ def key(settings):
     return lambda name: f"mediastore:{{{settings.namespace}}}:{name}"
 
 
+@pytest.mark.parametrize("path", [*LEAVES, "a\x00b", "\ud800"])
+def test_no_walk_begins_on_a_path_that_leaves_the_root(media, secret, path):
+    root = posix.open_root(str(media))
+    with pytest.raises(Corrupt), posix.walked(root, path):
+        pass
+    os.close(root)
+
+
+@pytest.mark.parametrize("name", ["", ".", "..", "a/b", "/etc", "a\x00b"])
+def test_no_file_call_takes_more_than_one_name(media, name):
+    root = posix.open_root(str(media))
+    for call in (
+        posix.unlink,
+        posix.look,
+        posix.remove_directory,
+        posix.open_file,
+        posix.open_directory,
+    ):
+        with pytest.raises(Corrupt):
+            call(name, at=root)
+    for names in ((name, "x"), ("x", name)):
+        for move in (posix.rename, posix.link):
+            with pytest.raises(Corrupt):
+                move(names[0], root, names[1], root)
+    os.close(root)
+
+
 # --- directories that are swapped for symlinks in the middle of a call
 
 HOMES = ["", "new", "held", "quarantine", "spare", "tmp", "meta", "drafts", "parked"]
@@ -174,6 +203,13 @@ def rebuild_the_index(lab):
     return lambda: lab.newcomer().rebuild()
 
 
+def start_anew(lab):
+    lab.process()
+    for home in HOMES[1:]:
+        shutil.rmtree(lab.root / ".mediastore" / home)
+    return lambda: lab.newcomer().stats()
+
+
 def adopt_a_copy(lab):
     lab.process().store(lab.file("chat/a.jpg", "ours"), scope="s")
     marker = lab.root / ".mediastore/root"
@@ -194,6 +230,7 @@ OPERATIONS = [
     tidy_up,
     write_sidecars,
     rebuild_the_index,
+    start_anew,
     adopt_a_copy,
 ]
 
@@ -240,6 +277,7 @@ def attack(labs, stage, operation, places, step, offset=0):
             lab = next(labs)
             lab.stage = stage
             act = operation(lab)
+            lab.root.chmod(0o770)  # rights that are given to anything outside would be seen
             swap = Swap(lab, lab.root / place)
             once = Once(swap, at)
             with stage.during(once), suppress(MediaStoreError):

@@ -189,7 +189,8 @@ class _Todo:
 
 
 def _swept(tally: Tally, *, worked: bool) -> Flow[Swept]:
-    left = (yield from listing.stats()).trash if worked else 0
+    # What failed is in the trash still, and counts once.
+    left = max(0, (yield from listing.stats()).trash - tally.failed) if worked else 0
     refs = tally.expired + tally.released
     return Swept(
         refs,
