@@ -302,6 +302,8 @@ PLACES = [*(f".mediastore/{home}" if home else ".mediastore" for home in HOMES),
 def test_a_directory_swapped_for_a_symlink_at_any_call_leads_nowhere_outside(
     labs, stage, operation, step, lane
 ):
+    if operation in {store_content, start_anew}:
+        step = min(step, 5)  # they make directories, and give rights to them
     # The user himself says where the file is that is to be moved.
     places = [place for place in PLACES if operation is not move_a_file or place != "chat"]
     assert attack(labs, stage, operation, places, step) > 3
