@@ -263,6 +263,26 @@ def test_a_chain_of_three_dead_workers_is_finished_by_the_fourth(labs, stage):
     assert deepest == 4  # quarantine/third/second/first/blob
 
 
+def test_what_late_workers_left_in_two_claims_of_a_chain_is_not_laid_one_over_the_other(lab, stage):
+    path, process = doomed(lab)
+    with stage.during(Once(crash, when=lambda name, _: name == "unlink")), pytest.raises(Crash):
+        process.sweep()
+    lab.pass_time(CLAIM_S + 1)
+    with stage.during(Once(crash, when=lists_a_claim)), pytest.raises(Crash):
+        lab.process().sweep()
+    (held,) = lab.root.glob(".mediastore/quarantine/*/*/*.held")
+    inner, outer = (place / held.stem for place in (held.parent, held.parent.parent))
+    for file, text in ((inner, "first"), (outer, "second")):
+        file.unlink(missing_ok=True)
+        file.write_text(text)
+
+    lab.settle()
+
+    kept = [path, *(lab.root / ".mediastore/parked").iterdir()]
+    assert {each.read_text() for each in kept if each.exists()} == {"first", "second"}
+    assert lab.process().stats().trash == 0
+
+
 def test_a_take_over_that_fails_raises_nothing_and_is_repeated(lab, stage, caplog):
     path, process = doomed(lab)
     with stage.during(Once(crash, when=lambda name, _: name == "unlink")), pytest.raises(Crash):
