@@ -186,6 +186,19 @@ def test_many_that_cannot_go_do_not_hide_one_that_can(other, make_file, barred):
     assert (swept.deleted, swept.failed) == (1, 70)
 
 
+def test_a_large_release_counts_each_file_that_cannot_go_once_and_waits_for_none(lab, barred):
+    process = lab.process()
+    for n in range(25):
+        process.store(lab.file(f"{n}.jpg", "ours"), scope=f"s/{n % 3}")
+    barred(errno.ENOSPC)
+    before = lab.now_ms()
+
+    done = process.release_all("s")
+
+    assert (done.refs, done.deleted, done.failed, done.pending) == (25, 0, 25, 0)
+    assert lab.now_ms() == before
+
+
 def test_what_expires_in_the_same_pass_fails_once(lab, make_file, barred):
     process = lab.process()
     for n in range(3):

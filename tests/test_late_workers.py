@@ -283,14 +283,19 @@ def test_what_late_workers_left_in_two_claims_of_a_chain_is_not_laid_one_over_th
     assert lab.process().stats().trash == 0
 
 
-def test_a_take_over_that_fails_raises_nothing_and_is_repeated(lab, stage, caplog):
+@pytest.mark.parametrize("depth", [2, 4], ids=["the old directory", "an entry of it"])
+def test_a_take_over_that_fails_raises_nothing_and_is_repeated(lab, stage, caplog, depth):
     path, process = doomed(lab)
     with stage.during(Once(crash, when=lambda name, _: name == "unlink")), pytest.raises(Crash):
         process.sweep()
     lab.pass_time(CLAIM_S + 1)
 
     def fail(name, args):
-        if name == "rename" and args[0].count("/") == 2 and ".mediastore/quarantine/" in args[0]:
+        if (
+            name == "rename"
+            and args[0].count("/") == depth
+            and ".mediastore/quarantine/" in args[0]
+        ):
             raise OSError(errno.EIO, "the disk")
 
     with stage.during(fail):
