@@ -302,7 +302,7 @@ LOOKS_AT = {
     "commit": _DRAFT,
     "commit and join": f"{_DRAFT} blob:b41 left:own/x",
     "abandon": "clock stats usage writing trash:own blob:b42 lease:b42 holders:b42",
-    "claim content": "barred stuck clock usage writing lost older:own path:own dedup:own stats trash:own claim:t op:op"
+    "claim content": "stuck clock usage writing lost older:own path:own dedup:own stats trash:own claim:t op:op"
     " blob:b43 lease:b43 holders:b43 blob:b44",
     "forget content": "clock usage writing lost older:own path:own dedup:own roots stats stuck trash:own op:op"
     " blob:b41 left:own/x blob:b42 lease:b42 holders:b42 blob:b43 lease:b43 holders:b43 blob:b44",
@@ -319,7 +319,7 @@ LOOKS_AT = {
     " children:closed/x left:closed op:op cuts deadlines graves left:closed/x lifetimes",
     "expire": "stuck stuck usage lost blob:b3 children:due clock closed expiry borrowed:root older:root path:root ref:r3"
     " scope:due/x scopes seq stats trash:root op:op cuts deadlines graves left:due/x lifetimes",
-    "claim": "barred stuck stuck usage writing lost blob:b7 blob:b9 claim:t9 clock dedup:root older:root path:root stats trash:root claim:t op:op",
+    "claim": "stuck stuck usage writing lost blob:b7 blob:b9 claim:t9 clock dedup:root older:root path:root stats trash:root claim:t op:op",
     "acknowledge": "blob:b8 claim:t8 clock left:cut path:root stats stuck trash:root op:op",
     "refuse": "clock ref:new gone:new",
     "forget": "usage writing blob:b6 blob:b7 blob:b8 blob:b9 claim:t6 claim:t8 claim:t9 clock dedup:root left:cut lost meta:root older:root path:root"

@@ -81,6 +81,50 @@ def test_a_worker_whose_claim_was_lost_goes_on_beside_the_next_and_harms_nothing
     assert number > 15
 
 
+def lost(lab, stage):
+    """Leave what a worker had begun to delete in a directory that the index does not know, and that is old."""
+    path, process = doomed(lab)
+    kept = snapshot(lab)
+    with stage.during(Once(crash, when=lambda name, _: name == "unlink")), pytest.raises(Crash):
+        process.sweep()
+    restore(lab, kept)
+    lab.pass_time(STRAY_S)
+    return path
+
+
+def is_clean(lab, path):
+    for seconds in (CLAIM_S + 1, CLAIM_S + 1, STRAY_S):
+        lab.pass_time(seconds)
+        lab.process().sweep()
+    return there(path) == lab.leftovers() == []
+
+
+def test_a_sweep_that_tidies_beside_the_claim_that_finds_them_leaves_nothing(labs, stage):
+    for number, lab in enumerate(labs):
+        path = lost(lab, stage)
+        beside = Once(lambda lab=lab: lab.process().sweep(), number)
+        with stage.during(beside):
+            lab.process().sweep()
+
+        assert is_clean(lab, path), number
+        if not beside.done:
+            break
+    assert number > 20
+
+
+def test_a_claim_that_dies_while_it_finds_them_leaves_nothing(labs, stage):
+    for number, lab in enumerate(labs):
+        path = lost(lab, stage)
+        dies = Once(crash, number)
+        with stage.during(dies), suppress(Crash):
+            lab.process().sweep()
+
+        assert is_clean(lab, path), number
+        if not dies.done:
+            break
+    assert number > 20
+
+
 def half_deleted(lab, stage):
     """Stop a worker right after it has moved the file, then lose its claim together with the release."""
     path, process = lab.file("a.jpg", "ours"), lab.process()

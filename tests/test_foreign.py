@@ -41,6 +41,16 @@ NAMED = {
     *("borrowed", "cuts", "dedup", "graves", "older", "path"),
     *("seq", "stats", "trash", "usage", "writing"),
 }
+#: Scripts that go through many records, and those that they pass by if their key is of a foreign type.
+PASSED_BY = {
+    *(("claim", key) for key in ("blob", "claim", "barred")),
+    *(
+        (script, key)
+        for script in ("release", "drain", "withdraw", "delete")
+        for key in ("ref", "blob")
+    ),
+    *(("expire", key) for key in ("ref", "blob")),
+}
 CHANGING = {name for name, step in STEPS.items() if isinstance(step, Command)} - {"roots", "stats"}
 
 
@@ -56,12 +66,19 @@ def test_a_key_of_a_foreign_type_is_met_before_anything_is_written(name, index, 
             before = {**state, key: FOREIGN[kind]}
             index.load(before)
 
-            with pytest.raises(Corrupt, match="WRONGTYPE") as caught:
+            try:
                 index.do(STEPS[name])
-
-            assert index.dump() == before, (key, kind)
+            except Corrupt as error:
+                said = str(error)
+                assert index.dump() == before, (key, kind)
+            else:
+                # It keeps no other record waiting, and stays as it is.
+                assert (name.split()[0], key.partition(":")[0]) in PASSED_BY, key
+                assert index.dump()[key] == before[key]
+                continue
+            assert "WRONGTYPE" in said
             if name in CHANGING and key.partition(":")[0] in NAMED:
-                assert str(caught.value).endswith(f":{key} is a {kind}")
+                assert said.endswith(f":{key} is a {kind}")
 
 
 def test_a_first_greeting_that_meets_a_foreign_key_leaves_nothing(index):

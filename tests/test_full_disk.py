@@ -8,6 +8,8 @@ import os
 import shutil
 import subprocess
 import sys
+from contextlib import suppress
+from dataclasses import replace
 
 import pytest
 
@@ -15,6 +17,8 @@ from mediastore import Cleanup, MediaContent, MediaMeta
 from mediastore.blobs import posix
 from mediastore.doctor import examine
 
+from .lab import CLAIM_S, Crash
+from .processes import Once, crash
 from .test_hosts_mounts import PREPARE, UNSHARE, own_mounts
 
 FILLED = """
@@ -156,8 +160,6 @@ def test_files_of_our_own_go_and_the_others_are_counted_told_once_and_named(
 def test_doctor_names_the_host_and_the_error_until_it_is_over(
     other, settings, server_url, make_file, barred, lane
 ):
-    from dataclasses import replace
-
     asked = replace(settings, redis_url=server_url)
     filled(other, make_file)
     barred(errno.ENOSPC)
@@ -212,9 +214,6 @@ def test_what_expires_in_the_same_pass_fails_once(lab, make_file, barred):
 
 
 def test_a_claim_that_lapsed_with_registered_files_in_it_waits_for_a_directory(lab, stage, barred):
-    from .lab import CLAIM_S, Crash
-    from .processes import Once, crash
-
     process = lab.process()
     process.store(lab.file("a.jpg", "ours"), scope="s")
     process.store_media(MediaContent(data=b"owned"), scope="s")
@@ -228,6 +227,26 @@ def test_a_claim_that_lapsed_with_registered_files_in_it_waits_for_a_directory(l
     barred(0)
     assert lab.process().sweep().deleted == 2
     assert lab.leftovers() == []
+
+
+def test_a_lapsed_claim_of_our_own_files_makes_no_other_file_count_twice(lab, stage, barred):
+    process = lab.process()
+    for n in range(12):
+        process.store_media(MediaContent(data=f"{n}".encode()), scope="a")
+    process.release_all("a", wait=False)
+    with stage.during(Once(crash, when=lambda name, _: name == "unlink")), pytest.raises(Crash):
+        process.sweep()
+    lab.pass_time(CLAIM_S + 1)
+    for n in range(20):
+        process.store(lab.file(f"{n}.jpg", "ours"), scope="b")
+    for n in range(9):
+        process.store_media(MediaContent(data=f"more {n}".encode()), scope="b")
+    process.release_all("b", wait=False)
+    barred(errno.ENOSPC)
+
+    swept = lab.process().sweep()
+
+    assert (swept.deleted, swept.failed, swept.pending) == (21, 20, 0)
 
 
 def test_too_many_open_files_are_counted_and_told(other, make_file, monkeypatch, caplog):
@@ -267,6 +286,35 @@ def test_claims_use_the_spare_directories_and_give_them_back(other, make_file, m
 
     assert {path.stat().st_ino for path in spare.iterdir()} == before
     assert len(before) == 8
+
+
+def test_what_somebody_put_among_the_spare_directories_is_not_used(other, make_file, media):
+    other.stats()
+    spare = media / ".mediastore/spare"
+    (spare / ".0").write_text("junk")
+    (spare / ".1").symlink_to(media.parent)
+    for path in spare.iterdir():
+        if path.is_dir() and not path.is_symlink():
+            path.rmdir()
+    filled(other, make_file)
+
+    assert other.release_all("s").deleted == 5
+
+
+def test_a_symlink_in_the_place_of_a_dead_claim_keeps_nothing_waiting(lab, stage):
+    process = lab.process()
+    path = lab.file("a.jpg", "ours")
+    process.store(path, scope="s")
+    process.release_all("s", wait=False)
+    with stage.during(Once(crash, when=lambda name, _: name == "unlink")), suppress(Crash):
+        process.sweep()
+    (claim,) = (lab.root / ".mediastore/quarantine").iterdir()
+    lab.pass_time(CLAIM_S + 1)
+    claim.rename(lab.root / "away")
+    claim.symlink_to(lab.root.parent)
+
+    assert lab.process().sweep().failed == 0
+    assert lab.process().stats().trash == 0
 
 
 def test_spare_directories_that_dead_claims_have_taken_are_replaced(lab, media):

@@ -101,6 +101,48 @@ def key(settings):
     return lambda name: f"mediastore:{{{settings.namespace}}}:{name}"
 
 
+def test_a_file_that_the_store_has_not_written_is_never_deleted_by_its_name(
+    other, client, key, cat
+):
+    blob = other.get(other.store(cat, scope="s")).blob
+    client.hset(key(f"blob:{blob}"), "custody", "owned")
+    cat.unlink()
+    cat.write_text("theirs")
+
+    other.release_all("s")
+    other.sweep()
+
+    assert cat.read_text() == "theirs"
+    assert b"CORRUPT" in client.hget(key("stuck"), blob)
+
+
+@pytest.mark.parametrize("kind", ["ref", "blob"])
+@pytest.mark.parametrize("ended", ["expired", "released"])
+def test_a_record_of_a_foreign_type_keeps_no_other_waiting(
+    other, client, key, make_file, kind, ended
+):
+    refs = [other.store(make_file(f"{n}.jpg"), scope=f"s/{n}", ttl=0.001) for n in range(3)]
+    name = key(f"ref:{refs[1].id}" if kind == "ref" else f"blob:{blob_of(client, key, refs[1])}")
+    client.delete(name)
+    client.set(name, "foreign")
+
+    if ended == "released":
+        other.release_all("s")
+    other.sweep()
+
+    assert [make_file("probe").with_name(f"{n}.jpg").exists() for n in range(3)] == [
+        False,
+        True,
+        False,
+    ]
+    assert client.get(name) == b"foreign"
+    assert any(b"its type" in said for said in client.hvals(key("stuck"))) or kind == "ref"
+
+
+def blob_of(client, key, ref):
+    return client.hget(key(f"ref:{ref.id}"), "blob").decode()
+
+
 @pytest.mark.parametrize("path", [*LEAVES, "a\x00b", "\ud800"])
 def test_no_walk_begins_on_a_path_that_leaves_the_root(media, secret, path):
     root = posix.open_root(str(media))

@@ -157,7 +157,7 @@ class Strays(Step[tuple[str, ...]]):
 class Tidy(Step[int]):
     """Finish what crashed calls left: a known blob's held link gets its place, an unknown one's goes, empty directories go.
 
-    `known` has the path of each blob that the index knows, and "" for each claim. What lies in the directory of an unknown
+    `known` has the path of each blob that the index knows, "" for one that is claimed, and for each claim. What lies in the directory of an unknown
     claim gets its place again, or is parked. Returns how many names were unknown and went.
     """
 

@@ -13,10 +13,12 @@ from typing import TYPE_CHECKING, Final
 from mediastore.plain import plain_id
 
 from . import posix
-from .homes import QUARANTINE
+from .homes import QUARANTINE, keep_spares
 from .parking import park
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
+
     from .homes import Opened
 
 #: What an entry of such a directory is called: its blob, or the claim that was taken over.
@@ -85,20 +87,26 @@ class Claimed:
         """
         if posix.look_or_none(names[0], at=self.fd) is not None:
             return True
-        for token in posix.names(at=self._quarantine):
+        for there in self._others(self._quarantine):
+            if posix.look_or_none(names[0], at=there) is None:
+                continue
+            for name in names:
+                if posix.look_or_none(name, at=self.fd) is None:
+                    self.move(name, there, name)
+            return posix.look_or_none(names[0], at=self.fd) is not None
+        return False
+
+    def _others(self, at: int) -> Iterator[int]:
+        """Give the directories of other claims, also of those that were taken over: each is open until the next is asked for."""
+        for token in posix.names(at=at):
             if token == self.token:
                 continue
             with (
                 contextlib.suppress(NotADirectoryError, FileNotFoundError),
-                posix.inside(token, at=self._quarantine) as there,
+                posix.inside(token, at=at) as there,
             ):
-                if posix.look_or_none(names[0], at=there) is None:
-                    continue
-                for name in names:
-                    if posix.look_or_none(name, at=self.fd) is None:
-                        self.move(name, there, name)
-                return posix.look_or_none(names[0], at=self.fd) is not None
-        return False
+                yield there
+                yield from self._others(there)
 
     def take_over(self, prev: tuple[str, ...]) -> None:
         """Move the directories of earlier claims into ours, then their entries up; newest first, the oldest may lie inside.
@@ -117,9 +125,15 @@ class Claimed:
         for name in posix.names(at=self.fd):
             if name in tokens:
                 self._empty(name, self.fd, tokens)
+        keep_spares(
+            self.root
+        )  # each try of a file that cannot go takes one, and leaves the room for one
 
     def _empty(self, token: str, at: int, tokens: frozenset[str]) -> None:
         """Move the entries of a directory up and remove it: nothing can enter it from then on."""
+        if not is_directory(token, at):
+            park(self.root, token, at=at)  # somebody has put it there
+            return
         for _ in range(_MOST_TRIES):
             try:
                 with posix.inside(token, at=at) as there:

@@ -128,11 +128,13 @@ def _take_held(root: Opened, own: Claimed, blob: Doomed, held: str) -> bool:
     failover, may have left it in its own directory.
     """
     if posix.look_or_none(held, at=own.fd) is not None:
+        own.find(blob.blob)  # the claim before may have been stopped between the two
         return True
     name = held_name(blob.blob, blob.name)
     if any(own.move(name, root.home(home), held) for home in (HELD, NEW, HELD)):
         return True
-    return own.find(held, blob.blob)
+    # Tidying gives the held link of a lost claim its place again, so that is looked at once more.
+    return own.find(held, blob.blob) or own.move(name, root.home(HELD), held)
 
 
 def _registered(own: Claimed, name: str, blob: Doomed, held: str | None, *, at: int) -> bool:
@@ -202,12 +204,12 @@ def put_back(root: Opened, name: str, at: int, path: str) -> None:
         if not (isinstance(error, FileExistsError) and _same_file(root, name, at, path)):
             moved = _parked(root, name, at, path)
     if not moved:
-        with _fencing():
+        with _fencing(name, at):
             posix.unlink(name, at=at)
 
 
 def _parked(root: Opened, name: str, at: int, path: str) -> bool:
-    with _fencing():
+    with _fencing(name, at):
         park(root, name, at=at, called=held_name(name, path))
     return True
 
@@ -237,8 +239,11 @@ def _bytes_freed(own: Claimed, held: str) -> int:
 
 
 @contextlib.contextmanager
-def _fencing() -> Iterator[None]:
+def _fencing(name: str, at: int) -> Iterator[None]:
+    """If something is not there, and it is the entry itself, another sweeper has it."""
     try:
         yield
     except FileNotFoundError:
+        if posix.look_or_none(name, at=at) is not None:
+            raise
         raise Fenced from None

@@ -90,8 +90,18 @@ class Opened:
             OSError: there is none, or something else has its name.
         """
         if name not in self._homes:
-            self._homes[name] = posix.open_directory(name, at=self.ours)
+            self._homes[name] = self._opened(name)
         return self._homes[name]
+
+    def _opened(self, name: str) -> int:
+        try:
+            return posix.open_directory(name, at=self.ours)
+        except FileNotFoundError:
+            if name != PARKED:
+                raise
+            # It is empty as a rule, and whoever removes empty directories takes it away.
+            make_directory(name, at=self.ours, like=self.fd)
+            return posix.open_directory(name, at=self.ours)
 
 
 def make_homes(root: Opened, name: str) -> None:
@@ -161,6 +171,9 @@ def take_spare(root: Opened, token: str) -> None:
     quarantine = root.home(QUARANTINE)
     with contextlib.suppress(OSError):
         for name in posix.names(at=root.home(SPARE)):
+            seen = posix.look_or_none(name, at=root.home(SPARE))
+            if seen is None or not stat.S_ISDIR(seen.st_mode):
+                continue
             with contextlib.suppress(FileNotFoundError):  # another process took it
                 posix.rename(name, root.home(SPARE), token, quarantine)
                 return

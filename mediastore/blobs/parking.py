@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import os
+import secrets
 from itertools import count
 from typing import TYPE_CHECKING
 
@@ -32,21 +33,25 @@ def park(root: Opened, name: str, *, at: int, called: str = "") -> None:
     parked = root.home(PARKED)
     for n in count():
         kept = f"{stem}{'-' * n}{extension}"
-        if posix.look_or_none(kept, at=parked) is None and _moved(name, at, kept, parked):
-            break
+        if posix.look_or_none(kept, at=parked) is None:
+            kept = _moved(name, at, kept, parked)
+            if kept:
+                break
     logger.error("a file that is nobody's to delete is kept in %s", path_in(PARKED, kept))
 
 
-def _moved(name: str, at: int, kept: str, parked: int) -> bool:
-    """Move the entry over nothing; False if somebody else has parked something under that name just now."""
+def _moved(name: str, at: int, kept: str, parked: int) -> str:
+    """Move the entry over nothing and return its name; "" if somebody else has parked something under that one just now."""
     try:
         posix.link(name, at, kept, parked)
     except FileExistsError:
-        return False
+        return ""
     except OSError as error:
         if error.errno not in posix.NO_LINKS:
             raise
-        posix.rename(name, at, kept, parked)  # a directory, or a file system without links
+        # A directory, or a file system without links. A rename replaces: no other worker may choose the same name.
+        kept = f"{secrets.token_hex(8)}-{kept}"
+        posix.rename(name, at, kept, parked)
     else:
         posix.unlink(name, at=at)
-    return True
+    return kept

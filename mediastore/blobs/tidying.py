@@ -52,7 +52,7 @@ def _blobs_in(directory: int) -> Iterator[str]:
 def tidy(there: Opened, before: float, known: Mapping[str, str]) -> int:
     """Give known blobs' held links their places, remove what nobody knows; returns how many names went.
 
-    `known` has the path of each blob that the index knows, and each claim that it knows, with "".
+    `known` has the path of each blob that the index knows, "" for one that is claimed, and for each claim that it knows.
     """
     removed = _tidy_new(there, before, known)
     tmp = there.home(TMP)
@@ -104,7 +104,8 @@ def _tidy_claim(there: Opened, token: str, at: int, known: Mapping[str, str]) ->
     """
     with contextlib.suppress(OSError, Fenced):
         with posix.inside(token, at=at) as inside:
-            for name in posix.names(at=inside):
+            # The held links last: whoever finds one finds the file at its path, or here.
+            for name in sorted(posix.names(at=inside), key=lambda each: each.endswith(".held")):
                 with _left(name):
                     _restore(there, name, inside, known)
         posix.remove_directory(token, at=at)
@@ -115,6 +116,8 @@ def _tidy_claim(there: Opened, token: str, at: int, known: Mapping[str, str]) ->
 def _restore(there: Opened, name: str, at: int, known: Mapping[str, str]) -> None:
     entry = ENTRY.fullmatch(name)
     path = known.get(entry[1]) if entry else None
+    if path == "":
+        return  # a claim has it, and looks here
     if entry and path and entry[2]:
         _hold_again(there, name, at, held_name(entry[1], path))
     elif entry and path:
@@ -129,8 +132,10 @@ def _hold_again(there: Opened, name: str, at: int, held: str) -> None:
     """Give a held link its place again."""
     seen = posix.look_or_none(held, at=there.home(HELD))
     if seen is None:
-        posix.link(name, at, held, there.home(HELD))
-    elif seen.st_ino != posix.look(name, at=at).st_ino:
+        # Nobody else gives a name to this blob: there is nothing that a rename could replace.
+        posix.rename(name, at, held, there.home(HELD))
+        return
+    if seen.st_ino != posix.look(name, at=at).st_ino:
         park(there, name, at=at)
         return
     posix.unlink(name, at=at)

@@ -17,6 +17,8 @@ if TYPE_CHECKING:
 
 #: Work that waits longer than this many sweeps is not being done by anybody.
 _INTERVALS: Final = 3
+#: A host that has not tried to delete for so long is not there, or has another name: containers do.
+_FORGOTTEN_MS: Final = 3_600_000
 #: Where sweeping is off, others sweep at the usual pace.
 _SWEEP_S: Final = 300.0
 
@@ -183,20 +185,20 @@ def _barred(server: Server, roots: Mapping[str, str]) -> Iterator[Finding]:
     [said] = server.read(("HGETALL", "barred"))
     for name, words in pairs(said).items():
         root, _, host = name.partition(" ")
-        errno, since_ms = _since(words)
-        if root in trash and not trash[root].due:
-            continue  # nobody has tried since
+        errno, since_ms, last_ms = _since(words)
+        if root not in trash or not trash[root].due or now_ms - last_ms > _FORGOTTEN_MS:
+            continue  # there is nothing to try, or that host does not try any more
         since = human_span(max(0.0, (now_ms - since_ms) / 1000))
         where = f"root {root} ({roots.get(root, 'place unknown')})"
         detail = f"host {host} has not been able to delete registered files in {where} for {since}: {errno}"
         yield Finding("stuck", "problem", detail, f"{_remedy(errno)}; the next sweep goes on.")
 
 
-def _since(words: str) -> tuple[str, int]:
-    errno, _, since = words.partition(" ")
-    if not since.isdecimal() or not since.isascii():
+def _since(words: str) -> tuple[str, int, int]:
+    errno, *times = words.split(" ")
+    if len(times) != 2 or not all(t.isdecimal() and t.isascii() for t in times):  # noqa: PLR2004
         raise Corrupt(f"the hash `barred` holds {words!r:.100}")
-    return errno, int(since)
+    return errno, int(times[0]), int(times[1])
 
 
 def _words(words: str) -> tuple[str, str, str]:

@@ -90,5 +90,5 @@ def _delete_barred(
             deleted, kept = deleted + done.deleted, kept + done.kept
             freed, failed = freed + done.freed, failed + done.failed
         late = (yield from blobs.Elapsed()) > deadline
-        if named or late or not (claim.barred or (done and done.deleted)):
+        if named or late or not (claim.blobs or claim.barred or claim.put_off):
             return Acknowledged(deleted, kept, freed, failed, barred=barred)

@@ -220,7 +220,7 @@ def _tidy(root: str) -> Flow[int]:
         for start in range(0, len(strays), BATCH):
             batch = strays[start : start + BATCH]
             found = yield from reads.known_ids(batch)
-            paths = yield from reads.paths_of(batch)
+            paths = yield from reads.paths_of(batch, unclaimed=True)
             known |= {each: path for each, path in zip(batch, paths, strict=True) if each in found}
         return (yield from blobs.Tidy(root, STRAY_AGE_S, known))
     except BlobsUnavailable:

@@ -28,7 +28,7 @@ Keys of one namespace share the prefix `mediastore:{<namespace>}:` and so one sl
     left:<scope>     set     blobs that releases of the scope doomed, or that wait since they ended in it, not gone yet
     stuck            hash    blob id -> errno, root and path of a blob that will not go; also "ref:<id>" or "scope:<scope>"
                              -> "CORRUPT", root or ".", and which fields of it cannot be true
-    barred           hash    "root host" -> "errno ms": since when no directory can be made for a claim there
+    barred           hash    "root host" -> "errno since last": since when a host can make no directory for a claim there
     seen             zset    worker:<node> or beat:<node> -> ms it was last alive; a day at most
     roots stats      hash    root id -> host:path; counters
     quotas           hash    bytes, refs, scope_bytes, scope_refs, "bytes <scope>", "refs <scope>" -> the most of them

@@ -178,6 +178,8 @@ def _doomed(blob: str, path: str, identity: str, custody: str, size: str, name: 
     key = f"blob:{plain_id(blob, 'claim')}"
     with reading(key):
         checked_custody("owned" if custody == "draft" else custody)
+        if identity.startswith("owned:") != (custody in {"owned", "draft"}):
+            raise ValueError(f"custody {custody} does not go with identity {identity!r:.60}")
         at = plain_path(path, key) if path else ""
         return Doomed(
             blob, at, checked_identity(identity), custody, whole(size), plain_path(name, key)

@@ -285,13 +285,17 @@ def roots_of(blobs: Sequence[str]) -> Read[dict[str, str]]:
     return Read(build, parse, timed=True)
 
 
-def paths_of(blobs: Sequence[str]) -> Read[list[str]]:
-    """Read the path of each of these blobs; empty for one that is gone."""
+def paths_of(blobs: Sequence[str], *, unclaimed: bool = False) -> Read[list[str]]:
+    """Read the path of each of these blobs; empty for one that is gone, and with `unclaimed` for one that a sweeper has."""
 
     def parse(_: Marks, replies: list[Any], __: int) -> list[str]:
-        return [raw(path) if is_plain_path(raw(path or b"")) else "" for path in replies]
+        return [path_of(*reply) for reply in replies]
 
-    return Read(lambda p, _: [("HGET", f"{p}blob:{b}", "path") for b in blobs], parse)
+    def path_of(path: Any, state: Any) -> str:
+        taken = unclaimed and raw(state or b"") in {"deleting", "stuck"}
+        return raw(path) if not taken and is_plain_path(raw(path or b"")) else ""
+
+    return Read(lambda p, _: [("HMGET", f"{p}blob:{b}", "path", "state") for b in blobs], parse)
 
 
 def holders_of(places: Sequence[tuple[str, str]]) -> Read[list[str]]:

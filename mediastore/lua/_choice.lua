@@ -1,7 +1,7 @@
 -- _choice: put after _turns and _views, in the script that hands blobs to a sweeper. Which of the due ones it gets.
 --
 -- A full disk, or one that may not be written to, has no place for the files of a claim: there is a barrier. Files of the
--- store's own need no such place. barred: "root host" -> "errno ms": since when a host cannot delete the others of a root.
+-- store's own need no such place. barred: "root host" -> "errno since last": since when a host cannot delete the others of a root.
 
 local barrier, shut = "", false
 
@@ -47,13 +47,15 @@ local function choose(root, trash, due, moved, lost, wrong)
       end
     end
   end
-  return batch, old, barred
+  -- A claim that is taken over is all that is handed out: this page is looked at again, and counted then.
+  return batch, old, old and 0 or barred
 end
 
+-- A note for `doctor` alone: if its key is foreign, nothing waits for that.
 local function note_barrier(root, host, barred)
   local name = root .. " " .. host
-  if barrier == "" then return redis.call("HDEL", P .. "barred", name) end
+  if barrier == "" then return redis.pcall("HDEL", P .. "barred", name) end
   if barred == 0 then return end
-  local since = string.match(redis.call("HGET", P .. "barred", name) or "", "^" .. barrier .. " (%d+)$")
-  redis.call("HSET", P .. "barred", name, barrier .. " " .. (since or str(now)))
+  local since = string.match(record("HMGET", "barred", name)[1] or "", "^" .. barrier .. " (%d+) %d+$")
+  redis.pcall("HSET", P .. "barred", name, table.concat({ barrier, since or str(now), str(now) }, " "))
 end

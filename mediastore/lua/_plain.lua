@@ -48,6 +48,14 @@ end
 -- Wrong in the index: whoever calls hears which key it is, before anything is written.
 local function corrupt(name, what) error("CORRUPT " .. P .. name .. " cannot be true: " .. what) end
 
+-- Read a record of which one that is foreign must not keep others waiting. Returns the reply; {} and true if its key is of another type.
+local function record(command, name, ...)
+  local reply = redis.pcall(command, P .. name, ...)
+  if not reply.err then return reply, false end
+  if not string.find(tostring(reply.err), "WRONGTYPE", 1, true) then error(tostring(reply.err)) end
+  return {}, true
+end
+
 -- Whether the fields of a ref are such as a script has written. Returns the name of one that is not.
 local function wrong_in_ref(r)
   local wrong = not is_scope(r.scope) and "scope" or not num(r.seq) and "seq" or not is_id(r.blob) and "blob" or not is_id(r.root) and "root"
@@ -59,5 +67,6 @@ end
 -- The same of a blob.
 local function wrong_in_blob(b)
   return not num(b.refs) and "refs" or not is_id(b.root) and "root" or not is_path(b.path) and "path" or not num(b.size) and "size"
-    or not is_identity(b.identity) and "identity" or not is_custody(b.custody) and "custody" or nil
+    or not is_identity(b.identity) and "identity" or not is_custody(b.custody) and "custody"
+    or (b.custody == "owned") ~= (string.sub(b.identity, 1, 6) == "owned:") and "custody" or nil
 end

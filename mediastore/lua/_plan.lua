@@ -24,7 +24,8 @@ end
 
 -- Of a blob that does not say how many refs it has, or where, the bytes stay; what else is wrong with it stops its claim.
 local function plan_blob(id)
-  local b = redis.call("HMGET", P .. "blob:" .. id, "refs", "root", "path", "custody", "identity", "size", "leased", "meta")
+  local b, foreign = record("HMGET", "blob:" .. id, "refs", "root", "path", "custody", "identity", "size", "leased", "meta")
+  if foreign then unclear[id] = { what = "its type" } end
   if not (b[1] or b[2] or b[3]) then return end
   if not (num(b[1]) and is_id(b[2])) then
     unclear[id] = { root = b[2], what = "refs or root" }
@@ -32,10 +33,7 @@ local function plan_blob(id)
   end
   expect("zset", "trash:" .. b[2])
   for _, name in ipairs({ "path:", "borrowed:", "older:" }) do expect("hash", name .. b[2]) end
-  if b[7] then
-    expect("zset", "lease:" .. id)
-    expect("hash", "holders:" .. id)
-  end
+  for name, kind in pairs(b[7] and { lease = "zset", holders = "hash" } or {}) do expect(kind, name .. ":" .. id) end
   if forgotten[b[2]] == nil then forgotten[b[2]] = redis.call("HEXISTS", P .. "lost", b[2]) == 1 end
   if b[8] or forgotten[b[2]] then sidecar_kinds(b[2]) end
   blobs[id] = { lost = forgotten[b[2]], refs = num(b[1]), root = b[2], path = b[3] or "", custody = b[4], identity = b[5] or "", size = num(b[6]) or 0, leased = b[7] and leased_until(id, b[7]), ended = b[8] and {} }
@@ -48,9 +46,11 @@ end
 -- Returns what it cost, in refs: the first ref of a scope costs as much as two.
 -- `below`: of a seq above that it lives, whatever the scope says of it.
 local function plan(id, home, cut, below)
-  local r = fields_of(redis.call("HGETALL", P .. "ref:" .. id))
+  local flat, foreign = record("HGETALL", "ref:" .. id)
+  local r = fields_of(flat)
+  if foreign then unclear["ref:" .. id] = { what = "its type" } end
   local ref = { id = id, known = next(r) ~= nil, scope = is_scope(r.scope) and r.scope or home }
-  if home and ref.known and ref.scope ~= home then ref = { id = id, scope = home, stray = true } end
+  if foreign or home and ref.known and ref.scope ~= home then ref = { id = id, scope = home, stray = true } end
   if below and ref.known and (num(r.seq) or 0) > below then
     later("ZADD", P .. "scope:" .. home, r.seq, id)
     return 1

@@ -3,13 +3,14 @@
 local views = {}
 
 local function view(id)
-  local b = redis.call("HMGET", P .. "blob:" .. id, "state", "token", "root", "path", "identity", "custody", "size", "due", "leased", "sha", "draft")
+  local b, foreign = record("HMGET", "blob:" .. id, "state", "token", "root", "path", "identity", "custody", "size", "due", "leased", "sha", "draft")
   local v = { state = b[1], token = b[2], root = b[3], path = b[4], b[5], b[6], b[7], due = b[8], sha = b[10], draft = b[11] }
   v.wrong = wrong_in_blob({ refs = "0", root = b[3], path = b[4], size = b[7], identity = b[5], custody = b[6] })
+  if foreign then v.state, v.wrong = "foreign", "its type" end
   v.waits = v.state == "doomed" or v.state == "reserved"
   v.taken = v.state == "deleting" or v.state == "stuck"
   if v.taken and not is_id(v.token) then v.wrong = "token" end
-  if v.state and not (v.waits or v.taken or v.state == "live") then v.wrong = "state" end
+  if v.state and not (foreign or v.waits or v.taken or v.state == "live") then v.wrong = "state" end
   if b[9] then expect_leases(id) end
   v.leased = leased_until(id, b[9])
   views[id] = v
@@ -17,11 +18,11 @@ local function view(id)
 end
 
 -- Until when a claim lasts. None lasts longer than the wait after a failure.
-local function deadline_of(token) return math.min(num(redis.call("HGET", P .. "claim:" .. token, "deadline")) or 0, now + 300000) end
+local function deadline_of(token) return math.min(num(record("HMGET", "claim:" .. token, "deadline")[1]) or 0, now + 300000) end
 
 -- A blob that says what cannot be true is handed to nobody, and keeps no other waiting.
 local function put_off(root, id)
-  redis.call("HSET", P .. "blob:" .. id, "tries", 1, "errno", "CORRUPT")
+  if views[id].state ~= "foreign" then redis.call("HSET", P .. "blob:" .. id, "tries", 1, "errno", "CORRUPT") end
   bump(P .. "stats", "stuck:" .. root, note_stuck(id, root, views[id].wrong or "root"))
   redis.call("ZADD", P .. "trash:" .. root, "XX", str(now + LOOK_AGAIN_MS), id)
 end

@@ -23,17 +23,17 @@ barrier, shut = ARGV[9], int(ARGV[10], 0, 1) == 1
 local trash = expect("zset", "trash:" .. root)
 local paths, record = expect("hash", "path:" .. root), expect("hash", "claim:" .. token)
 reserved_kinds()
-for _, name in ipairs({ "stuck", "barred" }) do expect("hash", name) end
+expect("hash", "stuck")
 for _, name in ipairs({ "older:" .. root, "dedup:" .. root }) do expect("hash", name) end
 local answer = { prev = {}, blobs = {}, put_off = 0, barred = 0 }
 
 if redis.call("HEXISTS", expect("hash", "lost"), root) == 1 then return finish(answer) end
 local named = { unpack(ARGV, 12) }
 local due = #named > 0 and named or redis.call("ZRANGEBYSCORE", trash, "-inf", str(now), "LIMIT", skip, limit)
-local batch, old, moved, lost, wrong = {}, nil, {}, {}, {}
+local batch, old, foreign, moved, lost, wrong = {}, nil, false, {}, {}, {}
 batch, old, answer.barred = choose(root, trash, due, moved, lost, wrong)
 if old then
-  batch, answer.prev = take_over(old)
+  batch, answer.prev, foreign = take_over(old)
   batch = of_claim(old, root, batch, due)
 end
 -- A blob that was named is not put off: whoever names it looks again when the path's current one has gone.
@@ -60,5 +60,5 @@ for i, id in ipairs(batch) do
 end
 redis.call("HSET", unpack(claim))
 redis.call("ZADD", trash, unpack(until_then))
-if old then redis.call("UNLINK", P .. "claim:" .. old) end
+if old and not foreign then redis.call("UNLINK", P .. "claim:" .. old) end
 return finish(answer)

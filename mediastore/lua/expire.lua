@@ -17,8 +17,8 @@ if #ids == 0 then return finish(tally) end
 
 local misplaced, put_off, left = {}, {}, limit
 for _, id in ipairs(ids) do
-  local ref = redis.call("HMGET", P .. "ref:" .. id, "scope", "expires_at", "seq", "blob")
-  local due, known = num(ref[2]), ref[1] or ref[2] or ref[3] or ref[4]
+  local ref, foreign = record("HMGET", "ref:" .. id, "scope", "expires_at", "seq", "blob")
+  local due, known = num(ref[2]), foreign or ref[1] or ref[2] or ref[3] or ref[4]
   local whole = not is_id(id) or is_scope(ref[1]) and num(ref[3]) and is_id(ref[4]) and (due or not ref[2])
   if left <= 0 then
     tally.done = 0
