@@ -102,7 +102,7 @@ def is_clean(lab, path):
 def test_a_sweep_that_tidies_beside_the_claim_that_finds_them_leaves_nothing(labs, stage):
     for number, lab in enumerate(labs):
         path = lost(lab, stage)
-        beside = Once(lambda lab=lab: lab.process().sweep(), number)
+        beside = Once(lab.process().sweep, number)
         with stage.during(beside):
             lab.process().sweep()
 
