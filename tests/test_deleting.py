@@ -15,7 +15,6 @@ import pytest
 
 from mediastore import MediaStore, Settings
 from mediastore.blobs import posix
-from mediastore.blobs.parking import park
 
 from .lab import CLAIM_S, Crash
 from .processes import Once, both, crash, identity, no_link, replace, there
@@ -131,22 +130,6 @@ def test_a_file_is_parked_although_somebody_has_removed_the_empty_directory(lab,
 
     assert (done.deleted, done.pending, path.read_text()) == (1, 0, "third")
     assert [parked.read_text() for parked in lab.process()._blobs.parked()] == ["theirs"]
-
-
-def test_of_two_files_that_are_parked_at_once_without_links_both_stay(lab, stage, monkeypatch):
-    (root,) = lab.process()._blobs.roots().values()
-    monkeypatch.setattr(posix, "link", no_link)
-    with root.opened() as there:
-        for name in ("first", "second"):
-            (lab.root / ".mediastore/tmp" / name).write_text(name)
-
-        def other():
-            park(there, "second", at=there.home("tmp"), called="x.jpg")
-
-        with stage.during(Once(other, when=lambda name, _: name == "rename")):
-            park(there, "first", at=there.home("tmp"), called="x.jpg")
-
-    assert {parked.read_text() for parked in lab.process()._blobs.parked()} == {"first", "second"}
 
 
 def test_a_second_file_is_never_parked_over_the_first(lab, stage):

@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import os
 import secrets
+import stat
 from itertools import count
 from typing import TYPE_CHECKING
 
@@ -49,8 +50,9 @@ def _moved(name: str, at: int, kept: str, parked: int) -> str:
     except OSError as error:
         if error.errno not in posix.NO_LINKS:
             raise
-        # A directory, or a file system without links. A rename replaces: no other worker may choose the same name.
-        kept = f"{secrets.token_hex(8)}-{kept}"
+        if not stat.S_ISDIR(posix.look(name, at=at).st_mode):
+            # On a file system without links a rename replaces a file: no other worker may choose the same name.
+            kept = f"{secrets.token_hex(8)}-{kept}"
         posix.rename(name, at, kept, parked)
     else:
         posix.unlink(name, at=at)
