@@ -109,7 +109,7 @@ def test_a_broker_that_refuses_is_waited_for(fleet_of, tmp_path):
     if find_engine() is None:
         pytest.skip("no server to make a replica of")
     with EmbeddedServer(tmp_path / "server") as server:
-        fleet = fleet_of(server.url, sweep_interval="1h", drain_interval="1h")
+        fleet = fleet_of(server.url, sweep_interval="1h", drain_interval="2s")
         worker = fleet.worker("--pool", "solo")
         fleet.ready(1)
         key = f"mediastore:celery:{fleet.settings.namespace}:{ours.QUEUE}"
