@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
     from .homes import Opened
 
-#: What an entry of such a directory is called: its blob, or the claim that was taken over.
+#: The name of an entry: its blob, with ".held" for the held link, or the token of a claim that was taken over.
 ENTRY: Final = re.compile(r"([A-Za-z0-9_-]{22})(\.held)?")
 #: How often an old directory is emptied until it can be removed; its late worker puts in one name at the most.
 _MOST_TRIES: Final = 100

@@ -37,11 +37,11 @@ logger = logging.getLogger("mediastore")
 
 #: Trying again soon cannot help; somebody has to change a right or a mount.
 _HOPELESS: Final = frozenset({errno.EPERM, errno.EACCES, errno.EROFS})
-#: What the way to a path says if nothing of ours is at its end.
+#: Errors of a walk that mean: nothing of ours is at the end of this path.
 _NO_WAY: Final = frozenset(
     {errno.ENOENT, errno.ENOTDIR, errno.ELOOP, errno.EXDEV, errno.ENAMETOOLONG}
 )
-#: What the journal is told of a blob whose record cannot be true.
+#: Stands in the journal for an error name if the record of a blob cannot be true.
 CORRUPT: Final = "CORRUPT"
 
 

@@ -32,7 +32,7 @@ _MARKER: Final = "root"
 #: Where the marker lies, relative to its root.
 MARKER: Final = f"{BOOKKEEPING}/{_MARKER}"
 _MARKER_MAX_BYTES = 4096
-#: What the system says of a directory that is not there, or that is mounted no more.
+#: Errors that mean: the directory is not there, or its file system is mounted no more.
 _AWAY: Final = frozenset(
     {errno.ENOENT, errno.ENOTDIR, errno.ELOOP, errno.ESTALE, errno.ENOTCONN, errno.ENODEV}
 )

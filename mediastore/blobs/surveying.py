@@ -32,7 +32,7 @@ if TYPE_CHECKING:
 _BATCH: Final = 10
 #: Deeper than any directory that the store makes.
 _DEEPEST: Final = 8
-#: What is said of a place that cannot be, or cannot be entered, or holds no sidecar of ours.
+#: Errors of a place that cannot be, cannot be entered, or holds no sidecar of ours.
 _UNREADABLE: Final = (OSError, InvalidRequest, Corrupt)
 #: Where the sidecars of further refs lie.
 _META: Final = path_in(META, "")
