@@ -123,10 +123,11 @@ def test_a_file_is_parked_although_somebody_has_removed_the_empty_directory(lab,
     path = registered(lab)
     swap = Once(lambda: replace(path, "theirs"), when=takes(path))
     third = Once(lambda: path.write_text("third"), when=puts_back)
+    process = lab.process()
     (lab.root / ".mediastore/parked").rmdir()
 
     with stage.during(both(swap, third)):
-        done = lab.process().release_all("s")
+        done = process.release_all("s")
 
     assert (done.deleted, done.pending, path.read_text()) == (1, 0, "third")
     assert [parked.read_text() for parked in lab.process()._blobs.parked()] == ["theirs"]

@@ -237,11 +237,14 @@ def test_a_lapsed_claim_of_our_own_files_makes_no_other_file_count_twice(lab, st
     with stage.during(Once(crash, when=lambda name, _: name == "unlink")), pytest.raises(Crash):
         process.sweep()
     lab.pass_time(CLAIM_S + 1)
-    for n in range(20):
-        process.store(lab.file(f"{n}.jpg", "ours"), scope="b")
     for n in range(9):
         process.store_media(MediaContent(data=f"more {n}".encode()), scope="b")
     process.release_all("b", wait=False)
+    lab.pass_time(1)
+    for n in range(20):
+        process.store(lab.file(f"{n}.jpg", "ours"), scope="c")
+    process.release_all("c", wait=False)
+    lab.pass_time(1)
     barred(errno.ENOSPC)
 
     swept = lab.process().sweep()
