@@ -163,13 +163,13 @@ class Claimed:
 
 
 def is_directory(name: str, at: int) -> bool:
-    """Whether an entry of an open directory is a directory itself."""
+    """Return True if an entry of an open directory is a directory itself."""
     seen = posix.look_or_none(name, at=at)
     return seen is not None and stat.S_ISDIR(seen.st_mode)
 
 
 def is_claims(name: str, at: int) -> bool:
-    """Whether an entry is the directory of a claim that was taken over, and not one that stood at a blob's path."""
+    """Return True if an entry is the directory of a claim that was taken over; False if it stood at a blob's path."""
     if not is_directory(name, at):
         return False
     with posix.inside(name, at=at) as inside:

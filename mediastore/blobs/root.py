@@ -172,7 +172,7 @@ def refuse_nested(path: str, real: str) -> None:
 
 
 def is_marked(path: str) -> bool:
-    """Whether the directory at `path` has the marker of a root, whichever it is."""
+    """Return True if the directory at `path` has the marker of a root, of any root."""
     return os.path.lexists(os.path.join(path, BOOKKEEPING, _MARKER))
 
 

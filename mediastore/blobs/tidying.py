@@ -132,7 +132,7 @@ def _hold_again(there: Opened, name: str, at: int, held: str) -> None:
     """Give a held link its place again."""
     seen = posix.look_or_none(held, at=there.home(HELD))
     if seen is None:
-        # Nobody else gives a name to this blob: there is nothing that a rename could replace.
+        # Only this blob has that name, so the rename replaces nothing.
         posix.rename(name, at, held, there.home(HELD))
         return
     if seen.st_ino != posix.look(name, at=at).st_ino:
