@@ -119,6 +119,17 @@ def test_a_ref_whose_path_leads_elsewhere_is_corrupt_and_named(store, client, ke
     assert not cat.exists()
 
 
+@pytest.mark.parametrize("field", ["state", "custody"])
+def test_no_caller_is_told_a_state_or_a_custody_that_there_is_not(store, client, key, cat, field):
+    ref = store.store(cat, scope="s")
+    client.hset(key(f"blob:{store.get(ref).blob}"), field, "/outside/secret")
+
+    for call in (lambda: store.get(ref), lambda: list(store.refs("s"))):
+        with pytest.raises(Corrupt, match=r"blob:|ref:"):
+            call()
+    assert store.resolve(ref) == cat
+
+
 def test_in_a_list_it_is_an_error_in_its_own_place(store, client, key, make_file):
     bad, good = several(store, make_file, "s", 2)
     client.hset(key(f"ref:{bad.id}"), "stored_at", "1" + "0" * 30)

@@ -12,6 +12,8 @@ from mediastore.model import Media, MediaMeta, Ref, encode_scope, from_ms, is_na
 from mediastore.plain import is_plain_id, is_plain_path, plain_id
 
 from .records import (
+    checked_custody,
+    checked_state,
     facts_of,
     media_of,
     moment,
@@ -204,7 +206,8 @@ def blob_state(root: str, blob: str) -> Read[BlobState | None]:
         with reading(f"blob:{blob}"):
             due = replies[1] is not None and float(text(replies[1])) <= now_ms
             why = text(errno) if errno is not None else ""
-            return BlobState(text(state), text(custody), whole(refs), why, due)
+            known = checked_state(text(state)), checked_custody(text(custody))
+            return BlobState(*known, whole(refs), why, due)
 
     return Read(build, parse, timed=True)
 

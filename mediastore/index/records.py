@@ -31,6 +31,8 @@ _OF_A_REF: Final = re.compile(
     rf"(?:(?:[0-9]{{1,15}}|[0-8][0-9]{{15}}) ){{3}}(?:[A-Za-z0-9_-]{{1,128}} ){{2}}{_SAID}"
 )
 _CUSTODIES: Final = frozenset({"owned", "adopted", "borrowed"})
+#: `missing`: what a list says of a ref whose blob the index does not have.
+_STATES: Final = frozenset({"reserved", "live", "doomed", "deleting", "stuck", "missing"})
 #: What reading a value that is none of ours comes to.
 _FAULTS: Final = (
     KeyError, ValueError, TypeError, IndexError, AttributeError, ArithmeticError, OSError, RecursionError,
@@ -138,6 +140,17 @@ def checked_custody(said: str) -> str:
     return said
 
 
+def checked_state(said: str) -> str:
+    """Return the state of a blob, if it is one.
+
+    Raises:
+        ValueError: it is not.
+    """
+    if said not in _STATES:
+        raise ValueError(f"not a state: {said!r:.60}")
+    return said
+
+
 def facts_of(fields: Mapping[str, str]) -> MediaMeta:
     """Return the metadata among the fields of a ref."""
     return MediaMeta.from_dict({name: value for name, value in fields.items() if name in _KNOWN})
@@ -161,7 +174,7 @@ def media_of(
         detected.encode()
         return Media(
             ref=Ref(f"media://{ref_id}"), scope=scope_of(f["scope"]), root=f["root"], path=Path(plain_path(f["path"], key)),
-            size_bytes=int(f["size"]), custody=checked_custody(custody), state=state, stored_at=from_ms(int(f["stored_at"])),
+            size_bytes=int(f["size"]), custody=checked_custody(custody), state=checked_state(state), stored_at=from_ms(int(f["stored_at"])),
             expires_at=moment(f["expires_at"]) if "expires_at" in f else None, meta=facts_of(f), seq=int(f["seq"]),
             blob=f["blob"], identity=f["identity"], pinned="pinned" in f,
             idle_s=whole(f["idle"]) / 1000 if "idle" in f else None, detected_type=detected,
