@@ -65,8 +65,9 @@ CONNECT: Final = Group(
     ("client|setname", "client|setinfo", "select"),
 )
 SCRIPTS: Final = Group(
-    "Every change and some reads are scripts: sent by digest, in full to a server that does not know them.",
-    ("evalsha", "eval", "time"),
+    "Every change and some reads are scripts: sent by digest, in full to a server that does not know them. They ask the "
+    "server who it is (INFO server), so that nothing is deleted just after another one took its place.",
+    ("evalsha", "eval", "time", "info"),
 )
 READ: Final = Group(
     "What resolving, listing, and the scripts read.",

@@ -52,6 +52,7 @@ class Claim:
         bare: It has no directory, because none can be made: files of the store's own need none.
         barred: How many due blobs were left, because they need one.
         put_off: How many were passed by, because what the index says of them cannot be true.
+        held: Why nothing was claimed, "" if it was not kept from it; `due` is how many wait then.
     """
 
     prev: tuple[str, ...]
@@ -59,6 +60,8 @@ class Claim:
     bare: bool = False
     barred: int = 0
     put_off: int = 0
+    held: str = ""
+    due: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,6 +75,14 @@ class Outcome:
 
 
 @dataclass(frozen=True, slots=True)
+class Watched:
+    """What a root shows of the chain of epochs, and the draft of what it is to show; "" where none can be made."""
+
+    draft: str
+    shown: str
+
+
+@dataclass(frozen=True, slots=True)
 class Prepared:
     """Whether a root is ready for a claim.
 
@@ -79,11 +90,13 @@ class Prepared:
         errno: The name of the system's error, such as "ENOSPC", if no directory can be made for it; "" if it stands.
         shut: The root itself cannot be opened: not even a file of the store's own can be deleted.
         away: It is none of this process's, or is not there now: others delete in it, or it is waited for.
+        shown: The entry of the chain of epochs that it shows; "" where it has none, "?" where it cannot be read.
     """
 
     errno: str = ""
     shut: bool = False
     away: bool = False
+    shown: str = ""
 
 
 @dataclass(frozen=True, slots=True)

@@ -331,7 +331,11 @@ class Released:
 
 @dataclass(frozen=True, slots=True)
 class Swept:
-    """What one sweep did: refs that ended (`expired` by time, `drained` after a release) and bytes that went."""
+    """What one sweep did: refs that ended (`expired` by time, `drained` after a release) and bytes that went.
+
+    `frozen` counts what was due and was not done, refs, scopes and files, because the namespace is frozen, or because the
+    index server was started or replaced a moment ago.
+    """
 
     refs: int = 0
     expired: int = 0
@@ -341,6 +345,7 @@ class Swept:
     kept: int = 0
     pending: int = 0
     failed: int = 0
+    frozen: int = 0
 
 
 @dataclass(frozen=True, slots=True)

@@ -80,6 +80,9 @@ class Settings:
         sweep_interval: Time between two expiry sweeps, jittered by 10 % at most; 0 switches the in-process sweeper off.
         drain_interval: Time between two looks at what was released and is not deleted yet.
         cleanup_enabled: Whether `start()` and the Celery beat entries sweep for expiry at all.
+        restart_pause: For how long nobody deletes or expires anything after the index server was started or replaced, so that
+            every host looks first whether the index is the one that its roots know; several times `drain_interval`; 0: not
+            at all.
         timeout: The longest one round trip to Redis may take; a server that is not there is noticed within a second.
         retries: How often a lost connection is tried again within one call; workers are more patient.
         claim: How long a sweeper may take for one batch before another takes it over, 60 s at most.
@@ -126,6 +129,7 @@ class Settings:
     sweep_interval: Duration = 300.0
     drain_interval: Duration = 5.0
     cleanup_enabled: bool = True
+    restart_pause: Duration = 90.0
     timeout: Duration = 5.0
     retries: int = 3
     claim: Duration = 30.0
@@ -162,7 +166,7 @@ class Settings:
             self._set(name, positive(name, getattr(self, name)))
         self._set("max_age", or_none("max_age", self.max_age))
         self._set("sweep_interval", or_none("sweep_interval", self.sweep_interval) or 0.0)
-        for name in ("grace", "soft_shutdown"):
+        for name in ("grace", "soft_shutdown", "restart_pause"):
             self._set(name, or_zero(name, getattr(self, name)))
         for name in ("namespace", "health_dir", "log_format", "host"):
             if not isinstance(getattr(self, name), str):

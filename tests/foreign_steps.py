@@ -10,6 +10,7 @@ from mediastore.connection import Link
 from mediastore.index import (
     changes,
     content,
+    epochs,
     listing,
     lives,
     policies,
@@ -19,6 +20,7 @@ from mediastore.index import (
     roots,
     sidecars,
 )
+from mediastore.index.epochs import Looks
 from mediastore.index.steps import prefix
 from mediastore.journal import Bound, Held, Outcome
 from mediastore.lifetimes import Handoff, Taken
@@ -37,6 +39,9 @@ def ident(name):
     return name.ljust(22, "0")
 
 
+#: What the root shows.
+ENTRY = f"1.{NOW_MS}.{ident('e1')}"
+LOOKS = Looks(1_000, {"root": ENTRY})
 FULL = changes.Barrier("here", "ENOSPC")
 
 
@@ -58,6 +63,12 @@ class Index:
     def fill(self):
         places = {name: f"host:/{name}" for name in ("root", "gone", "last", "own", "told")}
         self.do(changes.open_index(places))
+        self.do(epochs.tick("root", "", 1_000, ident("e1"), "op30"))
+        start = prefix(self.namespace)
+        self.client.hset(f"{start}frozen", "breaker", f"{NOW_MS} 1 1")
+        self.client.hset(f"{start}noted", "gone", f"1 {ENTRY}")
+        self.client.set(f"{start}bound", f"1 {NOW_MS}")
+        self.client.set(f"{start}server", f"{'0' * 40} 0", nx=True)  # fakeredis is no server
         lost = Held("gone", "lost.jpg", 1, "link:31", "31:1:1", "adopted")
         self.do(changes.store(ident("r31"), ident("b31"), "lost", lost, None, META))
         self.do(roots.forget("gone", "op8"))
@@ -225,12 +236,12 @@ STEPS = {
     "commit": commit("42", "42", NOW_MS),
     "commit and join": commit("42", SHA, NOW_MS),
     "abandon": content.abandon(ident("b42")),
-    "claim content": changes.claim("own", ident("t"), "op", 1_000),
+    "claim content": changes.claim("own", ident("t"), "op", 1_000, pause_ms=1_000),
     "forget content": roots.forget("own", "op"),
     "withdraw": changes.withdraw(ident("r1"), "op", TERMS),
     "release": changes.release("small", "op", TERMS),
     "drain": changes.drain("closed", "op", TERMS),
-    "expire": changes.expire("op", TERMS),
+    "expire": changes.expire("op", TERMS, LOOKS),
     "delete": changes.delete(ident("r15"), "op", TERMS),
     "extend": lives.extend(ident("r15"), "touch", 1_000, "op"),
     "transfer": lives.transfer(ident("r15"), "s/x", "op"),
@@ -250,7 +261,7 @@ STEPS = {
     "end_lease": lives.end_lease(ident("b13"), ident("t13"), "op"),
     "accept": lives.accept(HANDED, ident("t"), 1_000, LONG_MS, "here:1", "op"),
     "limit": lives.limit("kept/x", 1_000, 1_000, "op"),
-    "lapse": changes.lapse("op"),
+    "lapse": changes.lapse("op", LOOKS),
     "idle": lives.idle("kept/x", 0, "op"),
     "note": lives.note("kept/x", "op"),
     "leases": lives.leases(ident("b13")),
@@ -259,7 +270,10 @@ STEPS = {
     "left_page": lives.left_page("kept/x", 0),
     "waiting": lives.waiting([ident("b13")]),
     "root_of": reads.root_of(ident("b1")),
-    "claim": changes.claim("root", ident("t"), "op", 1_000),
+    "claim": changes.claim("root", ident("t"), "op", 1_000, pause_ms=1_000, shown=ENTRY),
+    "epoch": epochs.tick("root", ENTRY, 1_000, ident("e2"), "op"),
+    "accept_epoch": epochs.accept({"root": ENTRY}, "op"),
+    "look up what is overdue": reads.lookup([Ref(f"media://{ident('r1')}")], overdue=True),
     "acknowledge": changes.acknowledge("root", ident("t8"), "op", [Outcome(ident("b8"), 1)]),
     "refuse": changes.refuse(ident("new"), ident("newb")),
     "forget": roots.forget("root", "op"),
@@ -291,7 +305,7 @@ _REVIVE = "quotas usage writing closed children:s clock deadlines dedup:told exp
 _ENTERED = "clock children:own scope:own/x expiry scopes seq lifetimes deadlines"
 #: What a quota is asked for, and what counts against it.
 _QUOTA = "quotas usage writing stats closed"
-_WRITTEN = f"{_ENTERED} lost {_QUOTA} path:own dedup:own trash:own"
+_WRITTEN = f"frozen bound {_ENTERED} lost {_QUOTA} path:own dedup:own trash:own"
 _NEW = f"{_WRITTEN} op:op ref:rnew gone:rnew blob:bnew lease:bnew holders:bnew"
 _DRAFT = f"{_WRITTEN} ref:r42 gone:r42 blob:b42 lease:b42 holders:b42"
 LOOKS_AT = {
@@ -301,30 +315,30 @@ LOOKS_AT = {
     "reserve again and join": f"{_DRAFT} op:op blob:b41 left:own/x",
     "commit": _DRAFT,
     "commit and join": f"{_DRAFT} blob:b41 left:own/x",
-    "abandon": "clock stats usage writing trash:own blob:b42 lease:b42 holders:b42",
+    "abandon": "clock stats usage writing trash:own blob:b42 lease:b42 holders:b42 frozen bound",
     "claim content": "stuck clock usage writing lost older:own path:own dedup:own stats trash:own claim:t op:op"
-    " blob:b43 lease:b43 holders:b43 blob:b44",
+    " blob:b43 lease:b43 holders:b43 blob:b44 frozen bound noted born server",
     "forget content": "clock usage writing lost older:own path:own dedup:own roots stats stuck trash:own op:op"
-    " blob:b41 left:own/x blob:b42 lease:b42 holders:b42 blob:b43 lease:b43 holders:b43 blob:b44",
-    "open": "clock format roots lost",
+    " blob:b41 left:own/x blob:b42 lease:b42 holders:b42 blob:b43 lease:b43 holders:b43 blob:b44 frozen bound",
+    "open": "born clock format roots lost",
     "store": f"{_QUOTA} lost blob:b7 children:s clock expiry left:cut borrowed:root older:root path:root"
     " scope:s/x scopes seq stats trash:root ref:new gone:new deadlines lifetimes policies changing under:short",
     "withdraw": "stuck stuck usage lost blob:b1 children:s clock closed expiry borrowed:root older:root path:root ref:r1"
-    " scope:s/x scopes seq stats trash:root op:op cuts deadlines graves left:s/x lifetimes",
+    " scope:s/x scopes seq stats trash:root op:op cuts deadlines graves left:s/x lifetimes frozen bound",
     "release": "stuck stuck usage lost blob:b2 clock closed expiry borrowed:root older:root path:root ref:r2 scope:small"
     " scopes seq stats trash:root children:small left:small op:op cuts deadlines graves"
-    " lifetimes",
+    " lifetimes frozen bound",
     "drain": "stuck stuck usage lost blob:b4 blob:b5 children:closed clock closed expiry borrowed:root older:root"
     " path:root ref:r4 ref:r5 scope:closed scope:closed/x scopes seq stats trash:root"
-    " children:closed/x left:closed op:op cuts deadlines graves left:closed/x lifetimes",
+    " children:closed/x left:closed op:op cuts deadlines graves left:closed/x lifetimes frozen bound",
     "expire": "stuck stuck usage lost blob:b3 children:due clock closed expiry borrowed:root older:root path:root ref:r3"
-    " scope:due/x scopes seq stats trash:root op:op cuts deadlines graves left:due/x lifetimes",
-    "claim": "stuck stuck usage writing lost blob:b7 blob:b9 claim:t9 clock dedup:root older:root path:root stats trash:root claim:t op:op",
+    " scope:due/x scopes seq stats trash:root op:op cuts deadlines graves left:due/x lifetimes frozen bound noted born server",
+    "claim": "stuck stuck usage writing lost blob:b7 blob:b9 claim:t9 clock dedup:root older:root path:root stats trash:root claim:t op:op frozen bound noted born server",
     "acknowledge": "blob:b8 claim:t8 clock left:cut path:root stats stuck trash:root op:op",
     "refuse": "clock ref:new gone:new",
     "forget": "usage writing blob:b6 blob:b7 blob:b8 blob:b9 claim:t6 claim:t8 claim:t9 clock dedup:root left:cut lost meta:root older:root path:root"
-    " roots stats stuck trash:root op:op blob:b13 blob:b14 holders:b13 lease:b13 left:kept/x",
-    "adopt": "clock lost older:root roots seq op:op",
+    " roots stats stuck trash:root op:op blob:b13 blob:b14 holders:b13 lease:b13 left:kept/x frozen bound",
+    "adopt": "clock lost older:root roots seq op:op noted",
     "rebind": "blob:b1 clock roots op:op",
     "roots": "clock lost roots stats trash:root trash:last trash:gone trash:own trash:told",
     "identity_of": "path:root blob:b1",
@@ -333,6 +347,9 @@ LOOKS_AT = {
     "list": "blob:b1 clock closed ref:r1 scope:s/x",
     "stats": "clock closed roots scopes stats stuck trash:root trash:own trash:told",
     "lookup": "closed ref:r1",
+    "look up what is overdue": "closed ref:r1 frozen bound",
+    "epoch": "clock op:op frozen bound noted epochs born server",
+    "accept_epoch": "clock op:op frozen noted roots bound seq",
     "farewell": "gone:r1",
     "blob_state": "blob:b1 trash:root",
     "due": "changing closed expiry meta:root trash:root deadlines",
@@ -345,7 +362,7 @@ LOOKS_AT = {
     "last_seen": "seen",
     "delete": "stuck stuck usage blob:b15 borrowed:root children:kept clock closed cuts deadlines expiry graves"
     " holders:b15 lease:b15 left:kept/x lifetimes lost older:root op:op path:root ref:r15"
-    " scope:kept/x scopes seq stats trash:root under:long",
+    " scope:kept/x scopes seq stats trash:root under:long frozen bound",
     "extend": "changing clock closed deadlines expiry lifetimes op:op policies ref:r15 scopes seq under:long",
     "transfer": f"{_QUOTA} children:kept children:s clock closed deadlines expiry lifetimes op:op ref:r15"
     " scope:kept/x scope:s/x scopes seq",
@@ -359,7 +376,7 @@ LOOKS_AT = {
     "accept": "stats blob:b13 clock gone:r13 holders:b13 lease:b13 op:op ref:r13 trash:root",
     "limit": "children:kept/x children:kept clock closed deadlines expiry lifetimes op:op scope:kept/x scopes seq",
     "lapse": "stuck stuck children:kept children:kept/y clock closed cuts deadlines lifetimes op:op scope:kept/y"
-    " scopes seq",
+    " scopes seq frozen bound noted born server",
     "idle": "op:op clock lifetimes deadlines scope:kept/x ref:r15",
     "note": "op:op clock deadlines lifetimes",
     "leases": "holders:b13 lease:b13",
@@ -386,7 +403,7 @@ LOOKS_AT = {
     "transfer content": f"{_CONTENT} {_QUOTA} children:s children:told expiry scope:s/x scope:told/y",
     "share content": f"{_CONTENT} {_QUOTA} children:s expiry ref:new scope:s/x stats",
     "delete content": f"stuck stuck {_CONTENT} lost usage borrowed:told children:told cuts expiry graves left:told/y older:told path:told"
-    " scope:told/y stats trash:told",
+    " scope:told/y stats trash:told frozen bound",
     "apply_policy to content": f"{_CONTENT} changing expiry policies under:short",
 }
 

@@ -3,6 +3,7 @@
 Inside a root, all that is ours lies in `.mediastore/`:
 
     root                     the marker: root id, namespace, its own inode number
+    epoch                    the entry of the index's chain that the root shows; epoch.<any>: its draft
     new/<blob><ext>          the held link of a file that is being registered
     held/<blob><ext>         the held link: pins the inode of a registered file, so its identity is exact
     quarantine/<token>/      what one claim is deleting: <blob>.held and <blob>
@@ -22,13 +23,15 @@ from io import FileIO
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Generic, Self, TypeVar
 
-from mediastore.journal import Bound, Claim, Destroyed, Found, Held, Placed, Prepared
+from mediastore.journal import Bound, Claim, Destroyed, Found, Held, Placed, Prepared, Watched
 
 if TYPE_CHECKING:
     from collections.abc import Generator, Mapping
 
 R = TypeVar("R")
 MaybePath = Path | None
+MaybeText = str | None
+MaybeWatched = Watched | None
 MaybeFile = FileIO | None
 
 
@@ -118,6 +121,47 @@ class Open(Step[MaybeFile]):
     root: str
     path: str
     identity: str
+
+
+@dataclass(frozen=True, slots=True)
+class Shown(Step[dict[str, str]]):
+    """Read the entry of the chain of epochs in each root of this process: "" where there is none, "?" where it is unreadable.
+
+    A root that is away, or cannot be read now, is left out.
+    """
+
+
+@dataclass(frozen=True, slots=True)
+class Watch(Step[MaybeWatched]):
+    """Make a draft of what a root is to show, then read what it shows; None where it cannot be read now."""
+
+    root: str
+
+
+@dataclass(frozen=True, slots=True)
+class WatchAlone(Step[MaybeText]):
+    """Take away all drafts but this one, then read what the root shows; None where it cannot be read now."""
+
+    root: str
+    draft: str
+
+
+@dataclass(frozen=True, slots=True)
+class Show(Step[None]):
+    """Have a root show an entry instead of what was read; what cannot be done now is left to the next look."""
+
+    root: str
+    draft: str
+    before: str
+    entry: str
+
+
+@dataclass(frozen=True, slots=True)
+class Unwatch(Step[None]):
+    """Remove a draft that was not needed."""
+
+    root: str
+    draft: str
 
 
 @dataclass(frozen=True, slots=True)

@@ -8,16 +8,18 @@ import hashlib
 import logging
 import os
 import time
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
 from mediastore import blobs as steps
 from mediastore.errors import BlobsUnavailable, InvalidRoot, MediaStoreError, StoreFull
-from mediastore.journal import Prepared
+from mediastore.journal import Prepared, Watched
 from mediastore.settings import default_root
 
 from . import (
     drafting,
+    epochs,
     inscribing,
     inscriptions,
     owned,
@@ -75,6 +77,8 @@ class LocalBlobs:
             steps.Check: self._check,
             steps.Lasting: self._lasting,
             steps.Open: self._open,
+            steps.Shown: self._shown,
+            **self._on_epochs(),
             steps.Prepare: self._prepare,
             steps.Destroy: self._destroy,
             steps.Dismiss: self._dismiss,
@@ -90,6 +94,14 @@ class LocalBlobs:
             steps.Remark: self._remark,
             **self._on_content(),
             **self._on_sidecars(),
+        }
+
+    def _on_epochs(self) -> dict[type, Callable[[Any], Any]]:
+        return {
+            steps.Watch: self._watch,
+            steps.WatchAlone: self._watch_alone,
+            steps.Show: self._show,
+            steps.Unwatch: self._unwatch,
         }
 
     def _on_content(self) -> dict[type, Callable[[Any], Any]]:
@@ -276,15 +288,17 @@ class LocalBlobs:
             return Prepared(away=True)
         try:
             with self._opened(step.root) as (root, there):
+                entry = epochs.shown(there)
                 try:
                     prepare(there, step.token)
                 except OSError as error:
-                    return self._barrier(root, errno.errorcode.get(error.errno or 0, "EUNKNOWN"))
+                    name = errno.errorcode.get(error.errno or 0, "EUNKNOWN")
+                    return replace(self._barrier(root, name), shown=entry)
         except BlobsUnavailable as error:
             return Prepared(error.errno, shut=True, away=not error.errno)
         if self._barred.pop(root.id, None):
             logger.warning("root %s: files that nobody holds can be deleted again", root.path)
-        return Prepared()
+        return Prepared(shown=entry)
 
     def _barrier(self, root: Root, name: str) -> Prepared:
         """Tell once what keeps us from deleting in a root."""
@@ -302,6 +316,34 @@ class LocalBlobs:
         # An empty directory that stays goes with the strays.
         with contextlib.suppress(OSError, BlobsUnavailable), self._opened(step.root) as (_, there):
             put_away(there, step.token)
+
+    # --- the chain of epochs
+
+    def _shown(self, _: steps.Shown) -> dict[str, str]:
+        found: dict[str, str] = {}
+        for root in self.roots():
+            with contextlib.suppress(OSError, BlobsUnavailable), self._there(root) as there:
+                found[root] = epochs.shown(there)
+        return found
+
+    def _watch(self, step: steps.Watch) -> Watched | None:
+        with contextlib.suppress(OSError, BlobsUnavailable), self._there(step.root) as there:
+            draft = epochs.draft(there)
+            return Watched(draft, epochs.shown(there))
+        return None
+
+    def _watch_alone(self, step: steps.WatchAlone) -> str | None:
+        with contextlib.suppress(OSError, BlobsUnavailable), self._there(step.root) as there:
+            return epochs.alone(there, step.draft)
+        return None
+
+    def _show(self, step: steps.Show) -> None:
+        with contextlib.suppress(OSError, BlobsUnavailable), self._there(step.root) as there:
+            epochs.show(there, step.draft, step.before, step.entry)
+
+    def _unwatch(self, step: steps.Unwatch) -> None:
+        with contextlib.suppress(OSError, BlobsUnavailable), self._there(step.root) as there:
+            epochs.remove(there, step.draft)
 
     # --- tidying up after crashes
 

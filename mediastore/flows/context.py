@@ -26,6 +26,7 @@ class Context:
 
     Attributes:
         who: Returns "host:pid", without spaces; a forked child is somebody else.
+        looked: When this process last looked at what each of its roots shows of the chain of epochs.
         noted: When this process said that an idling scope is in use, by scope, and for how long that is enough, in seconds.
     """
 
@@ -33,6 +34,7 @@ class Context:
     new_id: NewId
     who: Callable[[], str]
     noted: dict[str, tuple[float, float]] = field(default_factory=dict)
+    looked: dict[str, float] = field(default_factory=dict)
 
     @property
     def terms(self) -> Terms:
@@ -40,6 +42,11 @@ class Context:
         grace = round(self.settings.seconds("grace") * 1000)
         ttl = self.settings.ms("tombstone_ttl")
         return Terms(ttl, self.settings.tombstones, grace, self.who())
+
+    @property
+    def pause_ms(self) -> int:
+        """For how long nothing is deleted after the server was started or replaced."""
+        return round(self.settings.seconds("restart_pause") * 1000)
 
     @property
     def claim_ms(self) -> int:

@@ -40,6 +40,8 @@ class Tally:
     faults: int = 0
     #: By root: not claimed, because no directory can be made for a claim there.
     barred: dict[str, int] = field(default_factory=dict)
+    #: By part, "expiry", "deadlines" or a root: what was not done because the namespace is frozen.
+    frozen: dict[str, int] = field(default_factory=dict)
 
     def ended(self, batch: changes.Ended) -> None:
         """Count the refs that a script has ended."""
@@ -59,6 +61,8 @@ class Tally:
             self.faults += batch.failed
             if batch.barred:
                 self.barred[root] = self.barred.get(root, 0) + batch.barred
+            if batch.frozen:
+                self.frozen[root] = self.frozen.get(root, 0) + batch.frozen
 
     @property
     def failed(self) -> int:
@@ -171,7 +175,7 @@ def _see_off(
         before = tally.settled
         here = yield from blobs.Standing()  # a root that went away meanwhile is waited for by nobody
         usable = [root for root, stands in here.items() if stands and root not in tally.barred]
-        busy = yield from _going(scope, usable, deadline)
+        busy = [] if tally.frozen else (yield from _going(scope, usable, deadline))
         if not busy or (yield from blobs.Elapsed()) > deadline:
             return
         tally.acknowledged(*(yield from delete_named(ctx, roots, busy)))

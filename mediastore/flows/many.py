@@ -12,7 +12,7 @@ from mediastore.model import Cleanup, Duration, Media, MediaMeta, Ref, Released,
 
 from .ending import Release
 from .retention import lifetime
-from .storing import check, note_activity, refused, settled, store, why_dead
+from .storing import check, look_up, note_activity, refused, settled, store, why_dead
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -90,7 +90,7 @@ def _resolve_some(ctx: Context, texts: Sequence[str]) -> Flow[list[Path | MediaS
             wanted[number] = Ref.parse(text)
         except MediaStoreError as error:
             found[number] = as_value(error)
-    looked = (yield from reads.lookup(list(wanted.values()))) if wanted else []
+    looked = (yield from look_up(list(wanted.values()))) if wanted else []
     for (number, ref), media in zip(wanted.items(), looked, strict=True):
         try:
             found[number] = yield from _path_of(ref, media)
@@ -110,7 +110,7 @@ def _path_of(ref: Ref, media: reads.Found) -> Flow[Path]:
     path = yield from check(media)
     if path is None:
         # Released and deleted between the two looks is "gone", not "missing".
-        [again] = yield from reads.lookup([ref])
+        [again] = yield from look_up([ref])
         if not isinstance(again, Media):
             raise (yield from why_dead(ref, again))
         raise BlobMissing(ref, str(media.path))

@@ -37,6 +37,8 @@ from .deleting import delete_batch
 from .retention import lifetime, unknown
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from mediastore.journal import Held
 
 logger = logging.getLogger("mediastore")
@@ -148,10 +150,24 @@ def _outlast(ctx: Context, root: str, blob: str, path: str) -> Flow[None]:
             )
 
 
+def look_up(refs: Sequence[Ref]) -> Flow[list[reads.Found]]:
+    """Read refs; of those whose deadline has passed, whether it counts."""
+    found = yield from reads.lookup(refs)
+    late = {
+        number: refs[number]
+        for number, each in enumerate(found)
+        if isinstance(each, reads.Dead) and each.expired and not each.cut
+    }
+    again = (yield from reads.lookup(list(late.values()), overdue=True)) if late else []
+    for number, each in zip(late, again, strict=True):
+        found[number] = each
+    return found
+
+
 def lookup(ref: str) -> Flow[Media]:
     """Read a live ref; why it is dead is asked only where it is."""
     wanted = Ref.parse(ref)
-    [found] = yield from reads.lookup([wanted])
+    [found] = yield from look_up([wanted])
     if isinstance(found, Media):
         return found
     raise (yield from why_dead(wanted, found))

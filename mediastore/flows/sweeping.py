@@ -9,10 +9,11 @@ from typing import TYPE_CHECKING, Final, TypeVar
 from mediastore import blobs
 from mediastore.errors import BlobsUnavailable, Corrupt, IndexVersion, as_value
 from mediastore.index import changes, listing, reads, roots as hosts
+from mediastore.index.epochs import Looks
 from mediastore.index.steps import BATCH, REPLAY_WINDOW_MS
 from mediastore.model import Duration, Swept, parse_duration
 
-from . import sidecars
+from . import epochs, sidecars
 from .deleting import delete_batch, delete_named
 from .ending import Tally, drain
 from .policing import go_on
@@ -30,19 +31,28 @@ logger = logging.getLogger("mediastore")
 STRAY_AGE_S: Final = 10 * REPLAY_WINDOW_MS / 1000
 
 
+#: Parts of a sweep that end refs or scopes; the others are roots.
+_ENDINGS: Final = ("expiry", "deadlines")
+
+
 def expire(ctx: Context) -> Flow[Swept]:
     """End every ref whose deadline has passed, and delete the files that only they held."""
     tally = Tally()
     roots = yield from blobs.Roots()
     deadline = (yield from blobs.Elapsed()) + ctx.settings.seconds("sweep_budget")
-    yield from _expire(ctx, deadline, tally, roots)
+    yield from _expire(ctx, (yield from epochs.looks(ctx)), deadline, tally, roots)
     return (yield from _swept(tally, worked=tally.expired + tally.released > 0))
 
 
-def _expire(ctx: Context, deadline: float, tally: Tally, roots: Iterable[str]) -> Flow[None]:
+def _expire(
+    ctx: Context, looks: Looks, deadline: float, tally: Tally, roots: Iterable[str]
+) -> Flow[None]:
     doomed: list[tuple[str, str]] = []
     while True:
-        batch = yield from changes.expire(ctx.new_id(), ctx.terms)
+        batch = yield from changes.expire(ctx.new_id(), ctx.terms, looks)
+        if batch.stopped.why:
+            tally.frozen["expiry"] = batch.stopped.due
+            yield from epochs.heed(ctx, batch.stopped.why)
         tally.ended(batch)
         doomed += batch.doomed
         over = batch.done or (yield from blobs.Elapsed()) > deadline
@@ -68,13 +78,15 @@ def sweep(
     roots = yield from blobs.Roots()
     deadline = float("inf") if seconds is None else (yield from blobs.Elapsed()) + seconds
     this = _Sweep(ctx, roots, deadline, expiry=expiry)
+    frozen = yield from this.heed("epochs", epochs.look(ctx, now=tidy))
     due = yield from this.work_off(forgotten=tidy)
-    for root in due.sidecars:
+    sound = frozen == "" and not this.tally.frozen
+    for root in due.sidecars if sound else ():
         yield from sidecars.work_off(ctx, root, deadline)
     if tidy:
         for root in due.forgotten:
             yield from this.heed(root, _finish_forgetting(ctx, root, deadline))
-        for root in roots:
+        for root in roots if sound else ():
             yield from this.heed(root, _tidy(root))
     swept = yield from _swept(this.tally, worked=this.worked)
     for fault in this.faults.values():
@@ -115,7 +127,10 @@ class _Sweep:
             stalled = not progress and seen == (todo, self.tally) and not todo.deadlines
             if late or not todo.any or stalled:
                 return due
-            seen = todo, replace(self.tally, barred=dict(self.tally.barred))
+            seen = (
+                todo,
+                replace(self.tally, barred=dict(self.tally.barred), frozen=dict(self.tally.frozen)),
+            )
             self.worked = True
             progress = yield from self._round(todo)
             if not (progress or todo.ends):
@@ -123,7 +138,8 @@ class _Sweep:
 
     def _todo(self, due: reads.Due) -> _Todo:
         def left(*parts: str) -> tuple[str, ...]:
-            return tuple(part for part in parts if part not in self.faults)
+            done_with = self.faults.keys() | self.tally.frozen.keys()
+            return tuple(part for part in parts if part not in done_with)
 
         ending = left(
             *(["expiry"] if due.expiry else []), *(["deadlines"] if due.deadlines else [])
@@ -141,12 +157,16 @@ class _Sweep:
         ctx, deadline = self._ctx, self._deadline
         for name in todo.changing:
             yield from self.heed(name, go_on(ctx, name, deadline))
+        looks = (yield from epochs.looks(ctx)) if todo.expiry or todo.deadlines else Looks()
         if todo.expiry:
-            yield from self.heed("expiry", _expire(ctx, deadline, self.tally, self._roots))
+            yield from self.heed("expiry", _expire(ctx, looks, deadline, self.tally, self._roots))
         closed = todo.closed
         if todo.deadlines:
-            lapsed = yield from self.heed("deadlines", iter(changes.lapse(ctx.new_id())))
+            lapsed = yield from self.heed("deadlines", iter(changes.lapse(ctx.new_id(), looks)))
             closed += lapsed.closed if lapsed else ()
+            if lapsed and lapsed.stopped.why:
+                self.tally.frozen["deadlines"] = lapsed.stopped.due
+                yield from epochs.heed(ctx, lapsed.stopped.why)
         for name in closed:
             yield from self.heed(name, drain(ctx, name, deadline, self.tally, self._roots))
         progress = False
@@ -163,8 +183,10 @@ class _Sweep:
             # It has gone through all that is due there, what this call has named before included.
             self.tally.barred.pop(root, None)
             self._seen_through.add(root)
+        if done.frozen:
+            self.tally.frozen.pop(root, None)
         self.tally.acknowledged((root, done))
-        return not done.barred
+        return not (done.barred or done.frozen)
 
 
 @dataclass(frozen=True, slots=True)
@@ -190,7 +212,9 @@ class _Todo:
 
 def _swept(tally: Tally, *, worked: bool) -> Flow[Swept]:
     # What failed is in the trash still, and counts once.
-    left = max(0, (yield from listing.stats()).trash - tally.failed) if worked else 0
+    kept_back = sum(count for part, count in tally.frozen.items() if part not in _ENDINGS)
+    trash = (yield from listing.stats()).trash if worked else 0
+    left = max(0, trash - tally.failed - kept_back)
     refs = tally.expired + tally.released
     return Swept(
         refs,
@@ -201,6 +225,7 @@ def _swept(tally: Tally, *, worked: bool) -> Flow[Swept]:
         tally.kept,
         left,
         tally.failed,
+        sum(tally.frozen.values()),
     )
 
 

@@ -12,6 +12,7 @@ from mediastore.journal import Claim, Doomed, Held, Outcome
 from mediastore.model import MediaMeta, encode_scope
 from mediastore.plain import plain_id, plain_path
 
+from .epochs import GOES_ON, Looks, Stopped, stopped
 from .records import checked_custody, checked_identity, reading, spelt, whole
 from .steps import BATCH, END_BATCH, FORMAT, Command, Lifetime, from_json
 
@@ -99,6 +100,7 @@ class Ended:
     closed: str
     done: bool
     others: bool
+    stopped: Stopped = GOES_ON
 
 
 def _ended(reply: Any) -> Ended:
@@ -113,6 +115,7 @@ def _ended(reply: Any) -> Ended:
         closed=a.get("closed", ""),
         done=bool(a.get("done", 1)),
         others=bool(a.get("others", 0)),
+        stopped=stopped(a),
     )
 
 
@@ -126,9 +129,9 @@ def drain(name: str, op: str, terms: Terms) -> Command[Ended]:
     return Command("drain", (spelt(name), END_BATCH, str(terms)), _ended, op)
 
 
-def expire(op: str, terms: Terms) -> Command[Ended]:
+def expire(op: str, terms: Terms, looks: Looks) -> Command[Ended]:
     """End the next refs whose deadline has passed."""
-    return Command("expire", (END_BATCH, str(terms)), _ended, op)
+    return Command("expire", (END_BATCH, str(terms), *looks.words()), _ended, op)
 
 
 def delete(ref: str, op: str, terms: Terms) -> Command[Ended | None]:
@@ -146,16 +149,17 @@ class Lapsed:
 
     closed: tuple[str, ...]
     done: bool
+    stopped: Stopped = GOES_ON
 
 
-def lapse(op: str) -> Command[Lapsed]:
+def lapse(op: str, looks: Looks) -> Command[Lapsed]:
     """Close the next scopes whose deadline has passed."""
 
     def parse(reply: Any) -> Lapsed:
         a = from_json(reply)
-        return Lapsed(tuple(a["closed"] or []), bool(a["done"]))
+        return Lapsed(tuple(a["closed"] or []), bool(a["done"]), stopped(a))
 
-    return Command("lapse", (END_BATCH,), parse, op)
+    return Command("lapse", (END_BATCH, *looks.words()), parse, op)
 
 
 @dataclass(frozen=True, slots=True)
@@ -195,27 +199,34 @@ def claim(
     *,
     barrier: Barrier = Barrier(),
     skip: int = 0,
+    pause_ms: int = 0,
+    shown: str = "",
 ) -> Command[Claim]:
     """Claim the due blobs of a root's trash, or only the named ones.
 
     With a barrier, those that need no directory; `skip` due ones were looked at and left by the claim before.
+    `pause_ms` and `shown` as in `Looks`.
     """
 
     def parse(reply: Any) -> Claim:
         a = from_json(reply)
         prev = (plain_id(each, "claim") for each in a["prev"] or [])
         doomed = (_doomed(*each) for each in a["blobs"] or [])
-        return Claim(tuple(prev), tuple(doomed), bool(barrier.errno), a["barred"], a["put_off"])
+        bare, stop = bool(barrier.errno), stopped(a)
+        return Claim(
+            tuple(prev), tuple(doomed), bare, a["barred"], a["put_off"], stop.why, stop.due
+        )
 
     said = (root, token, BATCH, hold_ms, barrier.host, barrier.errno, int(barrier.shut), skip)
-    return Command("claim", (*said, *blobs), parse, op)
+    return Command("claim", (*said, pause_ms, shown, *blobs), parse, op)
 
 
 @dataclass(frozen=True, slots=True)
 class Acknowledged:
     """What one acknowledgement counted; `left` blobs still belong to the claim.
 
-    `barred` is how many due blobs could not be claimed at all, because no directory can be made for a claim.
+    `barred` is how many due blobs could not be claimed at all, because no directory can be made for a claim;
+    `frozen`, because the namespace is frozen or the server was just started.
     """
 
     deleted: int = 0
@@ -224,6 +235,7 @@ class Acknowledged:
     failed: int = 0
     left: int = 0
     barred: int = 0
+    frozen: int = 0
 
 
 def acknowledge(

@@ -11,6 +11,7 @@ from mediastore.errors import Corrupt, Reason, RefGone, as_value
 from mediastore.model import Media, MediaMeta, Ref, encode_scope, from_ms, is_named
 from mediastore.plain import is_plain_id, is_plain_path, plain_id
 
+from .epochs import kept_below
 from .records import (
     checked_custody,
     checked_state,
@@ -55,7 +56,7 @@ class Dead:
 Found = Media | Dead | Corrupt | None
 
 
-def _found(ref: Ref, fields: Mapping[str, str], marks: Marks, now_ms: int) -> Found:
+def _found(ref: Ref, fields: Mapping[str, str], marks: Marks, now_ms: int, kept: int = 0) -> Found:
     if not fields:
         return None
     try:
@@ -63,26 +64,34 @@ def _found(ref: Ref, fields: Mapping[str, str], marks: Marks, now_ms: int) -> Fo
         cut = marks.cut(fields["scope"], media.seq)
     except Corrupt as error:
         return as_value(error)
-    expired = "expires_at" in fields and int(fields["expires_at"]) <= now_ms
+    due = "expires_at" in fields and int(fields["expires_at"]) <= now_ms
+    expired = due and media.seq >= kept
     return Dead(media, cut, expired) if cut or expired else media
 
 
-def lookup(refs: Sequence[Ref]) -> Read[list[Found]]:
+def lookup(refs: Sequence[Ref], *, overdue: bool = False) -> Read[list[Found]]:
     """Read refs: the server's time, the marks not seen yet, the refs; in this order every answer was true.
 
     Any other order can hand out a ref that was released and drained in between (PROTOCOL C8, C10).
     Of each its Media, or that it is dead; None where its hash is missing. `farewell` then says why. One that cannot be true
     is an error in its own place.
+
+    `overdue`: also whether deadlines that have passed count: not while the namespace is frozen, nor, for a while after
+    `epoch accept`, those of what was there before. It is asked only of refs that would be dead by their deadline.
     """
 
     def build(p: str, marks: Marks) -> list[tuple[str | int, ...]]:
+        keeps = [("HMGET", f"{p}frozen", "epoch", "clock"), ("GET", f"{p}bound")]
         newer = ("ZRANGE", f"{p}closed", f"({marks.since()}", "+inf", "BYSCORE", "WITHSCORES")
-        return [newer, *(("HGETALL", f"{p}ref:{ref.id}") for ref in refs)]
+        asked = (("HGETALL", f"{p}ref:{ref.id}") for ref in refs)
+        return [*(keeps if overdue else ()), newer, *asked]
 
     def parse(marks: Marks, replies: list[Any], now_ms: int) -> list[Found]:
-        marks.learn(scored(replies[0]))
-        rows = zip(refs, replies[1:], strict=True)
-        return [_found(ref, raw_pairs(reply), marks, now_ms) for ref, reply in rows]
+        kept = kept_below(replies[0], replies[1], now_ms) if overdue else 0
+        found = replies[2:] if overdue else replies
+        marks.learn(scored(found[0]))
+        rows = zip(refs, found[1:], strict=True)
+        return [_found(ref, raw_pairs(reply), marks, now_ms, kept) for ref, reply in rows]
 
     return Read(build, parse, timed=True)
 

@@ -24,6 +24,7 @@ local function into_trash(id, blob, leased)
     count("waiting", 1)
     count("waiting_bytes", blob.size)
   end
+  for _, word in ipairs({ stamp() }) do words[#words + 1] = word end
   local cut = blob.cut or due > now and blob.home
   if cut then
     words[#words + 1], words[#words + 2] = "cut", cut

@@ -8,17 +8,19 @@
 -- that was forgotten, is answered and nothing is written.
 -- Twice: the same. Cost: O(roots).
 
-local formats, roots = expect("string", "format"), expect("hash", "roots")
+local formats, born, roots = expect("string", "format"), expect("string", "born"), expect("hash", "roots")
 local lost, forgotten = expect("hash", "lost"), {}
 for i = 5, #ARGV, 2 do
   argument(is_id, ARGV[i])
   local words = redis.call("HGET", lost, ARGV[i])
   if words then forgotten[#forgotten + 1] = { ARGV[i], words } end
 end
-local found = redis.call("GET", formats) or ARGV[4]
+local known = redis.call("GET", formats)
+local found = known or ARGV[4]
 -- Asked, not tried: a refusal would be in the server's ACL LOG. fakeredis knows no rights.
 local writer = not redis.acl_check_cmd or redis.acl_check_cmd("SET", formats, found)
 if found == ARGV[4] and #forgotten == 0 and writer then
+  if not known then redis.call("SET", born, str(now)) end
   redis.call("SET", formats, found)
   for i = 5, #ARGV, 2 do redis.call("HSET", roots, ARGV[i], ARGV[i + 1]) end
 end

@@ -1,0 +1,152 @@
+"""The chain of epochs: what roots show of it, and whether the namespace may go on deleting."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any, Final
+
+from mediastore.model import from_ms
+from mediastore.plain import plain_id
+
+from .records import moment, reading, whole
+from .steps import LARGEST_SEQ, Command, from_json, text
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+    from datetime import datetime
+
+#: For how long nothing ends by itself that was there before `epoch accept`.
+KEEP_MS: Final = 86_400_000
+#: An entry of the chain: its number, when it was made, in milliseconds, and random letters.
+ENTRY: Final = re.compile(r"[0-9]{1,15}\.[0-9]{1,15}\.[A-Za-z0-9_-]{1,64}")
+#: Why a script may have done nothing.
+_WHYS: Final = frozenset({"epoch", "clock", "unknown", "server"})
+
+
+@dataclass(frozen=True, slots=True)
+class Looks:
+    """What those show who would end what nobody named, or delete: the entry of the chain of epochs in each root.
+
+    Attributes:
+        pause_ms: For how long nothing is done after the server was started or replaced.
+        shown: Root id -> its entry; "" where it has none, "?" where it cannot be read.
+    """
+
+    pause_ms: int = 0
+    shown: Mapping[str, str] = field(default_factory=dict)
+
+    def words(self) -> tuple[str | int, ...]:
+        """Spell them as the scripts read them."""
+        return (self.pause_ms, *(word for each in self.shown.items() for word in each))
+
+
+@dataclass(frozen=True, slots=True)
+class Stopped:
+    """Why a script did nothing, and how much was due.
+
+    Attributes:
+        why: "" where it did something. "epoch", "clock": the namespace is frozen; "unknown": it will be, once somebody has
+            looked again at what the root shows; "server": the server was started or replaced a moment ago.
+    """
+
+    why: str = ""
+    due: int = 0
+
+
+GOES_ON: Final = Stopped()
+
+
+def stopped(answer: Mapping[str, Any]) -> Stopped:
+    """Return why a script did nothing, as its answer says it."""
+    why = answer.get("held", "")
+    return Stopped(why, whole(answer["due"])) if why in _WHYS else GOES_ON
+
+
+@dataclass(frozen=True, slots=True)
+class Ticked:
+    """What a look at a root came to.
+
+    Attributes:
+        why: Why the namespace may delete nothing now, as in `Stopped`; or "new": the root was not shown by this index.
+        entry: What is to be written in the root; "" where it shows that already.
+    """
+
+    why: str
+    entry: str
+
+
+def tick(
+    root: str, shown: str, pause_ms: int, token: str, op: str, *, sure: bool = False
+) -> Command[Ticked]:
+    """Look at what a root shows, and make the chain longer; `sure`: it was read again after an answer that asks for it."""
+
+    def parse(reply: Any) -> Ticked:
+        a = from_json(reply)
+        entry = str(a["entry"])
+        if entry and not ENTRY.fullmatch(entry):
+            raise ValueError(f"not an entry: {entry!r:.60}")
+        return Ticked(str(a["held"]), entry)
+
+    return Command("epoch", (token, pause_ms, root, shown, int(sure)), parse, op)
+
+
+_BOUND: Final = re.compile(r"([0-9]{1,16}) ([0-9]{1,16})")
+
+
+def kept_below(reasons: Sequence[Any], bound: Any, now_ms: int) -> int:
+    """Return the seq below which no deadline counts now: as `_due.lua`, from the replies of HMGET and GET."""
+    if any(reason is not None for reason in reasons):
+        return LARGEST_SEQ + 1
+    said = _BOUND.fullmatch(text(bound)) if bound is not None else None
+    return int(said[1]) if said and now_ms < int(said[2]) else 0
+
+
+@dataclass(frozen=True, slots=True)
+class Frozen:
+    """Why a namespace is frozen.
+
+    Attributes:
+        reason: "epoch": a root shows what the index does not know.
+        root: Which root showed it.
+        shown: What it shows: an entry, "" or "?".
+    """
+
+    reason: str
+    since: datetime
+    root: str
+    shown: str
+
+
+def frozen_by(reason: str, words: str) -> Frozen:
+    """Return what the hash `frozen` says.
+
+    Raises:
+        Corrupt: it says nothing that a script says.
+    """
+    since, _, rest = words.partition(" ")
+    root, _, shown = rest.partition(" ")
+    with reading("frozen"):
+        moment(since)
+        return Frozen(reason, from_ms(int(since)), plain_id(root, "frozen"), shown[:100])
+
+
+@dataclass(frozen=True, slots=True)
+class Accepted:
+    """What accepting came to: until when nothing ends that was there before, and for how many roots."""
+
+    until: datetime
+    roots: int
+
+
+def accept(shown: Mapping[str, str], op: str) -> Command[Accepted]:
+    """Let the namespace go on as it is."""
+
+    def parse(reply: Any) -> Accepted:
+        a = from_json(reply)
+        with reading("bound"):
+            moment(a["until"])
+            return Accepted(from_ms(int(a["until"])), whole(a["roots"]))
+
+    said = (word for each in shown.items() for word in each)
+    return Command("accept_epoch", (KEEP_MS, *said), parse, op)
