@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from .client import AsyncMediaStore, AsyncScope, MediaStore, Scope
     from .client.lease import AsyncLease, Lease
     from .content import MediaContent
+    from .epochs import Accepted, Epoch, Frozen, RootEpoch
     from .hosts import Adopted, Forgotten, Rebuilt, RootInfo
     from .lifetimes import LeaseInfo, ScopeDeadline, Tombstone, Waiting
     from .model import NEVER, Cleanup, Media, MediaMeta, Ref, Released, ReleasePlan, Stats, Swept
@@ -48,6 +49,10 @@ _HOME = {
     "AsyncScope": "client",
     "MediaStore": "client",
     "NEVER": "model",
+    "Accepted": "epochs",
+    "Epoch": "epochs",
+    "Frozen": "epochs",
+    "RootEpoch": "epochs",
     "Adopted": "hosts",
     "Cleanup": "model",
     "Forgotten": "hosts",
@@ -81,6 +86,7 @@ _HOME = {
 
 __all__ = [
     "NEVER",
+    "Accepted",
     "Adopted",
     "AsyncFileMediaStore",
     "AsyncLease",
@@ -89,8 +95,10 @@ __all__ = [
     "AsyncPolicyHandler",
     "AsyncScope",
     "Cleanup",
+    "Epoch",
     "FileMediaStore",
     "Forgotten",
+    "Frozen",
     "Lease",
     "LeaseInfo",
     "Media",
@@ -105,6 +113,7 @@ __all__ = [
     "Ref",
     "ReleasePlan",
     "Released",
+    "RootEpoch",
     "RootInfo",
     "Scope",
     "ScopeDeadline",

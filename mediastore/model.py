@@ -357,6 +357,7 @@ class Stats:
     `lost_blobs` ended in roots that were forgotten: nobody deleted their files.
     `waiting` are those of the trash whose bytes stay for a while, in grace or under a lease, until a sweep takes them.
     `reserved` counts content that is being written, `reserved_bytes` how much of it is announced; neither is in `blobs`.
+    `frozen` says why nothing expires and nothing is deleted, such as "epoch"; it is empty where work goes on.
     """
 
     refs: int
@@ -384,6 +385,7 @@ class Stats:
     reserved: int
     reserved_bytes: int
     oldest_trash_s: float
+    frozen: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)

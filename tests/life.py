@@ -67,6 +67,8 @@ CALLS = {
     "apply_policy": lambda store, _: store.apply_policy(REF, "short"),
     "enforce_policy": lambda store, _: store.enforce_policy(),
     "rebuild": lambda store, _: store.rebuild(),
+    "epoch": lambda store, _: store.epoch(),
+    "accept_epoch": lambda store, _: store.accept_epoch(),
     "roots": lambda store, _: store.roots(),
     "forget_root": lambda store, _: store.forget_root(ROOT, even_here=True),
     "adopt_root": lambda store, path: (inner(store)._blobs.roots(), store.adopt_root(path.parent)),

@@ -61,6 +61,7 @@ def command_line() -> typer.Typer:
         app,
         config,
         content,
+        epochs,
         health,
         leasing,
         lifetimes,
@@ -92,4 +93,5 @@ def command_line() -> typer.Typer:
     line.add_typer(roots.group(), name="roots")
     line.add_typer(policies.group(), name="policy")
     line.add_typer(quotas.group(), name="quota")
+    line.add_typer(epochs.group(), name="epoch")
     return line

@@ -276,6 +276,9 @@ def _show(result: Any, words: str, *, as_json: bool) -> None:
 
 def _leave(done: Released | Swept, *, as_json: bool) -> None:
     """Exit with 1 when a file that should be gone is still there."""
+    frozen = done.frozen if isinstance(done, Swept) else 0
+    if frozen and not as_json:
+        note(f"warning: {frozen} due and not done: `mediastore epoch show` says why")
     if not done.failed:
         return
     if not as_json:

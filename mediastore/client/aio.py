@@ -17,6 +17,7 @@ from .aio_moving import AsyncMoving
 from .aio_policies import AsyncPolicies
 from .aio_quotas import AsyncQuotas
 from .base import AnyPath, checked_meta, checked_plan, path_text
+from .epochs import AsyncEpochs
 from .rebuilding import AsyncRebuilding
 from .scope import AsyncScope
 from .scoping import Scoping
@@ -31,6 +32,7 @@ class AsyncMediaStore(
     AsyncPolicies,
     AsyncQuotas,
     AsyncRebuilding,
+    AsyncEpochs,
 ):
     """The store for asyncio: Redis natively, files in threads. The methods are those of `MediaStore`, awaited."""
 

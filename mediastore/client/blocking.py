@@ -12,6 +12,7 @@ from mediastore.sweeper import Sweeper
 
 from .base import AnyPath, checked_meta, checked_plan, path_text
 from .content import Content
+from .epochs import Epochs
 from .leasing import Leasing
 from .many import Many
 from .moving import Moving
@@ -22,7 +23,9 @@ from .scope import Scope
 from .scoping import Scoping
 
 
-class MediaStore(Scoping[Scope], Content, Moving, Leasing, Many, Policies, Quotas, Rebuilding):
+class MediaStore(
+    Scoping[Scope], Content, Moving, Leasing, Many, Policies, Quotas, Rebuilding, Epochs
+):
     """The store, blocking. Safe to share between threads; a forked child may go on using it."""
 
     _scopes = Scope

@@ -27,6 +27,7 @@ class Context:
     Attributes:
         who: Returns "host:pid", without spaces; a forked child is somebody else.
         looked: When this process last looked at what each of its roots shows of the chain of epochs.
+        frozen: Why this process has last said that the namespace is frozen; empty while it is not.
         noted: When this process said that an idling scope is in use, by scope, and for how long that is enough, in seconds.
     """
 
@@ -35,6 +36,7 @@ class Context:
     who: Callable[[], str]
     noted: dict[str, tuple[float, float]] = field(default_factory=dict)
     looked: dict[str, float] = field(default_factory=dict)
+    frozen: set[str] = field(default_factory=set)
 
     @property
     def terms(self) -> Terms:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from typing import TYPE_CHECKING, Final
 
 from mediastore import blobs
@@ -14,6 +15,9 @@ if TYPE_CHECKING:
 
     from .context import Context, Flow
 
+logger = logging.getLogger("mediastore")
+
+_FREEZES: Final = frozenset({"epoch", "clock"})
 #: How often a process looks at a root: often enough that every root was looked at when the pause after a restart is over.
 LOOK_EVERY_S: Final = 20.0
 #: Answers that ask for a second look at the file.
@@ -36,7 +40,20 @@ def look(ctx: Context, *, now: bool) -> Flow[str]:
         if now or started - ctx.looked.get(root, -LOOK_EVERY_S) >= LOOK_EVERY_S:
             why = (yield from _look_at(ctx, root)) or why
             ctx.looked[root] = started
+            _tell(ctx, root, why)
     return why
+
+
+def _tell(ctx: Context, root: str, why: str) -> None:
+    """Log once that the namespace is frozen, and once that it goes on."""
+    name = ctx.settings.namespace
+    if why in _FREEZES and not ctx.frozen:
+        ctx.frozen.add(why)
+        words = "namespace %s is frozen (%s): nothing expires and nothing is deleted; `mediastore epoch show` says why"
+        logger.error(words, name, why, extra={"root": root})
+    elif not why and ctx.frozen:
+        ctx.frozen.clear()
+        logger.warning("namespace %s is not frozen any more: work goes on", name)
 
 
 def heed(ctx: Context, why: str) -> Flow[None]:

@@ -74,7 +74,7 @@ def adopt(ctx: Context, path: str, host: str) -> Flow[Adopted]:
     if not seq:
         raise InvalidRoot(path, f"the index does not know its root {found.root}")
     bound = yield from _rebind(ctx, found, place)
-    removed, parked = yield from _let_go(found)
+    removed, parked = yield from let_go(found)
     if found.fault:
         yield from blobs.Remark(found.path, found.root, seq)
     faults = {
@@ -112,7 +112,7 @@ def _rebind(ctx: Context, found: Found, place: str) -> Flow[dict[str, str]]:
     return faults
 
 
-def _let_go(found: Found) -> Flow[tuple[int, int]]:
+def let_go(found: Found) -> Flow[tuple[int, int]]:
     """Let second names go that belong to nobody: a name is made after its blob, so one without a blob has lost it."""
     removed = parked = 0
     # What is in `new/` of a root in use is being registered just now.

@@ -6,11 +6,12 @@ import re
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Final
 
+from mediastore.epochs import Accepted, Frozen
 from mediastore.model import from_ms
 from mediastore.plain import plain_id
 
 from .records import moment, reading, whole
-from .steps import LARGEST_SEQ, Command, from_json, text
+from .steps import LARGEST_SEQ, Command, Marks, Read, from_json, raw, raw_pairs, text
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -21,6 +22,8 @@ KEEP_MS: Final = 86_400_000
 #: An entry of the chain: its number, when it was made, in milliseconds, and random letters.
 ENTRY: Final = re.compile(r"[0-9]{1,15}\.[0-9]{1,15}\.[A-Za-z0-9_-]{1,64}")
 #: Why a script may have done nothing.
+#: Why a namespace is frozen, which is said first.
+_FREEZES: Final = ("epoch", "clock")
 _WHYS: Final = frozenset({"epoch", "clock", "unknown", "server"})
 
 
@@ -103,22 +106,37 @@ def kept_below(reasons: Sequence[Any], bound: Any, now_ms: int) -> int:
 
 
 @dataclass(frozen=True, slots=True)
-class Frozen:
-    """Why a namespace is frozen.
+class Chain:
+    """All that the index knows of its epochs.
 
     Attributes:
-        reason: "epoch": a root shows what the index does not know.
-        root: Which root showed it.
-        shown: What it shows: an entry, "" or "?".
+        places: Root id -> "host:path".
+        notes: Root id -> what was noted of it.
+        overdue: Refs whose deadline has passed and that no sweep has ended.
+        waiting: Files that could be deleted now, in the roots that were asked for.
     """
 
-    reason: str
-    since: datetime
-    root: str
-    shown: str
+    entries: tuple[str, ...]
+    born_ms: int
+    notes: Mapping[str, str]
+    places: Mapping[str, str]
+    frozen: Frozen | None
+    kept_until: datetime | None
+    overdue: int
+    waiting: int
+
+    def standing(self, root: str, shown: str) -> str:
+        """Say how the index takes what a root shows, as `lua/_frozen.lua`: "known", "new" or "unknown"."""
+        seen, *noted = self.notes.get(root, "0").split(" ")
+        if not ENTRY.fullmatch(shown):
+            return "unknown" if seen == "1" else "known"
+        if shown in noted or shown in self.entries:
+            return "known"
+        before = int(seen[1:]) if seen.startswith("*") else self.born_ms
+        return "new" if not noted and int(shown.split(".")[1]) < before else "unknown"
 
 
-def frozen_by(reason: str, words: str) -> Frozen:
+def frozen_by(reason: str, words: str, places: Mapping[str, str]) -> Frozen:
     """Return what the hash `frozen` says.
 
     Raises:
@@ -127,16 +145,43 @@ def frozen_by(reason: str, words: str) -> Frozen:
     since, _, rest = words.partition(" ")
     root, _, shown = rest.partition(" ")
     with reading("frozen"):
-        moment(since)
-        return Frozen(reason, from_ms(int(since)), plain_id(root, "frozen"), shown[:100])
+        at, known = moment(since), plain_id(root, "frozen")
+        return Frozen(reason, at, known, places.get(known, ""), shown[:100])
 
 
-@dataclass(frozen=True, slots=True)
-class Accepted:
-    """What accepting came to: until when nothing ends that was there before, and for how many roots."""
+def chain(roots: Sequence[str], now_ms: int) -> Read[Chain]:
+    """Read all that there is to know of the epochs of a namespace, and of what is due now, in these roots where it is files."""
 
-    until: datetime
-    roots: int
+    def build(p: str, _: Marks) -> list[tuple[str | int, ...]]:
+        queues = ("expiry", *(f"trash:{root}" for root in roots))
+        return [
+            *(("HGETALL", f"{p}{name}") for name in ("frozen", "noted", "roots")),
+            ("LRANGE", f"{p}epochs", 0, -1),
+            *(("GET", f"{p}{name}") for name in ("bound", "born", "format")),
+            *(("ZCOUNT", f"{p}{name}", "-inf", now_ms) for name in queues),
+        ]
+
+    def parse(_: Marks, replies: list[Any], __: int) -> Chain:
+        frozen, notes, places = (raw_pairs(found or []) for found in replies[:3])
+        bound, born, known = replies[4:7]
+        said = _BOUND.fullmatch(text(bound)) if bound is not None else None
+        until = int(said[2]) if said else 0
+        never = 0 if known is not None else LARGEST_SEQ
+        due = [int(count) for count in replies[7:]]
+        with reading("born"):
+            born_ms = whole(born) if born is not None else never
+        return Chain(
+            tuple(raw(entry) for entry in replies[3]),
+            born_ms,
+            notes,
+            places,
+            next((frozen_by(why, frozen[why], places) for why in _FREEZES if why in frozen), None),
+            from_ms(until) if until > now_ms else None,
+            due[0],
+            sum(due[1:]),
+        )
+
+    return Read(build, parse)
 
 
 def accept(shown: Mapping[str, str], op: str) -> Command[Accepted]:

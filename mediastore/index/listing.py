@@ -101,6 +101,7 @@ def stats() -> Command[Stats]:
         gauges = {name: int(a[name]) for name in ("scopes", "trash", "stuck", "closed")}
         return Stats(
             roots=roots,
+            frozen=tuple(sorted(text(reason) for reason in a["frozen"] or [])),
             oldest_trash_s=max(0, int(a["oldest"])) / 1000,
             **numbers,
             **gauges,
