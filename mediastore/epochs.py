@@ -15,10 +15,12 @@ class Frozen:
 
     Attributes:
         reason: "epoch": a root shows an entry that the index does not know, so the index came back older, or is another one.
+            "clock": the server's clock has jumped.
         since: When it was noticed.
-        root: The root that showed it.
-        place: "host:path" where that root was last seen; empty where the index does not know it.
+        root: The root that showed it; empty with "clock".
+        place: "host:path" where that root was last seen; empty where the index does not know it. With "clock", the host that noticed.
         shown: The entry; "" where the root has lost its file, "?" where what is there is none.
+        ahead_s: By how many seconds the server's clock was ahead of what that host expected; less than 0: behind.
     """
 
     reason: str
@@ -26,6 +28,7 @@ class Frozen:
     root: str
     place: str
     shown: str
+    ahead_s: float = 0.0
 
 
 @dataclass(frozen=True, slots=True)

@@ -83,6 +83,8 @@ class Settings:
         restart_pause: For how long nobody deletes or expires anything after the index server was started or replaced, so that
             every host looks first whether the index is the one that its roots know; several times `drain_interval`; 0: not
             at all.
+        clock_jump: How far the server's clock may be from what this host expects, by its own clocks, before the namespace is
+            frozen: nothing expires and nothing is deleted until it is mended; 0: that is not looked at.
         timeout: The longest one round trip to Redis may take; a server that is not there is noticed within a second.
         retries: How often a lost connection is tried again within one call; workers are more patient.
         claim: How long a sweeper may take for one batch before another takes it over, 60 s at most.
@@ -130,6 +132,7 @@ class Settings:
     drain_interval: Duration = 5.0
     cleanup_enabled: bool = True
     restart_pause: Duration = 90.0
+    clock_jump: Duration = 600.0
     timeout: Duration = 5.0
     retries: int = 3
     claim: Duration = 30.0
@@ -166,7 +169,7 @@ class Settings:
             self._set(name, positive(name, getattr(self, name)))
         self._set("max_age", or_none("max_age", self.max_age))
         self._set("sweep_interval", or_none("sweep_interval", self.sweep_interval) or 0.0)
-        for name in ("grace", "soft_shutdown", "restart_pause"):
+        for name in ("grace", "soft_shutdown", "restart_pause", "clock_jump"):
             self._set(name, or_zero(name, getattr(self, name)))
         for name in ("namespace", "health_dir", "log_format", "host"):
             if not isinstance(getattr(self, name), str):

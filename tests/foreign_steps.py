@@ -63,9 +63,9 @@ class Index:
     def fill(self):
         places = {name: f"host:/{name}" for name in ("root", "gone", "last", "own", "told")}
         self.do(changes.open_index(places))
-        self.do(epochs.tick("root", "", 1_000, ident("e1"), "op30"))
+        self.do(epochs.tick("root", "", 1_000, ident("e1"), "op30", sure=True))
         start = prefix(self.namespace)
-        self.client.hset(f"{start}frozen", "breaker", f"{NOW_MS} 1 1")
+        self.client.hset(f"{start}frozen", "other", f"{NOW_MS} 1 1")
         self.client.hset(f"{start}noted", "gone", f"1 {ENTRY}")
         self.client.set(f"{start}bound", f"1 {NOW_MS}")
         self.client.set(f"{start}server", f"{'0' * 40} 0", nx=True)  # fakeredis is no server
@@ -271,6 +271,7 @@ STEPS = {
     "waiting": lives.waiting([ident("b13")]),
     "root_of": reads.root_of(ident("b1")),
     "claim": changes.claim("root", ident("t"), "op", 1_000, pause_ms=1_000, shown=ENTRY),
+    "clock": epochs.clock(700, "here", "op"),
     "epoch": epochs.tick("root", ENTRY, 1_000, ident("e2"), "op"),
     "accept_epoch": epochs.accept({"root": ENTRY}, "op"),
     "look up what is overdue": reads.lookup([Ref(f"media://{ident('r1')}")], overdue=True),
@@ -320,7 +321,7 @@ LOOKS_AT = {
     " blob:b43 lease:b43 holders:b43 blob:b44 frozen bound noted born server",
     "forget content": "clock usage writing lost older:own path:own dedup:own roots stats stuck trash:own op:op"
     " blob:b41 left:own/x blob:b42 lease:b42 holders:b42 blob:b43 lease:b43 holders:b43 blob:b44 frozen bound",
-    "open": "born clock format roots lost",
+    "open": "born frozen clock format roots lost",
     "store": f"{_QUOTA} lost blob:b7 children:s clock expiry left:cut borrowed:root older:root path:root"
     " scope:s/x scopes seq stats trash:root ref:new gone:new deadlines lifetimes policies changing under:short",
     "withdraw": "stuck stuck usage lost blob:b1 children:s clock closed expiry borrowed:root older:root path:root ref:r1"
@@ -348,6 +349,7 @@ LOOKS_AT = {
     "stats": "clock closed roots scopes stats stuck trash:root trash:own trash:told",
     "lookup": "closed ref:r1",
     "look up what is overdue": "closed ref:r1 frozen bound",
+    "clock": "clock op:op frozen",
     "epoch": "clock op:op frozen bound noted epochs born server",
     "accept_epoch": "clock op:op frozen noted roots bound seq",
     "farewell": "gone:r1",

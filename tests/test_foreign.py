@@ -111,7 +111,7 @@ def test_a_step_looks_at_no_other_key(name, index):
 FREEING = (
     *("open", "release", "drain", "expire", "lapse", "delete", "withdraw", "refuse", "abandon"),
     *("claim", "acknowledge", "forget", "adopt", "rebind", "renew", "end_lease"),
-    *("move_policy", "inscribed", "epoch", "accept_epoch"),
+    *("move_policy", "inscribed", "epoch", "accept_epoch", "clock"),
 )
 
 

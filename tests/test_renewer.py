@@ -11,9 +11,10 @@ from pathlib import Path
 import pytest
 
 from mediastore import MediaMeta, Ref
+from mediastore.clocks import elapsed_s
 from mediastore.errors import Corrupt, IndexUnavailable
 from mediastore.lifetimes import Taken
-from mediastore.renewer import Renewer, Term, elapsed_s
+from mediastore.renewer import Renewer, Term
 
 from .lease_fixtures import in_child
 from .waiting import until

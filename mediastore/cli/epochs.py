@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
 _WHY = {
     "epoch": "root {root} ({place}) shows {shown}, which the index does not know: Redis came back older, or is another one",
-    "clock": "the server's clock jumped",
+    "clock": "the server's clock was {ahead} what host {place} expects",
 }
 
 
@@ -34,11 +34,14 @@ def group() -> typer.Typer:
 
 def why(frozen: Frozen) -> str:
     """Say why a namespace is frozen, and since when."""
+    from mediastore.doctor import human_span
+
     shown = {"": "no entry any more", "?": "something that is no entry"}.get(
         frozen.shown, frozen.shown
     )
+    ahead = f"{human_span(abs(frozen.ahead_s))} {'ahead of' if frozen.ahead_s > 0 else 'behind'}"
     words = _WHY[frozen.reason].format(
-        root=frozen.root, place=frozen.place or "place unknown", shown=shown
+        root=frozen.root, place=frozen.place or "place unknown", shown=shown, ahead=ahead
     )
     return f"frozen since {frozen.since:%Y-%m-%d %H:%M:%S} UTC: {words}"
 

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Final
 
 from mediastore.index import epochs, presence
 
-from .finding import Finding
+from .finding import Finding, human_span
 from .server import Server, looked
 
 if TYPE_CHECKING:
@@ -16,6 +16,10 @@ _ADVICE: Final = (
     "`mediastore epoch show` says what each root shows. If Redis was restored: `mediastore rebuild` on each host, "
     "then `mediastore epoch accept`. If it is another Redis: stop, and set MEDIASTORE_REDIS_URL. docs/operating.md, "
     "A restored Redis."
+)
+_MEND_CLOCK: Final = (
+    "Put the clock right, of the server or of that host; work goes on with the next sweep. If it is right now and was wrong "
+    "before: `mediastore epoch accept`."
 )
 
 
@@ -27,6 +31,15 @@ def findings(server: Server) -> list[Finding]:
 def _frozen(server: Server) -> Iterator[Finding]:
     now_ms: int = server.link.perform(presence.server_ms())
     chain = server.link.perform(epochs.chain((), now_ms))
+    if chain.frozen and chain.frozen.reason == "clock":
+        at = chain.frozen
+        side = "ahead of" if at.ahead_s > 0 else "behind"
+        detail = (
+            f"nothing expires and nothing is deleted since {at.since:%Y-%m-%d %H:%M} UTC: the server's clock was "
+            f"{human_span(abs(at.ahead_s))} {side} what host {at.place} expects"
+        )
+        yield Finding("epoch", "problem", detail, _MEND_CLOCK)
+        return
     if chain.frozen:
         at, where = chain.frozen, chain.frozen.place or "place unknown"
         detail = (

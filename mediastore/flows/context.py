@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any, Final, TypeVar
 from mediastore.index.changes import Terms
 
 if TYPE_CHECKING:
+    from mediastore.clocks import ClockWatch
     from mediastore.settings import Settings
 
 T = TypeVar("T")
@@ -28,12 +29,14 @@ class Context:
         who: Returns "host:pid", without spaces; a forked child is somebody else.
         looked: When this process last looked at what each of its roots shows of the chain of epochs.
         frozen: Why this process has last said that the namespace is frozen; empty while it is not.
+        clock: What this process knows of the server's clock.
         noted: When this process said that an idling scope is in use, by scope, and for how long that is enough, in seconds.
     """
 
     settings: Settings
     new_id: NewId
     who: Callable[[], str]
+    clock: ClockWatch
     noted: dict[str, tuple[float, float]] = field(default_factory=dict)
     looked: dict[str, float] = field(default_factory=dict)
     frozen: set[str] = field(default_factory=set)

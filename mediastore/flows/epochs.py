@@ -35,6 +35,7 @@ def look(ctx: Context, *, now: bool) -> Flow[str]:
     Returns why nothing may be deleted, as far as this look has found out; "" if nothing speaks against it.
     """
     started = yield from blobs.Elapsed()
+    ctx.clock.sweeps = True
     why = ""
     for root in (yield from blobs.Roots()):
         if now or started - ctx.looked.get(root, -LOOK_EVERY_S) >= LOOK_EVERY_S:

@@ -24,12 +24,16 @@ if TYPE_CHECKING:
 class Opened:
     """What the index said at the start: its format, its time in milliseconds, which of the caller's roots were forgotten.
 
-    `forgotten` holds (root id, "when place").
+    `forgotten` holds (root id, "when place"). `time_ms` is what the server's own clock says, `kept_ms` the latest time at which
+    a script has ended something, `jumped` why the namespace is frozen for its clock, or empty.
     """
 
     now_ms: int
     format: str
     forgotten: tuple[tuple[str, str], ...] = ()
+    time_ms: int = 0
+    kept_ms: int = 0
+    jumped: str = ""
 
 
 def open_index(roots: Mapping[str, str]) -> Command[Opened]:
@@ -39,7 +43,12 @@ def open_index(roots: Mapping[str, str]) -> Command[Opened]:
     def parse(reply: Any) -> Opened:
         answer = from_json(reply)
         forgotten = tuple((str(root), str(words)) for root, words in answer["forgotten"] or [])
-        return Opened(int(answer["now"]), str(answer["format"]), forgotten)
+        return Opened(
+            *(int(answer["now"]), str(answer["format"]), forgotten),
+            time_ms=int(answer["time"]),
+            kept_ms=int(answer["kept"]),
+            jumped=str(answer["jumped"]),
+        )
 
     return Command("open", (FORMAT, *args), parse)
 

@@ -129,7 +129,7 @@ class Chain:
         """Say how the index takes what a root shows, as `lua/_frozen.lua`: "known", "new" or "unknown"."""
         seen, *noted = self.notes.get(root, "0").split(" ")
         if not ENTRY.fullmatch(shown):
-            return "unknown" if seen == "1" else "known"
+            return "unknown" if seen == "1" else "known" if noted else "new"
         if shown in noted or shown in self.entries:
             return "known"
         before = int(seen[1:]) if seen.startswith("*") else self.born_ms
@@ -145,6 +145,8 @@ def frozen_by(reason: str, words: str, places: Mapping[str, str]) -> Frozen:
     since, _, rest = words.partition(" ")
     root, _, shown = rest.partition(" ")
     with reading("frozen"):
+        if reason == "clock":
+            return Frozen(reason, moment(since), "", shown[:100], "", int(root) / 1000)
         at, known = moment(since), plain_id(root, "frozen")
         return Frozen(reason, at, known, places.get(known, ""), shown[:100])
 
@@ -182,6 +184,12 @@ def chain(roots: Sequence[str], now_ms: int) -> Read[Chain]:
         )
 
     return Read(build, parse)
+
+
+def clock(ahead_s: float, host: str, op: str) -> Command[None]:
+    """Say that the server's clock has jumped, by how much, and for which host; 0: that it is sound."""
+    said = round(abs(ahead_s) * 1000), int(ahead_s < 0), host
+    return Command("clock", said, lambda _: None, op)
 
 
 def accept(shown: Mapping[str, str], op: str) -> Command[Accepted]:

@@ -132,7 +132,7 @@ _FREES = {
     # A shorter policy is a way out; and a sweep must get past the change of one to what it frees.
     "move_policy",
     "inscribed",
-    *("epoch", "accept_epoch"),
+    *("epoch", "accept_epoch", "clock"),
 }
 _READS = {"list", "roots", "stats"}
 

@@ -9,12 +9,14 @@
 
 local keep, mine = int(ARGV[4], 1, 9e15), shown_by({ unpack(ARGV, 5) })
 local frozen, noted, roots = expect("hash", "frozen"), expect("hash", "noted"), expect("hash", "roots")
+expect("string", "clock")
 expect("string", "bound")
 expect("string", "seq")
 local answer = { was = redis.call("HGET", frozen, "epoch") or "", roots = 0 }
 answer["until"] = str(now + keep)
 redis.call("SET", P .. "bound", str(next_seq()) .. " " .. answer["until"])
-redis.call("HDEL", frozen, "epoch")
+redis.call("HDEL", frozen, "epoch", "clock")
+redis.call("SET", P .. "clock", str(now))
 local all = redis.call("HKEYS", roots)
 for _, root in ipairs(redis.call("HKEYS", noted)) do all[#all + 1] = root end
 for i = 1, #mine, 2 do all[#all + 1] = mine[i] end
