@@ -68,8 +68,8 @@ def sweep(
 ) -> Flow[Swept]:
     """One pass: expire what is due, drain what was released, delete what is in the trash of this process's roots.
 
-    Nothing due costs one round trip. Any number of sweepers may run at once. A part that meets what cannot be true is
-    left as it is, and said once all the others are done.
+    Nothing due costs one round trip, and one more for each root every twenty seconds. Any number of sweepers may run at once.
+    A part that meets what cannot be true is left as it is, and said once all the others are done.
 
     Raises:
         Corrupt: the first such part.
@@ -78,7 +78,7 @@ def sweep(
     roots = yield from blobs.Roots()
     deadline = float("inf") if seconds is None else (yield from blobs.Elapsed()) + seconds
     this = _Sweep(ctx, roots, deadline, expiry=expiry)
-    frozen = yield from this.heed("epochs", epochs.look(ctx, now=tidy))
+    frozen = yield from this.heed("epochs", epochs.look(ctx, now=False))
     due = yield from this.work_off(forgotten=tidy)
     sound = frozen == "" and not this.tally.frozen
     for root in due.sidecars if sound else ():
