@@ -75,7 +75,7 @@ READ: Final = Group(
         *("get", "exists", "type"),
         *("hget", "hgetall", "hmget", "hlen"),
         *("zcard", "zcount", "zmscore", "zrange", "zrangebyscore", "zscore"),
-        "sscan",
+        *("sscan", "lrange"),
     ),
 )
 CHANGE: Final = Group(
@@ -85,7 +85,7 @@ CHANGE: Final = Group(
         *("hexists", "hset", "hdel", "hincrby", "hkeys"),
         *("zadd", "zrem"),
         *("sadd", "srem"),
-        *("rpush", "llen", "lrange", "ltrim"),
+        *("rpush", "llen", "ltrim"),
     ),
 )
 LOOK: Final = Group(

@@ -346,7 +346,7 @@ LOOKS_AT = {
     "paths": "path:root",
     "placed": "blob:b1",
     "list": "blob:b1 clock closed ref:r1 scope:s/x",
-    "stats": "clock closed roots scopes stats stuck trash:root trash:own trash:told",
+    "stats": "clock closed frozen roots scopes stats stuck trash:root trash:own trash:told",
     "lookup": "closed ref:r1",
     "look up what is overdue": "closed ref:r1 frozen bound",
     "clock": "clock op:op frozen",

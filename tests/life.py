@@ -103,6 +103,7 @@ def life(store, media):
     said += [store.clean_expired(), store.sweep(), store.scopes(), store.stats()]
     said += [store.roots(), store.forget_root(next(iter(store.stats().roots)), even_here=True)]
     said += [store.roots(), store.adopt_root(media), store.roots(), store.stats()]
+    said += [store.epoch(), store.accept_epoch(), store.epoch()]
     for ref in (*refs, "media://" + "0" * 22):
         with pytest.raises(MediaStoreError) as caught:
             store.resolve(ref)
