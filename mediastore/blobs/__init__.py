@@ -74,9 +74,26 @@ class Drop(Step[bool]):
 
 @dataclass(frozen=True, slots=True)
 class Check(Step[MaybePath]):
-    """Return the absolute path of a registered file, or None when it is not the registered file any more.
+    """Return the absolute path under which registered bytes can be read: where they were registered, else their held link.
 
-    `seq` says when the identity was true: before the root was adopted it counts for nothing. None: it is the present one.
+    None if neither is there. `seq` says when the identity was true: before the root was adopted it counts for nothing.
+    None: it is the present one.
+
+    Raises:
+        KeyError: the root is none of this process's.
+        BlobsUnavailable: the root does not answer.
+    """
+
+    root: str
+    blob: str
+    path: str
+    identity: str
+    seq: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Occupant(Step[str]):
+    """Say in a few words what is at a path where the registered file is not: "nothing", "another file", "a directory".
 
     Raises:
         KeyError: the root is none of this process's.
@@ -86,14 +103,13 @@ class Check(Step[MaybePath]):
     root: str
     path: str
     identity: str
-    seq: int | None = None
 
 
 @dataclass(frozen=True, slots=True)
 class Lasting(Step[MaybePath]):
-    """Return the absolute path under which a blob's bytes stay whatever happens to its own: its second name, where it has one.
+    """Return the absolute path under which a blob's bytes stay, whatever happens to their own: that of the held link.
 
-    None when they are not there.
+    Of a file that never had a held link, it is the path itself. None if the bytes are not there.
 
     Raises:
         KeyError: the root is none of this process's.

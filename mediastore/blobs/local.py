@@ -30,7 +30,7 @@ from . import (
 from .adopting import adopting, held_blobs, rebind, unhold
 from .deleting import destroy, prepare
 from .homes import PARKED, Opened, path_in, put_away
-from .reading import encoded, lasting, opened, registered
+from .reading import encoded, lasting, located, occupant, opened
 from .root import Root, again, inspect, remark, stands, verify
 
 if TYPE_CHECKING:
@@ -73,6 +73,7 @@ class LocalBlobs:
             steps.Keep: self._keep,
             steps.Drop: self._drop,
             steps.Check: self._check,
+            steps.Occupant: self._occupant,
             steps.Lasting: self._lasting,
             steps.Open: self._open,
             steps.Prepare: self._prepare,
@@ -206,8 +207,12 @@ class LocalBlobs:
         with there:
             if step.seq is not None and step.seq <= root.adopted:
                 return None  # said of another directory; its inode numbers mean nothing here
-            same = registered(there, step.path, step.identity)
-        return Path(root.path, step.path) if same else None
+            name = located(there, step.blob, step.path, step.identity)
+        return Path(root.path, name) if name else None
+
+    def _occupant(self, step: steps.Occupant) -> str:
+        with self._there(step.root) as there:
+            return occupant(there, step.path, step.identity)
 
     def _lasting(self, step: steps.Lasting) -> Path | None:
         with self._opened(step.root) as (root, there):

@@ -41,10 +41,22 @@ def place(roots: Collection[Root], path: str) -> tuple[Root, str]:
     for root in roots:
         if real.startswith(root.path + "/"):
             relative = real[len(root.path) + 1 :]
-            if relative.split("/")[0] == BOOKKEEPING:
-                raise InvalidPath(f"{path} lies in {BOOKKEEPING}, the store's own bookkeeping")
+            refuse_ours(path, relative)
             return root, relative
     raise OutsideRoots(f"{path} is outside every root ({', '.join(r.path for r in roots)})")
+
+
+def refuse_ours(path: str, relative: str) -> None:
+    """Refuse a path below `.mediastore`: readers are given held links, and one that is registered again would be deleted twice.
+
+    Raises:
+        InvalidPath: it is one; the text says how to have one more ref.
+    """
+    if relative.split("/")[0] == BOOKKEEPING:
+        raise InvalidPath(
+            f"{path} lies in {BOOKKEEPING}, the store's own bookkeeping; "
+            "for one more ref of the same bytes call share(ref, scope)"
+        )
 
 
 def hold(root: Root, there: Opened, path: str, step: Hold) -> Held:
