@@ -52,7 +52,7 @@ def refuse_ours(path: str, relative: str) -> None:
     Raises:
         InvalidPath: it is one; the text says how to have one more ref.
     """
-    if relative.split("/")[0] == BOOKKEEPING:
+    if relative.split("/", maxsplit=1)[0] == BOOKKEEPING:
         raise InvalidPath(
             f"{path} lies in {BOOKKEEPING}, the store's own bookkeeping; "
             "for one more ref of the same bytes call share(ref, scope)"
