@@ -57,6 +57,25 @@ class Hold(Step[Held]):
 
 
 @dataclass(frozen=True, slots=True)
+class Placement:
+    """A root of this process, and a path in it."""
+
+    root: str
+    path: str
+
+
+@dataclass(frozen=True, slots=True)
+class Place(Step[Placement]):
+    """Find the root of a path of this host; nothing need be there.
+
+    Raises:
+        NotARegularFile, OutsideRoots, InvalidPath: no file can be registered there.
+    """
+
+    path: str
+
+
+@dataclass(frozen=True, slots=True)
 class Keep(Step[bool]):
     """The index made the blob: its held link gets its lasting place. Returns whether the file is still at its path."""
 

@@ -70,6 +70,7 @@ class LocalBlobs:
         self._barred: dict[str, str] = {}
         self._do: dict[type, Callable[[Any], Any]] = {
             steps.Hold: self._hold,
+            steps.Place: self._place,
             steps.Keep: self._keep,
             steps.Drop: self._drop,
             steps.Check: self._check,
@@ -193,6 +194,10 @@ class LocalBlobs:
         root, path = registering.place(self.roots().values(), step.path)
         with self._reach(root.id)[1] as there:
             return registering.hold(root, there, path, step)
+
+    def _place(self, step: steps.Place) -> steps.Placement:
+        root, path = registering.place(self.roots().values(), step.path)
+        return steps.Placement(root.id, path)
 
     def _keep(self, step: steps.Keep) -> bool:
         with self._reach(step.held.root)[1] as there:
