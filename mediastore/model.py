@@ -352,6 +352,7 @@ class Stats:
     `lost_blobs` ended in roots that were forgotten: nobody deleted their files.
     `waiting` are those of the trash whose bytes stay for a while, in grace or under a lease, until a sweep takes them.
     `reserved` counts content that is being written, `reserved_bytes` how much of it is announced; neither is in `blobs`.
+    `hidden` live under held links only, as sweeps have counted: their files were removed or replaced at their paths.
     """
 
     refs: int
@@ -378,6 +379,8 @@ class Stats:
     waiting_bytes: int
     reserved: int
     reserved_bytes: int
+    hidden: int
+    hidden_bytes: int
     oldest_trash_s: float
 
 

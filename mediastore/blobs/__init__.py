@@ -22,7 +22,7 @@ from io import FileIO
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Generic, Self, TypeVar
 
-from mediastore.journal import Bound, Claim, Destroyed, Found, Held, Placed, Prepared
+from mediastore.journal import Bound, Claim, Destroyed, Found, Held, Hidden, Placed, Prepared
 
 if TYPE_CHECKING:
     from collections.abc import Generator, Mapping
@@ -30,6 +30,7 @@ if TYPE_CHECKING:
 R = TypeVar("R")
 MaybePath = Path | None
 MaybeFile = FileIO | None
+MaybeHidden = Hidden | None
 
 
 @dataclass(frozen=True, slots=True)
@@ -199,6 +200,13 @@ class Tidy(Step[int]):
     root: str
     age_s: float
     known: Mapping[str, str]
+
+
+@dataclass(frozen=True, slots=True)
+class CountHidden(Step[MaybeHidden]):
+    """Look at the next part of the held links of a root; returns what was counted after the last part, until then None."""
+
+    root: str
 
 
 @dataclass(frozen=True, slots=True)

@@ -18,6 +18,7 @@ from mediastore.settings import default_root
 
 from . import (
     drafting,
+    hidden,
     inscribing,
     inscriptions,
     owned,
@@ -37,7 +38,7 @@ if TYPE_CHECKING:
     import io
     from collections.abc import Callable, Iterator
 
-    from mediastore.journal import Bound, Destroyed, Held
+    from mediastore.journal import Bound, Destroyed, Held, Hidden
 
 logger = logging.getLogger("mediastore")
 
@@ -68,6 +69,7 @@ class LocalBlobs:
         self._roots: dict[str, Root] | None = None
         self._away: set[str] = set()
         self._barred: dict[str, str] = {}
+        self._counts: dict[str, hidden.Count] = {}
         self._do: dict[type, Callable[[Any], Any]] = {
             steps.Hold: self._hold,
             steps.Place: self._place,
@@ -82,6 +84,7 @@ class LocalBlobs:
             steps.Dismiss: self._dismiss,
             steps.Strays: self._strays,
             steps.Tidy: self._tidy,
+            steps.CountHidden: self._count_hidden,
             steps.Roots: lambda _: {root.id: root.path for root in self.roots().values()},
             steps.Standing: self._standing,
             steps.Inspect: lambda step: inspect(step.path, namespace),
@@ -322,6 +325,14 @@ class LocalBlobs:
     def _tidy(self, step: steps.Tidy) -> int:
         with self._opened(step.root) as (_, there):
             return tidying.tidy(there, self._wall() - step.age_s, step.known)
+
+    def _count_hidden(self, step: steps.CountHidden) -> Hidden | None:
+        count = self._counts.pop(step.root, None) or hidden.Count()
+        with self._there(step.root) as there:
+            found = count.go_on(there)
+        if found is None:
+            self._counts[step.root] = count
+        return found
 
     # --- roots and hosts
 

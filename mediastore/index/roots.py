@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from mediastore.errors import InvalidRoot
 from mediastore.hosts import Forgotten, RootInfo
-from mediastore.journal import Bound, Placed
+from mediastore.journal import Bound, Hidden, Placed
 from mediastore.model import from_ms
 from mediastore.plain import is_plain_id, is_plain_path, plain_id
 
@@ -123,6 +123,11 @@ def _info(row: Sequence[Any]) -> RootInfo:
         lost=lost,
         forgotten_at=from_ms(ms) if ms else None,
     )
+
+
+def hidden(root: str, counted: Hidden, op: str) -> Command[None]:
+    """Note what of a root lives under held links only."""
+    return Command("hidden", (root, counted.blobs, counted.size_bytes), lambda _: None, op)
 
 
 @dataclass(frozen=True, slots=True)
