@@ -210,6 +210,14 @@ class CountHidden(Step[MaybeHidden]):
 
 
 @dataclass(frozen=True, slots=True)
+class Prune(Step[int]):
+    """Look at the next directories of a root; returns how many were removed: empty, and older than `age_s`."""
+
+    root: str
+    age_s: float
+
+
+@dataclass(frozen=True, slots=True)
 class Roots(Step[dict[str, str]]):
     """Verify this process's roots; returns root id -> absolute path of those that can be used.
 

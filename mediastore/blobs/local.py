@@ -23,6 +23,7 @@ from . import (
     inscriptions,
     owned,
     posix,
+    pruning,
     registering,
     surveying,
     taking,
@@ -70,6 +71,7 @@ class LocalBlobs:
         self._away: set[str] = set()
         self._barred: dict[str, str] = {}
         self._counts: dict[str, hidden.Count] = {}
+        self._walks: dict[str, pruning.Walk] = {}
         self._do: dict[type, Callable[[Any], Any]] = {
             steps.Hold: self._hold,
             steps.Place: self._place,
@@ -85,6 +87,7 @@ class LocalBlobs:
             steps.Strays: self._strays,
             steps.Tidy: self._tidy,
             steps.CountHidden: self._count_hidden,
+            steps.Prune: self._prune,
             steps.Roots: lambda _: {root.id: root.path for root in self.roots().values()},
             steps.Standing: self._standing,
             steps.Inspect: lambda step: inspect(step.path, namespace),
@@ -333,6 +336,14 @@ class LocalBlobs:
         if found is None:
             self._counts[step.root] = count
         return found
+
+    def _prune(self, step: steps.Prune) -> int:
+        walk = self._walks.setdefault(step.root, pruning.Walk())
+        with self._opened(step.root) as (root, there):
+            removed = walk.go_on(there, self._wall() - step.age_s)
+        if removed:
+            logger.info("root %s: %d empty directories removed", root.path, removed)
+        return removed
 
     # --- roots and hosts
 

@@ -79,6 +79,7 @@ def sweep(
         for root in roots:
             yield from this.heed(root, _tidy(root))
             yield from this.heed(root, _count_hidden(ctx, root, due.hidden.get(root)))
+            yield from _prune(ctx, root)
     swept = yield from _swept(this.tally, worked=this.worked)
     for fault in this.faults.values():
         raise fault
@@ -238,3 +239,13 @@ def _count_hidden(ctx: Context, root: str, noted: Hidden | None) -> Flow[None]:
             yield from hosts.hidden(root, counted, ctx.new_id())
     except (BlobsUnavailable, StoreFull) as error:
         logger.debug("what lives only under held links is not counted now: %s", error)
+
+
+def _prune(ctx: Context, root: str) -> Flow[None]:
+    """Remove directories that were left empty, if that is wanted."""
+    age_s = ctx.settings.seconds("prune_empty")
+    try:
+        if age_s:
+            yield from blobs.Prune(root, age_s)
+    except BlobsUnavailable as error:
+        logger.debug("no directories are removed now: %s", error)
