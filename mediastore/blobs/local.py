@@ -33,7 +33,7 @@ from .adopting import adopting, held_blobs, rebind, unhold
 from .deleting import destroy, prepare
 from .homes import PARKED, Opened, path_in, put_away
 from .reading import encoded, lasting, located, occupant, opened
-from .root import Root, again, inspect, remark, stands, verify
+from .root import Root, again, freshen, inspect, remark, stands, verify
 
 if TYPE_CHECKING:
     import io
@@ -327,6 +327,7 @@ class LocalBlobs:
 
     def _tidy(self, step: steps.Tidy) -> int:
         with self._opened(step.root) as (_, there):
+            freshen(there, self._wall())
             return tidying.tidy(there, self._wall() - step.age_s, step.known)
 
     def _count_hidden(self, step: steps.CountHidden) -> Hidden | None:

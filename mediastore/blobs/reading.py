@@ -45,10 +45,17 @@ def _is(seen: os.stat_result | None, identity: str) -> bool:
 
 @contextmanager
 def _located(there: Opened, path: str) -> Iterator[tuple[int, str]]:
-    """Open the directory of a file that a ref was resolved to: the place of held links, or where it was registered."""
+    """Open the directory of a file that a ref was resolved to: the place of held links, or where it was registered.
+
+    Raises:
+        OSError: there is no such directory.
+    """
     for home in (HELD, NEW):
         if path.startswith(path_in(home, "")):
-            yield there.home(home), path.removeprefix(path_in(home, ""))
+            fd = there.home_or_none(home)
+            if fd is None:
+                raise FileNotFoundError(errno.ENOENT, os.strerror(errno.ENOENT), path)
+            yield fd, path.removeprefix(path_in(home, ""))
             return
     with posix.walked(there.fd, path) as found:
         yield found
@@ -87,11 +94,9 @@ def _held(there: Opened, blob: str, path: str, identity: str) -> str | None:
 
 
 def _is_in(there: Opened, home: str, name: str, identity: str) -> bool:
-    """Whether one of our directories has the held link; where the directory is gone, and nobody may make it, it has not."""
-    try:
-        return _is(posix.look_or_none(name, at=there.home(home)), identity)
-    except FileNotFoundError:
-        return False
+    """Whether one of our directories has the held link."""
+    fd = there.home_or_none(home)
+    return fd is not None and _is(posix.look_or_none(name, at=fd), identity)
 
 
 def located(there: Opened, blob: str, path: str, identity: str) -> str | None:
