@@ -27,6 +27,7 @@ from mediastore.errors import InvalidRoot, MediaStoreError
 from mediastore.index.roots import was_forgotten
 from mediastore.settings import default_root
 
+from . import aging
 from .finding import NAMED_AT_MOST, Finding, counted, human_bytes
 
 if TYPE_CHECKING:
@@ -103,6 +104,7 @@ def _root(
             *_unwritable(name, real, path_in(NEW, ".")),
             *_scarce(name, real),
             *_parked(name, root),
+            *aging.findings(name, real),
         ]
     except InvalidRoot as error:
         return [_refused(name, path, namespace, error)]
@@ -178,6 +180,7 @@ def _unmarked(name: str, path: str, real: str, recorded: Mapping[str, str]) -> I
         *_strangers(name, real, "", recorded),
         *_unwritable(name, real, "."),
         *_scarce(name, real),
+        *aging.findings(name, real),
     ]
     yield from troubles or [
         Finding(name, "ok", f"not used yet, the first use marks it; {_room(real)}")
