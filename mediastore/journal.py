@@ -22,6 +22,14 @@ class Held:
 
 
 @dataclass(frozen=True, slots=True)
+class Hidden:
+    """How many blobs of a root live under their held links only, and how large they are together."""
+
+    blobs: int = 0
+    size_bytes: int = 0
+
+
+@dataclass(frozen=True, slots=True)
 class Doomed:
     """One claimed blob.
 

@@ -358,6 +358,7 @@ class Stats:
     `waiting` are those of the trash whose bytes stay for a while, in grace or under a lease, until a sweep takes them.
     `reserved` counts content that is being written, `reserved_bytes` how much of it is announced; neither is in `blobs`.
     `frozen` says why nothing expires and nothing is deleted, such as "epoch"; it is empty where work goes on.
+    `hidden` live under held links only, as sweeps have counted: their files were removed or replaced at their paths.
     """
 
     refs: int
@@ -384,6 +385,8 @@ class Stats:
     waiting_bytes: int
     reserved: int
     reserved_bytes: int
+    hidden: int
+    hidden_bytes: int
     oldest_trash_s: float
     frozen: tuple[str, ...] = ()
 

@@ -29,6 +29,7 @@ from .values import (
     checked_roots,
     checked_size,
     from_text,
+    minute_or_off,
     or_none,
     or_zero,
     positive,
@@ -55,6 +56,10 @@ _ORGANIZATIONS: Final = ("session", "conversation", "run")
 PLACEHOLDER: Final = "{namespace}"
 #: A claim outliving the replay window could be acknowledged after its records are forgotten (PROTOCOL: W = 60 s).
 _CLAIM_MAX_S = 60.0
+_SPANS = (
+    *("drain_interval", "timeout", "claim", "release_budget"),
+    *("sweep_budget", "tombstone_ttl", "lease_max"),
+)
 
 logger = logging.getLogger("mediastore")
 
@@ -116,6 +121,8 @@ class Settings:
         dedup: Whether equal content is kept once in a root, found by its SHA-256. Each ref keeps metadata and a lifetime of
             its own, and the bytes live as long as the longest.
         durable: Whether content is on the disk, fsync and all, before its ref is handed out.
+        prune_empty: Age from which a sweep removes empty directories of a root, at least a minute; 0: never. A directory of yours
+            that is empty for so long goes as well.
         sidecars: Whether content has its metadata in a `.meta` file beside it, from which `mediastore rebuild` makes the
             index again after Redis was lost.
     """
@@ -153,22 +160,16 @@ class Settings:
     organization: str = "session"
     dedup: bool = False
     durable: bool = True
+    prune_empty: Duration = 0.0
     sidecars: bool = True
 
     def __post_init__(self) -> None:
         """Turn every duration into seconds and refuse what cannot be used."""
-        for name in (
-            "drain_interval",
-            "timeout",
-            "claim",
-            "release_budget",
-            "sweep_budget",
-            "tombstone_ttl",
-            "lease_max",
-        ):
+        for name in _SPANS:
             self._set(name, positive(name, getattr(self, name)))
         self._set("max_age", or_none("max_age", self.max_age))
         self._set("sweep_interval", or_none("sweep_interval", self.sweep_interval) or 0.0)
+        self._set("prune_empty", minute_or_off("prune_empty", self.prune_empty))
         for name in ("grace", "soft_shutdown", "restart_pause", "clock_jump"):
             self._set(name, or_zero(name, getattr(self, name)))
         for name in ("namespace", "health_dir", "log_format", "host"):

@@ -24,6 +24,7 @@ import redis
 import redis.asyncio
 
 from mediastore import AsyncMediaStore, MediaStore, Settings
+from mediastore.doctor import aging
 from mediastore.embedded import EmbeddedServer, find_engine
 
 if TYPE_CHECKING:
@@ -182,6 +183,15 @@ def no_fleet_of_this_user(tmp_path_factory: pytest.TempPathFactory) -> Iterator[
     """Keep a running `mediastore up` and the media of whoever runs the tests out of them."""
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("XDG_STATE_HOME", str(tmp_path_factory.mktemp("state")))
+        yield
+
+
+@pytest.fixture(scope="session", autouse=True)
+def nobody_cleans() -> Iterator[None]:
+    """Have the roots of the tests be well, although they lie in /tmp."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(aging, "CLEANED", ())
+        patch.setattr(aging, "PLACES", ())
         yield
 
 

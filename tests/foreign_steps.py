@@ -22,7 +22,7 @@ from mediastore.index import (
 )
 from mediastore.index.epochs import Looks
 from mediastore.index.steps import prefix
-from mediastore.journal import Bound, Held, Outcome
+from mediastore.journal import Bound, Held, Hidden, Outcome
 from mediastore.lifetimes import Handoff, Taken
 from mediastore.model import Ref, from_ms
 from mediastore.sidecars import Sidecar
@@ -109,12 +109,8 @@ class Index:
 
     def write(self):
         """Leave content in each state: in grace, being written, given up by its writer, due."""
-        for name, sha, hold_ms in (
-            ("41", SHA, 1_000),
-            ("44", "44", 1_000),
-            ("42", "", 60_000),
-            ("43", "", 1_000),
-        ):
+        drafts = {"41": (SHA, 1_000), "44": ("44", 1_000), "42": ("", 60_000), "43": ("", 1_000)}
+        for name, (sha, hold_ms) in drafts.items():
             self.do(reserve(name, "", hold_ms=hold_ms))
             if sha:
                 self.do(commit(name, sha, self.now))
@@ -281,6 +277,7 @@ STEPS = {
     "adopt": roots.adopt("root", "host:/new", "op", copied=True),
     "rebind": roots.rebind("root", "host:/media", "op", [REBOUND]),
     "roots": roots.listing(),
+    "hidden": roots.hidden("root", Hidden(1, 10), "op"),
     "identity_of": roots.identity_of("root", "1.jpg", ident("b1")),
     "paths": roots.paths("root", 0),
     "placed": roots.placed([("1.jpg", ident("b1"))]),
@@ -343,6 +340,7 @@ LOOKS_AT = {
     "rebind": "blob:b1 clock roots op:op",
     "roots": "clock lost roots stats trash:root trash:last trash:gone trash:own trash:told",
     "identity_of": "path:root blob:b1",
+    "hidden": "clock op:op stats",
     "paths": "path:root",
     "placed": "blob:b1",
     "list": "blob:b1 clock closed ref:r1 scope:s/x",
@@ -355,7 +353,7 @@ LOOKS_AT = {
     "farewell": "gone:r1",
     "blob_state": "blob:b1 trash:root",
     "due": "changing closed expiry meta:root trash:root deadlines",
-    "due and forgotten": "changing closed expiry lost meta:root roots trash:root deadlines",
+    "due and forgotten": "changing closed expiry lost meta:root roots stats trash:root deadlines",
     "roots_of": "blob:b1",
     "place_of": "roots lost",
     "scope_names": "scopes",

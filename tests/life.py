@@ -40,6 +40,8 @@ CALLS = {
     "promote": lambda store, _: store.promote(REF),
     "share": lambda store, _: store.share(REF, "s"),
     "delete_media": lambda store, _: store.delete_media(REF),
+    "refs_at": lambda store, path: store.refs_at(path),
+    "delete_path": lambda store, path: store.delete_path(path),
     "restore": lambda store, _: store.restore(REF),
     "tombstone": lambda store, _: store.tombstone(REF),
     "waiting": lambda store, _: store.waiting("s"),
@@ -155,6 +157,7 @@ def crowds(store, media):
     """Call the methods that act on many at once."""
     refs = store.store_many([media / "a", media / "none"], scope="w")
     said = [refs, store.resolve_many([*refs[:1], "x"]), store.release_many(["w", "", "w"])]
+    said += [store.refs_at(media / "a"), store.delete_path(media / "c")]
     with store.scope("x", ttl=60, idle=60):
         ref = store.store(media / "a")
         return [*said, str(store.current_scope()), store.get(ref), store.release_all("x")]

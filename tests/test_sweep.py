@@ -15,6 +15,7 @@ from mediastore.index.steps import END_BATCH
 
 from .lab import Lab
 from .processes import Once
+from .waiting import LIMIT_S
 
 
 @pytest.fixture
@@ -23,7 +24,7 @@ def lab(clients, tmp_path):
     return Lab(clients, tmp_path / "lab")
 
 
-def eventually(condition, within_s=20.0):
+def eventually(condition, within_s=LIMIT_S):
     """Wait until the condition holds; says so when it never does."""
     deadline = time.monotonic() + within_s
     pause = threading.Event()

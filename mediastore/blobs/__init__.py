@@ -23,7 +23,17 @@ from io import FileIO
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Generic, Self, TypeVar
 
-from mediastore.journal import Bound, Claim, Destroyed, Found, Held, Placed, Prepared, Watched
+from mediastore.journal import (
+    Bound,
+    Claim,
+    Destroyed,
+    Found,
+    Held,
+    Hidden,
+    Placed,
+    Prepared,
+    Watched,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Generator, Mapping
@@ -33,6 +43,7 @@ MaybePath = Path | None
 MaybeText = str | None
 MaybeWatched = Watched | None
 MaybeFile = FileIO | None
+MaybeHidden = Hidden | None
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,6 +71,25 @@ class Hold(Step[Held]):
 
 
 @dataclass(frozen=True, slots=True)
+class Placement:
+    """A root of this process, and a path in it."""
+
+    root: str
+    path: str
+
+
+@dataclass(frozen=True, slots=True)
+class Place(Step[Placement]):
+    """Find the root of a path of this host; nothing need be there.
+
+    Raises:
+        NotARegularFile, OutsideRoots, InvalidPath: no file can be registered there.
+    """
+
+    path: str
+
+
+@dataclass(frozen=True, slots=True)
 class Keep(Step[bool]):
     """The index made the blob: its held link gets its lasting place. Returns whether the file is still at its path."""
 
@@ -77,9 +107,26 @@ class Drop(Step[bool]):
 
 @dataclass(frozen=True, slots=True)
 class Check(Step[MaybePath]):
-    """Return the absolute path of a registered file, or None when it is not the registered file any more.
+    """Return the absolute path under which registered bytes can be read: where they were registered, else their held link.
 
-    `seq` says when the identity was true: before the root was adopted it counts for nothing. None: it is the present one.
+    None if neither is there. `seq` says when the identity was true: before the root was adopted it counts for nothing.
+    None: it is the present one.
+
+    Raises:
+        KeyError: the root is none of this process's.
+        BlobsUnavailable: the root does not answer.
+    """
+
+    root: str
+    blob: str
+    path: str
+    identity: str
+    seq: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Occupant(Step[str]):
+    """Say in a few words what is at a path where the registered file is not: "nothing", "another file", "a directory".
 
     Raises:
         KeyError: the root is none of this process's.
@@ -89,14 +136,13 @@ class Check(Step[MaybePath]):
     root: str
     path: str
     identity: str
-    seq: int | None = None
 
 
 @dataclass(frozen=True, slots=True)
 class Lasting(Step[MaybePath]):
-    """Return the absolute path under which a blob's bytes stay whatever happens to its own: its second name, where it has one.
+    """Return the absolute path under which a blob's bytes stay, whatever happens to their own: that of the held link.
 
-    None when they are not there.
+    Of a file that never had a held link, it is the path itself. None if the bytes are not there.
 
     Raises:
         KeyError: the root is none of this process's.
@@ -208,6 +254,21 @@ class Tidy(Step[int]):
     root: str
     age_s: float
     known: Mapping[str, str]
+
+
+@dataclass(frozen=True, slots=True)
+class CountHidden(Step[MaybeHidden]):
+    """Look at the next part of the held links of a root; returns what was counted after the last part, until then None."""
+
+    root: str
+
+
+@dataclass(frozen=True, slots=True)
+class Prune(Step[int]):
+    """Look at the next directories of a root; returns how many were removed: empty, and older than `age_s`."""
+
+    root: str
+    age_s: float
 
 
 @dataclass(frozen=True, slots=True)

@@ -20,10 +20,12 @@ from mediastore.settings import default_root
 from . import (
     drafting,
     epochs,
+    hidden,
     inscribing,
     inscriptions,
     owned,
     posix,
+    pruning,
     registering,
     surveying,
     taking,
@@ -32,14 +34,14 @@ from . import (
 from .adopting import adopting, held_blobs, rebind, unhold
 from .deleting import destroy, prepare
 from .homes import PARKED, Opened, path_in, put_away
-from .reading import encoded, lasting, opened, registered
-from .root import Root, again, inspect, remark, stands, verify
+from .reading import encoded, lasting, located, occupant, opened
+from .root import Root, again, freshen, inspect, remark, stands, verify
 
 if TYPE_CHECKING:
     import io
     from collections.abc import Callable, Iterator
 
-    from mediastore.journal import Bound, Destroyed, Held
+    from mediastore.journal import Bound, Destroyed, Held, Hidden
 
 logger = logging.getLogger("mediastore")
 
@@ -70,11 +72,15 @@ class LocalBlobs:
         self._roots: dict[str, Root] | None = None
         self._away: set[str] = set()
         self._barred: dict[str, str] = {}
+        self._counts: dict[str, hidden.Count] = {}
+        self._walks: dict[str, pruning.Walk] = {}
         self._do: dict[type, Callable[[Any], Any]] = {
             steps.Hold: self._hold,
+            steps.Place: self._place,
             steps.Keep: self._keep,
             steps.Drop: self._drop,
             steps.Check: self._check,
+            steps.Occupant: self._occupant,
             steps.Lasting: self._lasting,
             steps.Open: self._open,
             steps.Shown: self._shown,
@@ -84,6 +90,8 @@ class LocalBlobs:
             steps.Dismiss: self._dismiss,
             steps.Strays: self._strays,
             steps.Tidy: self._tidy,
+            steps.CountHidden: self._count_hidden,
+            steps.Prune: self._prune,
             steps.Roots: lambda _: {root.id: root.path for root in self.roots().values()},
             steps.Standing: self._standing,
             steps.Inspect: lambda step: inspect(step.path, namespace),
@@ -205,6 +213,10 @@ class LocalBlobs:
         with self._reach(root.id)[1] as there:
             return registering.hold(root, there, path, step)
 
+    def _place(self, step: steps.Place) -> steps.Placement:
+        root, path = registering.place(self.roots().values(), step.path)
+        return steps.Placement(root.id, path)
+
     def _keep(self, step: steps.Keep) -> bool:
         with self._reach(step.held.root)[1] as there:
             return registering.keep(there, step.held, step.blob)
@@ -218,8 +230,12 @@ class LocalBlobs:
         with there:
             if step.seq is not None and step.seq <= root.adopted:
                 return None  # said of another directory; its inode numbers mean nothing here
-            same = registered(there, step.path, step.identity)
-        return Path(root.path, step.path) if same else None
+            name = located(there, step.blob, step.path, step.identity)
+        return Path(root.path, name) if name else None
+
+    def _occupant(self, step: steps.Occupant) -> str:
+        with self._there(step.root) as there:
+            return occupant(there, step.path, step.identity)
 
     def _lasting(self, step: steps.Lasting) -> Path | None:
         with self._opened(step.root) as (root, there):
@@ -353,7 +369,24 @@ class LocalBlobs:
 
     def _tidy(self, step: steps.Tidy) -> int:
         with self._opened(step.root) as (_, there):
+            freshen(there, self._wall())
             return tidying.tidy(there, self._wall() - step.age_s, step.known)
+
+    def _count_hidden(self, step: steps.CountHidden) -> Hidden | None:
+        count = self._counts.pop(step.root, None) or hidden.Count()
+        with self._there(step.root) as there:
+            found = count.go_on(there)
+        if found is None:
+            self._counts[step.root] = count
+        return found
+
+    def _prune(self, step: steps.Prune) -> int:
+        walk = self._walks.setdefault(step.root, pruning.Walk())
+        with self._opened(step.root) as (root, there):
+            removed = walk.go_on(there, self._wall() - step.age_s)
+        if removed:
+            logger.info("root %s: %d empty directories removed", root.path, removed)
+        return removed
 
     # --- roots and hosts
 

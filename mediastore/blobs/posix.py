@@ -166,6 +166,11 @@ def unlink(name: str, *, at: int) -> None:
     os.unlink(single(name), dir_fd=at)
 
 
+def touch(name: str, *, at: int) -> None:
+    """Make a name's times those of now; a symlink is not followed."""
+    os.utime(single(name), dir_fd=at, follow_symlinks=False)
+
+
 def make_directory(name: str, mode: int, *, at: int) -> None:
     """Make a directory."""
     os.mkdir(single(name), mode, dir_fd=at)

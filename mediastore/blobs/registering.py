@@ -6,14 +6,20 @@ import contextlib
 import errno
 import os
 import stat
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
-from mediastore.errors import FileMissing, InvalidPath, NotARegularFile, OutsideRoots
+from mediastore.errors import (
+    BlobsUnavailable,
+    FileMissing,
+    InvalidPath,
+    NotARegularFile,
+    OutsideRoots,
+)
 from mediastore.journal import Held
 from mediastore.plain import BOOKKEEPING
 
 from . import posix
-from .homes import HELD, NEW, held_name
+from .homes import HELD, NEW, held_name, path_in
 
 if TYPE_CHECKING:
     from collections.abc import Collection
@@ -22,6 +28,9 @@ if TYPE_CHECKING:
 
     from .homes import Opened
     from .root import Root
+
+#: How often a directory of ours is made again for one store.
+_MOST_TRIES: Final = 3
 
 
 def place(roots: Collection[Root], path: str) -> tuple[Root, str]:
@@ -41,10 +50,22 @@ def place(roots: Collection[Root], path: str) -> tuple[Root, str]:
     for root in roots:
         if real.startswith(root.path + "/"):
             relative = real[len(root.path) + 1 :]
-            if relative.split("/")[0] == BOOKKEEPING:
-                raise InvalidPath(f"{path} lies in {BOOKKEEPING}, the store's own bookkeeping")
+            refuse_ours(path, relative)
             return root, relative
     raise OutsideRoots(f"{path} is outside every root ({', '.join(r.path for r in roots)})")
+
+
+def refuse_ours(path: str, relative: str) -> None:
+    """Refuse a path below `.mediastore`: readers are given held links, and one that is registered again would be deleted twice.
+
+    Raises:
+        InvalidPath: it is one; the text says how to have one more ref.
+    """
+    if relative.split("/", maxsplit=1)[0] == BOOKKEEPING:
+        raise InvalidPath(
+            f"{path} lies in {BOOKKEEPING}, the store's own bookkeeping; "
+            "for one more ref of the same bytes call share(ref, scope)"
+        )
 
 
 def hold(root: Root, there: Opened, path: str, step: Hold) -> Held:
@@ -82,15 +103,21 @@ def hold(root: Root, there: Opened, path: str, step: Hold) -> Held:
 def _link(step: Hold, there: Opened, parent: int, name: str) -> str:
     """Take the second name; empty where the file system does not allow one."""
     target = held_name(step.blob, name)
-    try:
-        posix.link(name, parent, target, there.home(NEW))
-    except FileNotFoundError:
-        raise
-    except OSError as error:
-        if error.errno not in posix.NO_LINKS:
-            raise
-        return ""
-    return target
+    for _ in range(_MOST_TRIES):
+        try:
+            posix.link(name, parent, target, there.home(NEW))
+        except FileNotFoundError:
+            if posix.look_or_none(name, at=parent) is None:
+                raise
+            # The file is there: it is our directory that somebody has removed just now.
+            there.reopen(NEW)
+        except OSError as error:
+            if error.errno not in posix.NO_LINKS:
+                raise
+            return ""
+        else:
+            return target
+    raise BlobsUnavailable(f"{path_in(NEW, '')[:-1]} of a root is removed again and again")
 
 
 def _linked(step: Hold, there: Opened, target: str) -> os.stat_result:

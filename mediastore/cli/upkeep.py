@@ -202,6 +202,8 @@ def stats(ctx: typer.Context, as_json: Json = False) -> None:
     numbers = {name: value for name, value in asdict(found).items() if name != "roots"}
     if found.waiting:
         numbers["waiting"] = f"{found.waiting} (of the trash: they stay for grace or a lease)"
+    if found.hidden:
+        numbers["hidden"] = f"{found.hidden} (under held links only: `mediastore delete PATH`)"
     if found.reserved:
         numbers["reserved"] = f"{found.reserved} (being written)"
     else:

@@ -73,19 +73,22 @@ class MediaStore(
         return self._run(storing.store(self._ctx, path_text(path), named, meta, ttl))
 
     def resolve(self, ref: str) -> Path:
-        """Return the absolute path of the ref's file. As `resolve_with_meta`, without the metadata."""
+        """Return an absolute path of the ref's bytes. As `resolve_with_meta`, without the metadata."""
         return self._run(storing.resolve(self._ctx, ref))[0]
 
     def resolve_with_meta(self, ref: str) -> tuple[Path, MediaMeta]:
-        """Return the absolute path of the ref's file and its metadata.
+        """Return an absolute path of the ref's bytes, which exists, and its metadata.
 
+        It is where the file was registered. If somebody removed or replaced the file there, it is the path of its held
+        link, in `.mediastore`: the registered bytes, under another name with the same extension.
         An expired or released ref does not resolve, swept or not.
 
         Raises:
             InvalidRef: the text is not a ref.
             RefGone: it was released, has expired or was deleted; `reason` says which.
             RefUnknown: it was never stored here, or ended longer ago than tombstones are kept.
-            BlobMissing: somebody removed or replaced the file.
+            BlobMissing: the bytes are at neither place. A borrowed file, content of the store's own, and a file on
+                a file system without hard links have no held link.
             WrongHost: the file lies in a root that this process does not have.
             IndexUnavailable, BlobsUnavailable: Redis or the root does not answer.
         """

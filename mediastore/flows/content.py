@@ -5,16 +5,15 @@ from __future__ import annotations
 import logging
 from typing import TYPE_CHECKING, Any, Final
 
-from mediastore import blobs
 from mediastore.blobs import drafting
 from mediastore.blobs.sources import source_of
 from mediastore.content import MediaContent, is_mime
-from mediastore.errors import BlobMissing, InvalidRequest, MediaStoreError, TooLarge
+from mediastore.errors import InvalidRequest, MediaStoreError, TooLarge
 from mediastore.index import reads
 from mediastore.model import Ref
 
 from .orders import completed, must_fit, order
-from .storing import resolved
+from .storing import opened, resolved
 from .writing import conclude, give_up, keep, make_room, reserve
 
 if TYPE_CHECKING:
@@ -198,8 +197,6 @@ def encoded(ctx: Context, ref: str, limit: int) -> Flow[tuple[str, str]]:
     path, media = yield from resolved(ctx, ref)
     if 0 <= limit < media.size_bytes:
         raise TooLarge(limit, media.size_bytes)
-    file = yield from blobs.Open(media.root, str(path), media.identity)
-    if file is None:
-        raise BlobMissing(media.ref, str(path))
+    file = yield from opened(media, path)
     text = yield from drafting.Encode(file, limit)
     return text, media.meta.content_type or "application/octet-stream"

@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Final, TypeVar
 
 from mediastore import blobs
-from mediastore.errors import BlobsUnavailable, Corrupt, IndexVersion, as_value
+from mediastore.errors import BlobsUnavailable, Corrupt, IndexVersion, StoreFull, as_value
 from mediastore.index import changes, listing, reads, roots as hosts
 from mediastore.index.epochs import Looks
 from mediastore.index.steps import BATCH, REPLAY_WINDOW_MS
@@ -20,6 +20,8 @@ from .policing import go_on
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
+
+    from mediastore.journal import Hidden
 
     from .context import Context, Flow
 
@@ -88,6 +90,8 @@ def sweep(
             yield from this.heed(root, _finish_forgetting(ctx, root, deadline))
         for root in roots if sound else ():
             yield from this.heed(root, _tidy(root))
+            yield from this.heed(root, _count_hidden(ctx, root, due.hidden.get(root)))
+            yield from _prune(ctx, root)
     swept = yield from _swept(this.tally, worked=this.worked)
     for fault in this.faults.values():
         raise fault
@@ -250,3 +254,23 @@ def _tidy(root: str) -> Flow[int]:
         return (yield from blobs.Tidy(root, STRAY_AGE_S, known))
     except BlobsUnavailable:
         return 0  # a root that does not answer keeps no other root waiting
+
+
+def _count_hidden(ctx: Context, root: str, noted: Hidden | None) -> Flow[None]:
+    """Go on counting what lives under held links only; the index is told if it says something else."""
+    try:
+        counted = yield from blobs.CountHidden(root)
+        if counted is not None and counted != noted:
+            yield from hosts.hidden(root, counted, ctx.new_id())
+    except (BlobsUnavailable, StoreFull) as error:
+        logger.debug("what lives only under held links is not counted now: %s", error)
+
+
+def _prune(ctx: Context, root: str) -> Flow[None]:
+    """Remove directories that were left empty, if that is wanted."""
+    age_s = ctx.settings.seconds("prune_empty")
+    try:
+        if age_s:
+            yield from blobs.Prune(root, age_s)
+    except BlobsUnavailable as error:
+        logger.debug("no directories are removed now: %s", error)

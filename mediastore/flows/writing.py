@@ -171,7 +171,7 @@ def _joined(
     size: int,
 ) -> Flow[bool]:
     """Whether the file of the blob that was joined is there; where it is not, the ref is taken back."""
-    if (yield from blobs.Check(root, said.path, f"owned:{size}")) is not None:
+    if (yield from blobs.Check(root, said.blob, said.path, f"owned:{size}")) is not None:
         if ctx.settings.sidecars:
             yield from sidecars.write_now(ctx, root, wish.ref, said.blob)
         return True

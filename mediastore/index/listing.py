@@ -98,6 +98,9 @@ def stats() -> Command[Stats]:
                 for root, place in pairs(a["roots"] or []).items()
             }
             "".join(roots.values()).encode()
+        with reading("stats"):
+            for name in ("hidden", "hidden_bytes"):
+                numbers[name] = sum(counted(counters.get(f"{name}:{root}")) for root in roots)
         gauges = {name: int(a[name]) for name in ("scopes", "trash", "stuck", "closed")}
         return Stats(
             roots=roots,

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import json
 import re
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Final, get_args
 
 from mediastore.errors import Corrupt, Reason, RefGone, as_value
+from mediastore.journal import Hidden
 from mediastore.model import Media, MediaMeta, Ref, encode_scope, from_ms, is_named
 from mediastore.plain import is_plain_id, is_plain_path, plain_id
 
@@ -230,6 +231,7 @@ class Due:
         forgotten: Roots that are forgotten, and not to the end: they leave `roots` when nothing waits there any more.
         changing: Policies that were changed or removed, and not all refs moved yet.
         sidecars: Roots with sidecars to write or to remove.
+        hidden: What was counted last of what lives under held links only, by root; asked for with `forgotten`.
     """
 
     expiry: bool
@@ -239,6 +241,7 @@ class Due:
     forgotten: tuple[str, ...] = ()
     changing: tuple[str, ...] = ()
     sidecars: tuple[str, ...] = ()
+    hidden: Mapping[str, Hidden] = field(default_factory=dict)
 
 
 def due(roots: Sequence[str], *, forgotten: bool = False) -> Read[Due]:
@@ -249,7 +252,12 @@ def due(roots: Sequence[str], *, forgotten: bool = False) -> Read[Due]:
             ("ZRANGE", f"{p}{name}", 0, 0, "WITHSCORES")
             for name in ("expiry", "deadlines", *(f"trash:{r}" for r in roots))
         ]
-        given_up = [("HKEYS", f"{p}lost"), ("HKEYS", f"{p}roots")] if forgotten else []
+        given_up: list[tuple[str | int, ...]] = []
+        if forgotten:
+            given_up = [("HKEYS", f"{p}lost"), ("HKEYS", f"{p}roots")]
+        if forgotten and roots:
+            asked = [f"{name}:{r}" for name in ("hidden", "hidden_bytes") for r in roots]
+            given_up.append(("HMGET", f"{p}stats", *asked))
         unwritten = [("ZCARD", f"{p}meta:{root}") for root in roots]
         heads = [
             ("ZRANGE", f"{p}closed", "-inf", LARGEST_SEQ, "BYSCORE", "LIMIT", 0, 8),
@@ -262,7 +270,8 @@ def due(roots: Sequence[str], *, forgotten: bool = False) -> Read[Due]:
         firsts, given_up = replies[2 : 4 + n], replies[4 + 2 * n :]
         unwritten = replies[4 + n : 4 + 2 * n]
         ripe = [bool(s) and s[0][1] <= now_ms for s in map(scored, firsts)]
-        lost, known = ({raw(r) for r in reply} for reply in given_up or ((), ()))
+        lost, known = ({raw(r) for r in reply} for reply in given_up[:2] or ((), ()))
+        counted = [raw(each or b"0") for reply in given_up[2:] for each in reply]
         closed = tuple(raw(scope) for scope in replies[0])
         return Due(
             ripe[0],
@@ -272,9 +281,18 @@ def due(roots: Sequence[str], *, forgotten: bool = False) -> Read[Due]:
             tuple(sorted(root for root in lost & known if is_plain_id(root))),
             tuple(sorted(name for name in map(raw, replies[1]) if is_named(name))),
             tuple(root for root, some in zip(roots, unwritten, strict=True) if some),
+            _hidden(roots, counted),
         )
 
     return Read(build, parse, timed=True)
+
+
+def _hidden(roots: Sequence[str], counted: Sequence[str]) -> dict[str, Hidden]:
+    """Return what was noted of each root; nothing of one whose note is no number, so that it is noted anew."""
+    rows = zip(roots, counted, counted[len(roots) :], strict=False)
+    return {
+        r: Hidden(int(n), int(size)) for r, n, size in rows if n.isdecimal() and size.isdecimal()
+    }
 
 
 def roots_of(blobs: Sequence[str]) -> Read[dict[str, str]]:
