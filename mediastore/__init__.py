@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from .content import MediaContent
     from .hosts import Adopted, Forgotten, Rebuilt, RootInfo
     from .lifetimes import LeaseInfo, ScopeDeadline, Tombstone, Waiting
-    from .model import NEVER, Cleanup, Media, MediaMeta, Ref, Released, ReleasePlan, Stats, Swept
+    from .model import NEVER, Cleanup, Media, MediaMeta, Ref, Released, ReleasePlan, Swept
     from .policies import Policy, PolicyChange
     from .protocols import (
         AsyncFileMediaStore,
@@ -35,6 +35,7 @@ if TYPE_CHECKING:
         PolicyHandler,
     )
     from .settings import Settings
+    from .stats import Stats
 
 __version__ = "0.1.0"
 
@@ -66,7 +67,7 @@ _HOME = {
     "RootInfo": "hosts",
     "Scope": "client",
     "ScopeDeadline": "lifetimes",
-    "Stats": "model",
+    "Stats": "stats",
     "Swept": "model",
     "Settings": "settings",
     "AsyncFileMediaStore": "protocols",

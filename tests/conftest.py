@@ -275,7 +275,18 @@ def stage(monkeypatch: pytest.MonkeyPatch) -> Any:
 
 def keys_left(client: redis.Redis, namespace: str) -> set[str]:
     """Return the keys that a namespace without refs should not have."""
-    always = {"seq", "clock", "format", "roots", "lost", "stats", "seen", "graves", "policies"}
+    always = {
+        "seq",
+        "clock",
+        "format",
+        "roots",
+        "lost",
+        "stats",
+        "seen",
+        "graves",
+        "policies",
+        "spared",
+    }
     start = f"mediastore:{{{namespace}}}:"
     found = {
         (key.decode() if isinstance(key, bytes) else key).removeprefix(start)

@@ -291,7 +291,7 @@ def _agreed(media: Any, refs: Sequence[str]) -> bool:
 
 
 #: What became of the file of one ref; how many refs ended need not be said.
-_COUNTS = ("deleted", "freed_bytes", "kept", "pending", "failed")
+_COUNTS = ("deleted", "freed_bytes", "kept", "gone", "spared", "pending", "failed")
 
 
 def _end(media: Any, ref: str) -> Row:

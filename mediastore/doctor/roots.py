@@ -69,6 +69,17 @@ def here(settings: Settings) -> frozenset[str]:
     return frozenset(found)
 
 
+def trusted(settings: Settings) -> dict[str, str]:
+    """Return root id -> path of those roots that are here and can be trusted; one that is wrong is left to its own line."""
+    found = {}
+    for path in settings.roots or (str(default_root()),):
+        with contextlib.suppress(InvalidRoot):
+            seen = inspect(path, settings.namespace)
+            if not seen.fault:
+                found[seen.root] = seen.path
+    return found
+
+
 def marked(settings: Settings) -> dict[str, str]:
     """Return root id -> path of those roots that were used before and can be trusted; none is marked by looking."""
     found = {}

@@ -193,14 +193,16 @@ def _swept(tally: Tally, *, worked: bool) -> Flow[Swept]:
     left = max(0, (yield from listing.stats()).trash - tally.failed) if worked else 0
     refs = tally.expired + tally.released
     return Swept(
-        refs,
-        tally.expired,
-        tally.released,
-        tally.deleted,
-        tally.freed,
-        tally.kept,
-        left,
-        tally.failed,
+        refs=refs,
+        expired=tally.expired,
+        drained=tally.released,
+        deleted=tally.deleted,
+        freed_bytes=tally.freed,
+        kept=tally.kept,
+        gone=tally.gone,
+        spared=tally.spared,
+        pending=left,
+        failed=tally.failed,
     )
 
 

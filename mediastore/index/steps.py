@@ -103,7 +103,7 @@ _SHARED = {
     "commit": _OWNS,
     "abandon": ("_rescue", "_quota", "_reserved"),
     "claim": ("_path", "_turns", "_rescue", "_quota", "_reserved", "_views", "_choice", "_seize"),
-    "acknowledge": ("_batch",),
+    "acknowledge": ("_batch", "_outcomes"),
     "forget": ("_batch", "_path", "_rescue", "_quota", "_reserved"),
     "list": ("_marks",),
     "set_quota": ("_quota",),
