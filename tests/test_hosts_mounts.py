@@ -155,3 +155,81 @@ say(said=said, pending=released.pending, swept=swept, below=below, back=store.sw
     assert not (disk / "cat.jpg").exists()
     assert [line.split()[0] for line in log.splitlines()] == ["ERROR", "WARNING"]
     assert (tmp_path / "srv" / "cat.jpg").read_text() == "under the mount"
+
+
+@own_mounts
+def test_another_disk_whose_marker_has_the_same_inode_number_is_another_root(on_host, tmp_path):
+    """On two disks that were set up alike it has: 11 on tmpfs, 20 on ext4."""
+    told, _ = on_host(
+        "mount -t tmpfs first {root}",
+        """
+import os
+path = root + "/cat.jpg"
+def marker(): return os.stat(root + "/.mediastore/root").st_ino
+store.stats()
+open(path, "w").write("ours")
+ref = store.store(path, scope="s")
+inode = marker()
+sh("mkdir", sys.argv[4])
+sh("mount", "--move", root, sys.argv[4])
+sh("mount", "-t", "tmpfs", "second", root)
+with MediaStore.from_url(url, namespace=namespace, roots=[root]) as other:
+    other.stats()
+same = inode == marker()
+open(path, "w").write("theirs")
+failed = []
+for call in (lambda: store.resolve(ref), lambda: store.store(path, scope="t")):
+    try:
+        call()
+    except errors.BlobsUnavailable as error:
+        failed.append("unmounted or replaced?" in str(error))
+done = store.release_all("s")
+swept = store.sweep()
+theirs = open(path).read()
+sh("umount", root)
+sh("mount", "--move", sys.argv[4], root)
+back = store.sweep()
+say(same=same, failed=failed, done=[done.deleted, done.spared, done.gone, done.pending],
+    swept=swept.deleted, theirs=theirs, back=back.deleted, left=os.path.exists(path))
+""",
+        tmp_path / "aside",
+    )
+
+    assert told == {
+        "same": True,
+        "failed": [True, True],
+        "done": [0, 0, 0, 1],
+        "swept": 0,
+        "theirs": "theirs",
+        "back": 1,
+        "left": False,
+    }
+
+
+@own_mounts
+def test_a_disk_that_is_mounted_anew_and_a_marker_that_is_touched_are_the_root_they_were(
+    on_host, tmp_path
+):
+    image = tmp_path / "image"
+    told, log = on_host(
+        f"truncate -s 8M {image} && mkfs.ext4 -q {image} && mount -o loop {image} {{root}}",
+        """
+import logging, os
+logging.basicConfig(level="WARNING")
+open(root + "/cat.jpg", "w").write("ours")
+ref = store.store(root + "/cat.jpg", scope="s")
+os.utime(root + "/.mediastore/root")
+first = str(store.resolve(ref))
+os.link(root + "/.mediastore/root", root + "/backup of the marker")
+second = str(store.resolve(ref))
+sh("umount", root)
+sh("mount", "-o", "loop", sys.argv[4], root)
+third = str(store.resolve(ref))
+done = store.release_all("s")
+say(paths=[first, second, third], deleted=done.deleted, free=done.freed_bytes)
+""",
+        image,
+    )
+
+    path = str(tmp_path / "srv/cat.jpg")
+    assert (told, log) == ({"paths": [path] * 3, "deleted": 1, "free": 4}, "")

@@ -124,6 +124,36 @@ def test_a_hard_linked_copy_is_refused(at, other, cat, media, tmp_path):
     assert (copy / "cat.jpg").exists()
 
 
+def test_a_hard_linked_copy_that_takes_the_place_of_a_root_in_use_is_refused(
+    other, cat, media, tmp_path
+):
+    other.store(cat, scope="s")
+    copy = tmp_path / "copy"
+    shutil.copytree(media, copy, copy_function=os.link)
+    assert other.resolve(other.refs("s")[0].ref) == cat  # a backup stops nobody
+    media.rename(tmp_path / "aside")
+    copy.rename(media)
+
+    done = other.release_all("s")
+
+    assert (done.deleted, done.pending, cat.exists()) == (0, 1, True)
+
+
+def test_a_marker_that_says_another_root_is_not_believed_for_its_inode_number(other, cat, media):
+    """A root is what its marker says, and that can be written anew in place."""
+    ref = other.store(cat, scope="s")
+    marker = media / ".mediastore/root"
+    words = marker.read_text()
+    marker.write_text(words.replace('"root": "', '"root": "another'))
+
+    with pytest.raises(BlobsUnavailable, match="not the root it was"):
+        other.resolve(ref)
+
+    assert other.release_all("s").pending == 1
+    marker.write_text(words)
+    assert other.sweep().deleted == 1
+
+
 def test_a_root_of_another_namespace_is_refused(at, other, cat, media):
     other.store(cat, scope="s")
 

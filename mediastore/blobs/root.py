@@ -59,23 +59,30 @@ _SYSTEM_TREES = (
 
 @dataclass(frozen=True, slots=True)
 class Root:
-    """A verified root: its id, its path without symlinks, the inode number of its marker.
+    """A verified root.
 
-    `adopted` is the seq at which the directory became this root; what refs up to it say of inodes was said of another.
+    Attributes:
+        id: What its marker says.
+        path: Without symlinks.
+        marker: How its marker looked when it was read: device, inode number, and when the inode last changed.
+        directory: The device and the inode number of the root itself.
+        adopted: The seq at which the directory became this root; what refs up to it say of inodes was said of another.
     """
 
     id: str
     path: str
-    marker: int
+    marker: tuple[int, int, int]
+    directory: tuple[int, int]
     adopted: int = 0
 
     def opened(self) -> Opened:
-        """Open the root for one operation, `with` it, and make sure it is still the one that was verified.
+        """Open the root for one operation, `with` it, and make sure that its marker is the one that was read.
 
-        No descriptor is kept in between, so a file system can be unmounted, and an unmounted one is noticed.
+        No descriptor is kept in between, so a file system can be unmounted, and an unmounted one is noticed. An inode number
+        alone proves nothing: on two disks that were set up alike, the markers have the same.
 
         Raises:
-            BlobsUnavailable: the directory is gone or another one stands in its place.
+            BlobsUnavailable: the directory is gone, or its marker does not look as it did: it is to be read `again`.
         """
         try:
             root = Opened(self.path, posix.open_root(self.path))
@@ -86,12 +93,27 @@ class Root:
         except OSError as error:
             root.close()
             raise _unavailable(f"root {self.path} cannot be entered", error) from None
-        if seen is None or seen.st_ino != self.marker:
+        # A hard-linked copy has the same marker, and another directory.
+        same = _place(root) == self.directory
+        if seen is None or _look(seen) != self.marker or not same:
             root.close()
             raise BlobsUnavailable(
                 f"root {self.path} is not the root it was (unmounted or replaced?)"
             )
         return root
+
+
+def _look(seen: os.stat_result) -> tuple[int, int, int]:
+    return seen.st_dev, seen.st_ino, seen.st_ctime_ns
+
+
+def _place(there: Opened) -> tuple[int, int]:
+    seen = os.fstat(there.fd)
+    return seen.st_dev, seen.st_ino
+
+
+def _root(marker: Marker, real: str, there: Opened) -> Root:
+    return Root(marker.root, real, _look(marker.seen), _place(there), marker.adopted)
 
 
 def _unavailable(words: str, error: OSError) -> BlobsUnavailable:
@@ -123,7 +145,7 @@ def verify(path: str, namespace: str) -> Root:
         if fault:
             advice = f"`mediastore roots adopt {path}` makes it the root"
             raise InvalidRoot(path, f"{fault}; if the root is to be here, {advice}")
-        return Root(marker.root, real, marker.seen.st_ino, marker.adopted)
+        return _root(marker, real, root)
 
 
 def _is_marked(root: Opened) -> bool:
@@ -294,13 +316,19 @@ def inspect(path: str, namespace: str) -> Found:
 
 
 def again(root: Root, namespace: str) -> Root | None:
-    """Return a root whose marker was rewritten since it was verified, as `adopt` does; None if it is not there."""
+    """Read the marker of a root once more: it was rewritten, as `adopt` does, touched, or mounted anew.
+
+    Returns None if the root is not there. A backup may have given the marker a second name; the copy that it made has
+    another directory.
+    """
     try:
         with _directory(root.path, root.path) as there:
             marker = _read(root.path, there, namespace)
-            if marker.root != root.id or marker.fault(there):
+            found = _root(marker, root.path, there)
+            original = marker.inode == marker.seen.st_ino and found.directory == root.directory
+            if marker.root != root.id or (marker.fault(there) and not original):
                 return None
-            return Root(root.id, root.path, marker.seen.st_ino, marker.adopted)
+            return found
     except (InvalidRoot, OSError):
         return None
 
