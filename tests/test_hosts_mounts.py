@@ -233,3 +233,117 @@ say(paths=[first, second, third], deleted=done.deleted, free=done.freed_bytes)
 
     path = str(tmp_path / "srv/cat.jpg")
     assert (told, log) == ({"paths": [path] * 3, "deleted": 1, "free": 4}, "")
+
+
+BOUND = {
+    "of another disk": "mkdir {root}/sub && mount -t tmpfs other {root}/sub",
+    "of the same disk": "mkdir {root}/sub {root}/../same && mount --bind {root}/../same {root}/sub",
+    "of a file": "mkdir {root}/sub && touch {root}/../file {root}/sub/cat.jpg"
+    " && mount --bind {root}/../file {root}/sub/cat.jpg",
+}
+
+
+@own_mounts
+@pytest.mark.parametrize("mounts", BOUND.values(), ids=BOUND)
+def test_a_file_on_a_mount_inside_a_root_is_outside_whatever_its_custody(on_host, mounts):
+    told, _ = on_host(
+        mounts,
+        """
+import os
+from mediastore import Cleanup, MediaContent, MediaMeta
+path = root + "/sub/cat.jpg"
+open(path, "w").write("x")
+refused = []
+for cleanup in (Cleanup.DELETE, Cleanup.FORGET):
+    try:
+        store.store(path, scope="s", meta=MediaMeta(cleanup=cleanup))
+    except errors.OutsideRoots as error:
+        refused.append("lies on another mount" in str(error))
+ref = store.store_media(MediaContent(file_path=path), scope="s", move=True)
+content = store.open(ref).read().decode()
+done = store.release_all("s")
+say(refused=refused, refs=store.stats().refs, blobs=store.stats().stored_refs, content=content,
+    left=os.listdir(root + "/.mediastore/new"))
+""",
+    )
+
+    assert told == {"refused": [True, True], "refs": 0, "blobs": 1, "content": "x", "left": []}
+
+
+SAME = "mount --bind {root}/sub {root}/sub"
+OTHER = (
+    "mkdir {root}/../same && touch {root}/../same/cat.jpg && mount --bind {root}/../same {root}/sub"
+)
+NOTHING = "mount -t tmpfs other {root}/sub"
+
+
+@own_mounts
+@pytest.mark.parametrize(
+    ("kind", "mount"),
+    [
+        *(("link", SAME), ("link", OTHER), ("link", NOTHING), ("stat", OTHER), ("stat", SAME)),
+        *(("owned", NOTHING), ("owned", "mount --bind {root}/.. {root}/sub")),
+    ],
+)
+def test_a_file_below_a_mount_that_came_later_waits_until_that_is_gone(on_host, kind, mount):
+    told, _ = on_host(
+        "mkdir {root}/sub",
+        """
+import os, time
+from mediastore import MediaContent
+from mediastore.blobs import posix
+def no_link(*_): raise PermissionError(1, "no links here")
+if sys.argv[4] == "stat":
+    posix.link = no_link
+if sys.argv[4] == "owned":
+    os.rmdir(root + "/sub")
+    path = str(store.resolve(store.store_media(MediaContent(data=b"x"), scope="s")))
+    place = root + "/" + os.path.relpath(path, root).split("/")[0]
+else:
+    path, place = root + "/sub/cat.jpg", root + "/sub"
+    open(path, "w").write("x")
+    store.store(path, scope="s")
+sh("sh", "-c", sys.argv[5].replace("{root}/sub", place).replace("{root}", root))
+done = store.release_all("s")
+sh("umount", place)
+still = os.path.exists(path)
+store._speech.now = lambda: round(time.time() * 1000) + 301_000
+back = store.sweep()
+say(done=[done.deleted, done.gone, done.spared, done.failed], still=still,
+    back=[back.deleted, back.freed_bytes], left=os.path.exists(path), stuck=store.stats().stuck)
+""",
+        kind,
+        mount,
+    )
+
+    assert told == {
+        "done": [0, 0, 0, 1],
+        "still": True,
+        "back": [1, 1],
+        "left": False,
+        "stuck": 0,
+    }
+
+
+@own_mounts
+def test_a_file_on_a_mount_inside_is_none_of_an_adopted_root(on_host, tmp_path):
+    told, _ = on_host(
+        "mkdir {root}/sub",
+        """
+import shutil
+from mediastore import Cleanup, MediaMeta
+copy = sys.argv[4]
+for name, cleanup in (("ours", Cleanup.DELETE), ("lent", Cleanup.FORGET)):
+    open(f"{root}/sub/{name}", "w").write(name)
+    store.store(f"{root}/sub/{name}", scope="s", meta=MediaMeta(cleanup=cleanup))
+shutil.copytree(root, copy)
+shutil.copytree(root + "/sub", copy + ".sub")
+sh("mv", root, root + ".aside")
+sh("mount", "--bind", copy + ".sub", copy + "/sub")
+done = store.adopt_root(copy)
+say(rebound=done.rebound, missing=list(done.missing), differ=list(done.differ))
+""",
+        tmp_path / "copy",
+    )
+
+    assert told == {"rebound": 0, "missing": ["sub/lent", "sub/ours"], "differ": []}

@@ -329,6 +329,30 @@ def test_what_could_not_be_deleted_and_was_removed_by_hand_is_gone(lab, stage, m
     assert (counts(done), done.failed, process.stats().stuck) == ((0, 1, 0, 0), 0, 0)
 
 
+@pytest.mark.parametrize("links", [True, False])
+@mostly_real
+def test_a_registered_file_that_cannot_leave_its_directory_is_not_deleted(
+    lab, stage, monkeypatch, links
+):
+    """Project quotas of a file system refuse a rename as a mount does: EXDEV."""
+    if not links:
+        monkeypatch.setattr(posix, "link", no_link)
+    path = lab.file("sub/a.jpg", "ours")
+    process = lab.process()
+    process.store(path, scope="s")
+
+    def refuse(name, args):
+        if name == "rename" and args[0] == path.name:
+            raise OSError(errno.EXDEV, os.strerror(errno.EXDEV))
+
+    with stage.during(refuse):
+        assert process.release_all("s") == Released(refs=1, failed=1)
+    assert (path.read_text(), process.stats().stuck) == ("ours", 1)
+    lab.pass_time(301)
+
+    assert (counts(process.sweep()), path.exists()) == ((1, 0, 0, 0), False)
+
+
 # --- what doctor says
 
 
