@@ -347,3 +347,39 @@ say(rebound=done.rebound, missing=list(done.missing), differ=list(done.differ))
     )
 
     assert told == {"rebound": 0, "missing": ["sub/lent", "sub/ours"], "differ": []}
+
+
+@own_mounts
+@pytest.mark.skipif(shutil.which("mergerfs") is None, reason="mergerfs is not installed")
+def test_a_union_without_lasting_inode_numbers_is_told_as_that(on_host, tmp_path):
+    told, _ = on_host(
+        f"mkdir {tmp_path}/disk && mergerfs -o inodecalc=passthrough {tmp_path}/disk {{root}}",
+        """
+import os
+from mediastore import Settings
+from mediastore.doctor.roots import findings
+def refusal():
+    try:
+        MediaStore.from_url(url, namespace=namespace, roots=[root]).stats()
+    except errors.InvalidRoot as error:
+        return error.detail
+first, left = refusal(), os.listdir(root)
+[unused] = findings(Settings(namespace=namespace, roots=(root,)), {})
+sh("umount", "-l", root)
+store.stats()
+sh("sh", "-c", f"cp -a {root}/.mediastore {sys.argv[4]}/disk")
+sh("mergerfs", "-o", "inodecalc=passthrough,nonempty", sys.argv[4] + "/disk", root)
+again = refusal()
+[used] = findings(Settings(namespace=namespace, roots=(root,)), {})
+sh("umount", "-l", root)
+say(first=first, left=left, again=again, unused=[unused.state, unused.advice], used=[used.state, used.advice])
+""",
+        tmp_path,
+    )
+
+    assert told["first"] == told["again"]
+    assert told["first"].startswith("its file system (fuse.mergerfs) gives the names of one file")
+    assert told["left"] == []
+    assert told["unused"] == told["used"]
+    assert told["used"][0] == "problem"
+    assert told["used"][1].startswith("Mount it with lasting inode numbers (mergerfs: use_ino)")

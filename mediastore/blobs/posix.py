@@ -299,6 +299,20 @@ def mount_of(fd: int) -> str:
     return f"device {os.fstat(fd).st_dev}"
 
 
+def file_system_of(fd: int) -> str:
+    """Return the type of the file system of an open file, such as "ext4" or "fuse.mergerfs"; "" where the system does not tell."""
+    mount = mount_of(fd).removeprefix("mnt_id:").strip()
+    try:
+        with open("/proc/self/mountinfo") as mounts:
+            for line in mounts:
+                number, _, rest = line.partition(" ")
+                if number == mount:
+                    return rest.partition(" - ")[2].partition(" ")[0]
+    except OSError:
+        pass
+    return ""
+
+
 def kind(mode: int) -> str:
     """Name the type of a file in words."""
     tests = {

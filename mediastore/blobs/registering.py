@@ -84,7 +84,8 @@ def hold(root: Root, there: Opened, path: str, step: Hold) -> Held:
 
 def _beyond(path: str, root: Root) -> OutsideRoots:
     return OutsideRoots(
-        f"{path} lies on another mount than the root {root.path}: a root ends where something is mounted inside it"
+        f"{path} lies on another mount than the root {root.path}, or on another disk of it: "
+        "a root ends where something is mounted inside it"
     )
 
 

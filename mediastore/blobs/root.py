@@ -22,7 +22,7 @@ from mediastore.markers import parse_marker
 from mediastore.plain import BOOKKEEPING
 from mediastore.settings import default_root
 
-from . import posix
+from . import numbers, posix
 from .homes import Opened, give_rights, make_homes
 
 if TYPE_CHECKING:
@@ -96,9 +96,11 @@ class Root:
         # A hard-linked copy has the same marker, and another directory.
         same = _place(root) == self.directory
         if seen is None or _look(seen) != self.marker or not same:
+            kind = numbers.guessing(root)
             root.close()
+            guess = f"; {kind} may have changed inode numbers" if kind else ""
             raise BlobsUnavailable(
-                f"root {self.path} is not the root it was (unmounted or replaced?)"
+                f"root {self.path} is not the root it was (unmounted or replaced?{guess})"
             )
         return root
 
@@ -137,15 +139,23 @@ def verify(path: str, namespace: str) -> Root:
         marked = _is_marked(root)
         if not marked:
             refuse_nested(path, real)
+            _refuse_unknowable(path, root)
         make_homes(root, path)
         if not marked:
             _mark(path, root, namespace)
         marker = _read(path, root, namespace)
         fault = marker.fault(root)
         if fault:
+            _refuse_unknowable(path, root)
             advice = f"`mediastore roots adopt {path}` makes it the root"
             raise InvalidRoot(path, f"{fault}; if the root is to be here, {advice}")
         return _root(marker, real, root)
+
+
+def _refuse_unknowable(path: str, root: Opened) -> None:
+    why = numbers.fault(root)
+    if why:
+        raise InvalidRoot(path, why)
 
 
 def _is_marked(root: Opened) -> bool:
@@ -263,7 +273,9 @@ class Marker:
     def fault(self, root: Opened) -> str:
         """Say why this is not the directory that the marker was made in; empty when it is."""
         if self.inode != self.seen.st_ino:
-            return f"its marker was made elsewhere: this is a copy or a restored backup of root {self.root}"
+            kind = numbers.guessing(root)
+            other = f", or {kind} has given it another inode number than before" if kind else ""
+            return f"its marker was made elsewhere: this is a copy or a restored backup of root {self.root}{other}"
         if self.seen.st_nlink > 1 and not _being_published(root, self.seen.st_ino):
             return f"its marker has {self.seen.st_nlink} names: this is a hard-linked copy of root {self.root}"
         return ""
@@ -312,7 +324,10 @@ def inspect(path: str, namespace: str) -> Found:
         if not _is_marked(root):
             raise InvalidRoot(path, "it has no marker: the first use makes it a root, a new one")
         marker = _read(path, root, namespace)
-        return Found(marker.root, real, marker.fault(root))
+        fault = marker.fault(root)
+        if fault:
+            _refuse_unknowable(path, root)
+        return Found(marker.root, real, fault)
 
 
 def again(root: Root, namespace: str) -> Root | None:

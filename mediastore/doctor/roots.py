@@ -12,8 +12,8 @@ from itertools import islice
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
-from mediastore.blobs import posix
-from mediastore.blobs.homes import HELD, NEW, PARKED, path_in
+from mediastore.blobs import numbers, posix
+from mediastore.blobs.homes import HELD, NEW, PARKED, Opened, path_in
 from mediastore.blobs.root import (
     MARKER,
     Root,
@@ -140,6 +140,9 @@ def _advice(path: str, real: str, namespace: str) -> str:
         refuse_nested(path, real)
     except InvalidRoot:
         return "A root is a directory of its own, such as /srv/media."
+    with contextlib.suppress(OSError):
+        if any(_unknowable("", real)):
+            return numbers.ADVICE
     usual = "Use the directory this namespace has always used, or an empty one of its own"
     with contextlib.suppress(InvalidRoot, OSError):
         if inspect(path, namespace).fault:
@@ -183,6 +186,7 @@ def _unmarked(name: str, path: str, real: str, recorded: Mapping[str, str]) -> I
     refuse_unsuitable(path, real)
     refuse_nested(path, real)
     troubles = [
+        *_unknowable(name, real),
         *_strangers(name, real, "", recorded),
         *_unwritable(name, real, "."),
         *_scarce(name, real),
@@ -190,6 +194,14 @@ def _unmarked(name: str, path: str, real: str, recorded: Mapping[str, str]) -> I
     yield from troubles or [
         Finding(name, "ok", f"not used yet, the first use marks it; {_room(real)}")
     ]
+
+
+def _unknowable(name: str, real: str) -> Iterator[Finding]:
+    """Look whether files can be known again by their inode numbers."""
+    with Opened(real, posix.open_root(real)) as root:
+        why = numbers.fault(root)
+    if why:
+        yield Finding(name, "problem", why, numbers.ADVICE)
 
 
 def _strangers(name: str, real: str, root: str, recorded: Mapping[str, str]) -> Iterator[Finding]:
