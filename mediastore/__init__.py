@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from .epochs import Accepted, Epoch, Frozen, RootEpoch
     from .hosts import Adopted, Forgotten, Rebuilt, RootInfo
     from .lifetimes import LeaseInfo, ScopeDeadline, Tombstone, Waiting
-    from .model import NEVER, Cleanup, Media, MediaMeta, Ref, Released, ReleasePlan, Stats, Swept
+    from .model import NEVER, Cleanup, Media, MediaMeta, Ref, Released, ReleasePlan, Swept
     from .policies import Policy, PolicyChange
     from .protocols import (
         AsyncFileMediaStore,
@@ -36,6 +36,7 @@ if TYPE_CHECKING:
         PolicyHandler,
     )
     from .settings import Settings
+    from .stats import Stats
 
 __version__ = "0.1.0"
 
@@ -71,7 +72,7 @@ _HOME = {
     "RootInfo": "hosts",
     "Scope": "client",
     "ScopeDeadline": "lifetimes",
-    "Stats": "model",
+    "Stats": "stats",
     "Swept": "model",
     "Settings": "settings",
     "AsyncFileMediaStore": "protocols",

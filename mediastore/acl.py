@@ -90,7 +90,7 @@ CHANGE: Final = Group(
 )
 LOOK: Final = Group(
     "What `mediastore doctor` and `mediastore sweep --dry-run` ask: the server about itself, the journal about its length.",
-    ("ping", "info", "hscan", "hkeys", "zcount"),
+    ("ping", "info", "hscan", "hkeys", "zcount", "lrange"),
 )
 PRESENCE: Final = Group(
     "Workers and beats note when they were alive, and forget who was not seen for a day.",

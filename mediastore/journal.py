@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Literal
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,7 +35,8 @@ class Doomed:
     """One claimed blob.
 
     `path` is empty where the path now belongs to another blob; `name` is the path as registered. The custody is "draft"
-    where it was never written to its end.
+    where it was never written to its end. `silent`: another sweeper had claimed it before and said nothing of it, so that
+    this one may have deleted it.
     """
 
     blob: str
@@ -43,6 +45,7 @@ class Doomed:
     custody: str
     size: int
     name: str
+    silent: bool = False
 
     @property
     def own(self) -> bool:
@@ -74,12 +77,29 @@ class Claim:
 
 @dataclass(frozen=True, slots=True)
 class Outcome:
-    """What became of one claimed blob: `errno` is empty when it is gone; `stuck` when trying again is hopeless."""
+    """What became of one claimed blob.
+
+    Attributes:
+        blob: Its id.
+        freed: How many bytes became free.
+        errno: The name of the system's error if it could not be deleted; "" if it is done with.
+        stuck: Trying again soon is hopeless.
+        kind: "deleted", by this sweeper or by one that had claimed it before; "gone", if somebody else had removed its bytes;
+            "spared", if something stands at its path that is not, or cannot be shown to be, the registered file.
+        found: What stands there, if it was spared: "file:ino:size:mtime_ns", or what it is instead of a file.
+    """
 
     blob: str
     freed: int = 0
     errno: str = ""
     stuck: bool = False
+    kind: Literal["deleted", "gone", "spared"] = "deleted"
+    found: str = ""
+
+    @property
+    def words(self) -> str:
+        """Spell the kind as the script reads it."""
+        return f"{self.kind} {self.found}" if self.kind == "spared" else self.kind
 
 
 @dataclass(frozen=True, slots=True)

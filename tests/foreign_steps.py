@@ -42,7 +42,7 @@ def ident(name):
 #: What the root shows.
 ENTRY = f"1.{NOW_MS}.{ident('e1')}"
 LOOKS = Looks(1_000, {"root": ENTRY})
-FULL = changes.Barrier("here", "ENOSPC")
+FULL, SPARED = changes.Barrier("here", "ENOSPC"), Outcome(ident("b18"), kind="spared", found="fifo")
 
 
 class Index:
@@ -87,15 +87,15 @@ class Index:
             changes.delete(ident("r13"), "op9", replace(TERMS, grace_ms=10_000)),
             changes.delete(ident("r14"), "op11", replace(TERMS, grace_ms=10_000)),
         )
-        for name in "6789":
+        for name in ("6", "7", "8", "9", "18"):
             self.register(name, "cut/x")
         for name in ("21", "22"):
             lent = Held("root", "lent.jpg", 1, f"inode:{name}", f"{name}:1:1", "borrowed")
             self.do(changes.store(ident(f"r{name}"), ident(f"b{name}"), "lent", lent, None, META))
         self.do(
             changes.release("cut", "op1", TERMS), changes.drain("cut", "op2", TERMS),
-            changes.claim("root", ident("t6"), "op3", 30_000, [ident("b6")]),
-            changes.acknowledge("root", ident("t6"), "op4", [Outcome(ident("b6"), 0, "EPERM", True)]),
+            changes.claim("root", ident("t6"), "op3", 30_000, [ident("b6"), ident("b18")]),
+            changes.acknowledge("root", ident("t6"), "op4", [SPARED, Outcome(ident("b6"), 0, "EPERM", True)]),
             changes.claim("root", ident("t8"), "op5", 60_000, [ident("b8")]),
             changes.claim("root", ident("t9"), "op6", 1_000, [ident("b9")]),
             changes.claim("root", ident("t7"), "op10", 1_000, [ident("b7")], barrier=FULL),
@@ -332,7 +332,7 @@ LOOKS_AT = {
     "expire": "stuck stuck usage lost blob:b3 children:due clock closed expiry borrowed:root older:root path:root ref:r3"
     " scope:due/x scopes seq stats trash:root op:op cuts deadlines graves left:due/x lifetimes frozen bound noted born server",
     "claim": "stuck stuck usage writing lost blob:b7 blob:b9 claim:t9 clock dedup:root older:root path:root stats trash:root claim:t op:op frozen bound noted born server",
-    "acknowledge": "blob:b8 claim:t8 clock left:cut path:root stats stuck trash:root op:op",
+    "acknowledge": "blob:b8 claim:t8 clock left:cut path:root spared stats stuck trash:root op:op",
     "refuse": "clock ref:new gone:new",
     "forget": "usage writing blob:b6 blob:b7 blob:b8 blob:b9 claim:t6 claim:t8 claim:t9 clock dedup:root left:cut lost meta:root older:root path:root"
     " roots stats stuck trash:root op:op blob:b13 blob:b14 holders:b13 lease:b13 left:kept/x frozen bound",

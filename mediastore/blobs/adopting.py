@@ -47,6 +47,8 @@ def _bind(there: Opened, blob: Placed, draft: str) -> Bound:
 
     try:
         with posix.walked(there.fd, blob.path) as (parent, name):
+            if posix.reach(there.fd, blob.path).beyond:
+                return bound(blob.lost_identity, "missing")  # on a mount inside: not in the root
             seen = posix.look(name, at=parent)
             if not stat.S_ISREG(seen.st_mode):
                 return bound(blob.lost_identity, "missing")

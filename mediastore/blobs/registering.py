@@ -78,11 +78,14 @@ def hold(root: Root, there: Opened, path: str, step: Hold) -> Held:
         with posix.walked(there.fd, path) as (parent, name):
             seen = _regular(step.path, posix.look(name, at=parent))
             linked = not step.borrow and _link(step, there, parent, name)
+        # A link does not leave a mount; without one, nothing else would notice a bind mount of the same disk.
+        if not linked and posix.reach(there.fd, path).beyond:
+            raise _beyond(step.path, root)
     except FileNotFoundError:
         raise FileMissing(step.path) from None
     except OSError as error:
         if error.errno == errno.EXDEV:
-            raise OutsideRoots(f"{step.path} lies on another file system than its root") from None
+            raise _beyond(step.path, root) from None
         if error.errno in {errno.ENOTDIR, errno.ELOOP}:
             raise FileMissing(step.path) from None
         raise
@@ -100,8 +103,19 @@ def hold(root: Root, there: Opened, path: str, step: Hold) -> Held:
     return Held(root.id, path, seen.st_size, identity, stat_form, custody)
 
 
+def _beyond(path: str, root: Root) -> OutsideRoots:
+    return OutsideRoots(
+        f"{path} lies on another mount than the root {root.path}, or on another disk of it: "
+        "a root ends where something is mounted inside it"
+    )
+
+
 def _link(step: Hold, there: Opened, parent: int, name: str) -> str:
-    """Take the second name; empty where the file system does not allow one."""
+    """Take the second name; empty where the file system does not allow one.
+
+    Raises:
+        OSError: EXDEV if the file lies on another mount, a bind mount of the same disk included.
+    """
     target = held_name(step.blob, name)
     for _ in range(_MOST_TRIES):
         try:
@@ -112,7 +126,7 @@ def _link(step: Hold, there: Opened, parent: int, name: str) -> str:
             # The file is there: it is our directory that somebody has removed just now.
             there.reopen(NEW)
         except OSError as error:
-            if error.errno not in posix.NO_LINKS:
+            if error.errno == errno.EXDEV or error.errno not in posix.NO_LINKS:
                 raise
             return ""
         else:

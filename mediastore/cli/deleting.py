@@ -22,7 +22,7 @@ from .waits import counted
 _REF = "media://"
 _PLANNED = ("ref", "scope", "size_bytes", "path")
 #: What became of the bytes; how many refs of a path ended is said as well.
-_COUNTS = ("refs", "deleted", "freed_bytes", "kept", "pending", "failed")
+_COUNTS = ("refs", "deleted", "freed_bytes", "kept", "gone", "spared", "pending", "failed")
 
 
 def delete(

@@ -296,6 +296,12 @@ def went(done: Released | Swept) -> str:
     parts = [f"{counted(done.deleted, 'file')} deleted ({_bytes(done.freed_bytes)})"]
     if done.kept:
         parts.append(f"{done.kept} kept, shared or borrowed")
+    if done.gone:
+        parts.append(f"{done.gone} gone already")
+    if done.spared:
+        parts.append(
+            f"{done.spared} spared, not the registered file (`mediastore doctor` names it)"
+        )
     if done.pending:
         parts.append(f"{done.pending} left for a sweep")
     return ", ".join(parts)

@@ -7,7 +7,8 @@ from typing import Self
 
 from mediastore.flows import content, ending, hosting, listing, storing, sweeping
 from mediastore.hosts import Adopted, Forgotten, RootInfo
-from mediastore.model import Duration, Media, MediaMeta, Ref, Released, ReleasePlan, Stats, Swept
+from mediastore.model import Duration, Media, MediaMeta, Ref, Released, ReleasePlan, Swept
+from mediastore.stats import Stats
 from mediastore.sweeper import AsyncSweeper
 
 from .aio_content import AsyncContent

@@ -7,7 +7,8 @@ from typing import Self
 
 from mediastore.flows import content, ending, hosting, listing, storing, sweeping
 from mediastore.hosts import Adopted, Forgotten, RootInfo
-from mediastore.model import Duration, Media, MediaMeta, Ref, Released, ReleasePlan, Stats, Swept
+from mediastore.model import Duration, Media, MediaMeta, Ref, Released, ReleasePlan, Swept
+from mediastore.stats import Stats
 from mediastore.sweeper import Sweeper
 
 from .base import AnyPath, checked_meta, checked_plan, path_text
@@ -107,8 +108,9 @@ class MediaStore(
                 or right after the cut; a sweep then does the rest.
 
         Returns:
-            What this call did: `refs` ended, `deleted` blobs, `freed_bytes`; and what it could not
-            do now: `kept` (shared or borrowed), `pending` (another root, claimed by another), `failed`.
+            What this call did: `refs` ended, `deleted` blobs, `freed_bytes`; what was not its to delete: `kept`
+            (shared or borrowed), `gone` (somebody had removed it), `spared` (not, or not provably, the registered
+            file); and what it could not do now: `pending` (another root, claimed by another), `failed`.
 
         Raises:
             InvalidScope: `scope` is malformed; nothing was sent.

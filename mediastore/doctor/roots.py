@@ -12,8 +12,8 @@ from itertools import islice
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
-from mediastore.blobs import hidden, posix
-from mediastore.blobs.homes import HELD, NEW, PARKED, path_in
+from mediastore.blobs import hidden, numbers, posix
+from mediastore.blobs.homes import HELD, NEW, PARKED, Opened, path_in
 from mediastore.blobs.root import (
     MARKER,
     Root,
@@ -70,6 +70,17 @@ def here(settings: Settings) -> frozenset[str]:
         with contextlib.suppress(InvalidRoot):
             found.add(inspect(path, settings.namespace).root)
     return frozenset(found)
+
+
+def trusted(settings: Settings) -> dict[str, str]:
+    """Return root id -> path of those roots that are here and can be trusted; one that is wrong is left to its own line."""
+    found = {}
+    for path in settings.roots or (str(default_root()),):
+        with contextlib.suppress(InvalidRoot):
+            seen = inspect(path, settings.namespace)
+            if not seen.fault:
+                found[seen.root] = seen.path
+    return found
 
 
 def marked(settings: Settings) -> dict[str, str]:
@@ -134,6 +145,9 @@ def _advice(path: str, real: str, namespace: str) -> str:
         refuse_nested(path, real)
     except InvalidRoot:
         return "A root is a directory of its own, such as /srv/media."
+    with contextlib.suppress(OSError):
+        if any(_unknowable("", real)):
+            return numbers.ADVICE
     usual = "Use the directory this namespace has always used, or an empty one of its own"
     with contextlib.suppress(InvalidRoot, OSError):
         if inspect(path, namespace).fault:
@@ -177,6 +191,7 @@ def _unmarked(name: str, path: str, real: str, recorded: Mapping[str, str]) -> I
     refuse_unsuitable(path, real)
     refuse_nested(path, real)
     troubles = [
+        *_unknowable(name, real),
         *_strangers(name, real, "", recorded),
         *_unwritable(name, real, "."),
         *_scarce(name, real),
@@ -185,6 +200,14 @@ def _unmarked(name: str, path: str, real: str, recorded: Mapping[str, str]) -> I
     yield from troubles or [
         Finding(name, "ok", f"not used yet, the first use marks it; {_room(real)}")
     ]
+
+
+def _unknowable(name: str, real: str) -> Iterator[Finding]:
+    """Look whether files can be known again by their inode numbers."""
+    with Opened(real, posix.open_root(real)) as root:
+        why = numbers.fault(root)
+    if why:
+        yield Finding(name, "problem", why, numbers.ADVICE)
 
 
 def _strangers(name: str, real: str, root: str, recorded: Mapping[str, str]) -> Iterator[Finding]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from mediastore import blobs
@@ -91,7 +92,7 @@ def _delete_barred(
     deadline: float,
 ) -> Flow[Acknowledged]:
     """Go through all that is due, page by page: what stays must not hide what can go."""
-    deleted = kept = freed = failed = barred = 0
+    total, barred = Acknowledged(), 0
     while True:
         token = ctx.new_id()
         claim = yield from changes.claim(
@@ -103,12 +104,11 @@ def _delete_barred(
         )
         if claim.held:
             yield from epochs.heed(ctx, claim.held)
-            return Acknowledged(deleted, kept, freed, failed, barred=barred, frozen=claim.due)
+            return replace(total, barred=barred, frozen=claim.due)
         barred += claim.barred
         done = (yield from _destroy(ctx, root, token, claim)) if claim.blobs else None
         if done is not None:
-            deleted, kept = deleted + done.deleted, kept + done.kept
-            freed, failed = freed + done.freed, failed + done.failed
+            total += replace(done, left=0)
         late = (yield from blobs.Elapsed()) > deadline
         if named or late or not (claim.blobs or claim.barred or claim.put_off):
-            return Acknowledged(deleted, kept, freed, failed, barred=barred)
+            return replace(total, barred=barred)

@@ -221,15 +221,17 @@ def _swept(tally: Tally, *, worked: bool) -> Flow[Swept]:
     left = max(0, trash - tally.failed - kept_back)
     refs = tally.expired + tally.released
     return Swept(
-        refs,
-        tally.expired,
-        tally.released,
-        tally.deleted,
-        tally.freed,
-        tally.kept,
-        left,
-        tally.failed,
-        sum(tally.frozen.values()),
+        refs=refs,
+        expired=tally.expired,
+        drained=tally.released,
+        deleted=tally.deleted,
+        freed_bytes=tally.freed,
+        kept=tally.kept,
+        gone=tally.gone,
+        spared=tally.spared,
+        pending=left,
+        failed=tally.failed,
+        frozen=sum(tally.frozen.values()),
     )
 
 

@@ -24,7 +24,8 @@ Keys of one namespace share the prefix `mediastore:{<namespace>}:` and so one sl
     lease:<blob>     zset    lease token -> deadline ms
     holders:<blob>   hash    lease token -> "last_ms since_ms who": it can be renewed until the first
     trash:<root id>  zset    blob id -> due ms: the journal of bytes that must go
-    claim:<token>    hash    root deadline since prev, and a field blob:<id> for each blob of the batch
+    claim:<token>    hash    root deadline since prev, and a field blob:<id> for each blob of the batch, "failed" if the
+                             last try did not delete it
     left:<scope>     set     blobs that releases of the scope doomed, or that wait since they ended in it, not gone yet
     epochs           list    "n.ms.random" of each minute in which somebody swept, the newest last, 64 at most
     noted            hash    root id -> "seen entry ...": what was noted before it was written in the root, the newest last;
@@ -35,6 +36,7 @@ Keys of one namespace share the prefix `mediastore:{<namespace>}:` and so one sl
     server           string  "run_id since_ms": the server that the index was on when it was last asked, and since when
     stuck            hash    blob id -> errno, root and path of a blob that will not go; also "ref:<id>" or "scope:<scope>"
                              -> "CORRUPT", root or ".", and which fields of it cannot be true
+    spared           list    "ms root blob identity found path": what stood in the place of a registered file, the newest last
     barred           hash    "root host" -> "errno since last": since when a host can make no directory for a claim there
     seen             zset    worker:<node> or beat:<node> -> ms it was last alive; a day at most
     roots stats      hash    root id -> host:path; counters

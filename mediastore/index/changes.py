@@ -5,7 +5,7 @@ Every change is one script, and every script may run twice: the ids come from th
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from typing import TYPE_CHECKING, Any
 
 from mediastore.journal import Claim, Doomed, Held, Outcome
@@ -99,7 +99,10 @@ def withdraw(ref: str, op: str, terms: Terms) -> Command[None]:
 
 @dataclass(frozen=True, slots=True)
 class Ended:
-    """What one release, drain or expiry ended, and the blobs it left without a ref as (root, blob id)."""
+    """What one release, drain or expiry ended, and the blobs it left without a ref as (root, blob id).
+
+    `kept` counts refs whose blob others hold or that was borrowed, `lost` blobs of roots that were forgotten.
+    """
 
     released: int
     expired: int
@@ -109,6 +112,7 @@ class Ended:
     closed: str
     done: bool
     others: bool
+    lost: int = 0
     stopped: Stopped = GOES_ON
 
 
@@ -125,6 +129,7 @@ def _ended(reply: Any) -> Ended:
         done=bool(a.get("done", 1)),
         others=bool(a.get("others", 0)),
         stopped=stopped(a),
+        lost=a.get("lost", 0),
     )
 
 
@@ -186,7 +191,9 @@ class Barrier:
     shut: bool = False
 
 
-def _doomed(blob: str, path: str, identity: str, custody: str, size: str, name: str) -> Doomed:
+def _doomed(
+    blob: str, path: str, identity: str, custody: str, size: str, name: str, silent: int
+) -> Doomed:
     """Return a claimed blob. The script hands out none that cannot be true: here is the second look before a file is deleted."""
     key = f"blob:{plain_id(blob, 'claim')}"
     with reading(key):
@@ -194,9 +201,8 @@ def _doomed(blob: str, path: str, identity: str, custody: str, size: str, name: 
         if identity.startswith("owned:") != (custody in {"owned", "draft"}):
             raise ValueError(f"custody {custody} does not go with identity {identity!r:.60}")
         at = plain_path(path, key) if path else ""
-        return Doomed(
-            blob, at, checked_identity(identity), custody, whole(size), plain_path(name, key)
-        )
+        known, last = checked_identity(identity), plain_path(name, key)
+        return Doomed(blob, at, known, custody, whole(size), last, bool(silent))
 
 
 def claim(
@@ -232,13 +238,15 @@ def claim(
 
 @dataclass(frozen=True, slots=True)
 class Acknowledged:
-    """What one acknowledgement counted; `left` blobs still belong to the claim.
+    """What one acknowledgement counted, as `Released` does; `left` blobs still belong to the claim.
 
     `barred` is how many due blobs could not be claimed at all, because no directory can be made for a claim;
     `frozen`, because the namespace is frozen or the server was just started.
     """
 
     deleted: int = 0
+    gone: int = 0
+    spared: int = 0
     kept: int = 0
     freed: int = 0
     failed: int = 0
@@ -246,14 +254,19 @@ class Acknowledged:
     barred: int = 0
     frozen: int = 0
 
+    def __add__(self, other: Acknowledged) -> Acknowledged:
+        """Return the sum of both, count by count."""
+        sums = (getattr(self, each.name) + getattr(other, each.name) for each in fields(self))
+        return Acknowledged(*sums)
+
 
 def acknowledge(
     root: str, token: str, op: str, outcomes: Sequence[Outcome], *, taken_over: bool = True
 ) -> Command[Acknowledged]:
     """Say what became of a claim's blobs, and whether the directories of the claims before it were taken over."""
-    gone = [o for o in outcomes if not o.errno]
+    done = [o for o in outcomes if not o.errno]
     failed = [o for o in outcomes if o.errno]
-    args: list[str | int] = [part for o in gone for part in (o.blob, o.freed, "")]
+    args: list[str | int] = [part for o in done for part in (o.blob, o.freed, o.words)]
     args += [part for o in failed for part in (o.blob, o.errno, "stuck" if o.stuck else "again")]
-    said: tuple[str | int, ...] = (root, token, int(taken_over), len(gone), *args)
+    said: tuple[str | int, ...] = (root, token, int(taken_over), len(done), *args)
     return Command("acknowledge", said, lambda r: Acknowledged(**from_json(r)), op)

@@ -5,8 +5,9 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any
 
-from mediastore.model import Media, Stats, encode_scope
+from mediastore.model import Media, encode_scope
 from mediastore.plain import plain_id
+from mediastore.stats import Stats
 
 from .records import counted, media_of, reading, scope_of, whole
 from .steps import BATCH, END_BATCH, Command, Marks, Read, from_json, pairs, text
@@ -89,7 +90,8 @@ def stats() -> Command[Stats]:
             numbers = {
             name: counted(counters.get(name))
             for name in ("refs", "blobs", "size_bytes", "stored_refs", "stored_bytes", "released_refs", "released_bytes",
-                         "expired_refs", "expired_bytes", "deleted_refs", "deleted_bytes", "deleted_blobs", "freed_bytes", "lost_blobs", "lost_bytes",
+                         "expired_refs", "expired_bytes", "deleted_refs", "deleted_bytes", "deleted_blobs",
+                         "gone_blobs", "spared_blobs", "kept_blobs", "freed_bytes", "lost_blobs", "lost_bytes",
                          "waiting", "waiting_bytes", "reserved", "reserved_bytes")
         }  # fmt: skip
         with reading("roots"):

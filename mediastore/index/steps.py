@@ -114,7 +114,7 @@ _SHARED = {
         *("_path", "_turns", "_rescue", "_quota", "_reserved"),
         *("_views", "_choice", "_seize", "_paused", "_frozen"),
     ),
-    "acknowledge": ("_batch",),
+    "acknowledge": ("_batch", "_outcomes"),
     "forget": ("_batch", "_path", "_rescue", "_quota", "_reserved"),
     "list": ("_marks",),
     "set_quota": ("_quota",),

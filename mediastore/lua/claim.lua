@@ -13,9 +13,10 @@
 -- ARGV[13] shown  text the entry of the chain of epochs that the root shows (see _frozen)
 -- ARGV[14..]      ids  only these blobs; none given: whatever is due, soonest first
 --
--- Returns {held = "" or why nothing is claimed, due = how many wait then, put_off, barred, prev = {token, ...}, blobs = {{id, path or "", identity, custody, size, path as registered}, ...}}.
+-- Returns {held = "" or why nothing is claimed, due = how many wait then, put_off, barred, prev = {token, ...}, blobs = {{id, path or "", identity, custody, size, path as registered, silent}, ...}}.
 -- Of what was never written to its end the custody is "draft". What is leased, or being written, waits for the last deadline, whatever its entry says.
--- A lapsed claim is taken over whole and alone: `prev` are the tokens it went through, oldest first.
+-- A lapsed claim is taken over whole and alone: `prev` are the tokens it went through, oldest first. `silent` is 1 if its
+-- last worker has said nothing of the blob, so that it may have deleted it.
 -- If there is a barrier, only files of the store's own are claimed; `barred` others stay as they are (see _choice).
 -- Of a root that was forgotten, nothing. Twice with one op: the same batch. Cost: O(limit * log trash).
 
@@ -37,10 +38,10 @@ if answer.held ~= "" then
   return finish(answer)
 end
 local due = #named > 0 and named or redis.call("ZRANGEBYSCORE", trash, "-inf", str(now), "LIMIT", skip, limit)
-local batch, old, foreign, moved, lost, wrong = {}, nil, false, {}, {}, {}
+local batch, old, foreign, failed, moved, lost, wrong = {}, nil, false, {}, {}, {}, {}
 batch, old, answer.barred = choose(root, trash, due, moved, lost, wrong)
 if old then
-  batch, answer.prev, foreign = take_over(old)
+  batch, answer.prev, foreign, failed = take_over(old)
   batch = of_claim(old, root, batch, due)
 end
 -- A blob that was named is not put off: whoever names it looks again when the path's current one has gone.
@@ -62,7 +63,7 @@ for i, id in ipairs(batch) do
   claim[#claim + 1], claim[#claim + 2] = "blob:" .. id, ""
   until_then[#until_then + 1], until_then[#until_then + 2] = str(now + hold), id
   local v = views[id]
-  answer.blobs[i] = { id, path_of[id], v[1], v.draft and "draft" or v[2], v[3], v.path }
+  answer.blobs[i] = { id, path_of[id], v[1], v.draft and "draft" or v[2], v[3], v.path, old and not failed[id] and 1 or 0 }
   seize(root, id, v)
 end
 redis.call("HSET", unpack(claim))
