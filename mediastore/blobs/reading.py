@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import binascii
-import errno
 import io
 import os
 import stat
@@ -20,13 +19,6 @@ if TYPE_CHECKING:
 
     from .homes import Opened
 
-#: What opening says of a name that is not there, or not a file any more.
-_NO_FILE: Final = frozenset(
-    {
-        *(errno.ENOENT, errno.ENOTDIR, errno.ELOOP, errno.EXDEV, errno.EISDIR, errno.ENXIO),
-        errno.ENAMETOOLONG,
-    }
-)
 #: What is encoded at once; a multiple of three, so that no padding comes in the middle.
 _PIECE: Final = 3 << 18
 
@@ -59,7 +51,7 @@ def registered(there: Opened, path: str, identity: str) -> bool:
     try:
         return _is(posix.look_along(there.fd, path), identity)
     except OSError as error:
-        if error.errno in _NO_FILE:
+        if error.errno in posix.NO_FILE:
             return False
         raise
 
@@ -88,7 +80,7 @@ def opened(there: Opened, path: str, identity: str) -> io.FileIO | None:
         with _located(there, path[len(there.path) + 1 :]) as (parent, name):
             file = io.FileIO(path, opener=lambda *_: posix.open_file(name, at=parent))
     except OSError as error:
-        if error.errno in _NO_FILE:
+        if error.errno in posix.NO_FILE:
             return None
         raise
     if _is(os.fstat(file.fileno()), identity):

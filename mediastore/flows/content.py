@@ -91,11 +91,11 @@ def take_over(
     try:
         wanted = order(ctx.settings, (yield from drafting.Peek(source)), scope, meta, ttl)
         must_fit(wanted, source.size or 0, told=True)
-        ref = yield from _taken(ctx, source, path, wanted)
+        ref, marked = yield from _taken(ctx, source, path, wanted)
     finally:
         source.close()
     try:
-        if not (yield from drafting.Leave(path, seen)):
+        if not (yield from drafting.Leave(path, seen, marked)):
             logger.warning(
                 "%s was replaced or written to while it was moved; what is there now stays", path
             )
@@ -123,12 +123,12 @@ def _must_be_free(path: str) -> Flow[None]:
     )
 
 
-def _taken(ctx: Context, source: Any, path: str, wanted: Order) -> Flow[Ref]:
-    """Store a file without a copy where that is possible."""
+def _taken(ctx: Context, source: Any, path: str, wanted: Order) -> Flow[tuple[Ref, int | None]]:
+    """Store a file without a copy where that is possible; returns the modification time too that it was given, if it was."""
     job = yield from _reserve_and_keep(ctx, wanted)
     ref = yield from _or_nothing(ctx, job, _had(ctx, job, source, path), anew=True)
     yield from drafting.Own(job.draft, job.place.path)
-    return ref
+    return ref, None if job.draft.before is None else job.draft.marked
 
 
 def _had(ctx: Context, job: Job, source: Any, path: str) -> Flow[None]:
