@@ -195,6 +195,7 @@ def keep(job: Job) -> Flow[None]:
 def conclude(ctx: Context, job: Job, *, anew: bool = False) -> Flow[Ref]:
     """Publish what was written, and make its ref; `anew`: first say again where it lies, and ask whether it is reserved still."""
     written = yield from drafting.Finish(job.draft, ctx.settings.durable)
+    job.order.announced.check(written.size, written.sha)
     # A buffer may have changed since its hash was taken: whoever stores those bytes later must not get these.
     if anew or (ctx.settings.dedup and job.place.sha != written.sha):
         found = yield from _place_again(ctx, job, written)
