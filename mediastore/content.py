@@ -10,9 +10,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final, Literal, Protocol
 
-from .errors import InvalidPath, InvalidRequest
+from .errors import ContentMismatch, InvalidPath, InvalidRequest
 
-Kind = Literal["bytes", "base64", "data-url", "file", "iterator", "async", "path", "url"]
+Kind = Literal[
+    "bytes", "base64", "data-url", "file", "iterator", "async", "response", "path", "url", "text"
+]
 
 
 class Reads(Protocol):
@@ -31,6 +33,15 @@ class ReadsAsync(Protocol):
         ...
 
 
+class Responds(Protocol):
+    """An HTTP response of requests, httpx or aiohttp, as far as it is known by."""
+
+    @property
+    def headers(self) -> Any:
+        """Its headers, a mapping."""
+        ...
+
+
 Data = (
     bytes
     | bytearray
@@ -38,6 +49,7 @@ Data = (
     | str
     | Reads
     | ReadsAsync
+    | Responds
     | Iterable[bytes]
     | AsyncIterable[bytes]
 )
@@ -51,7 +63,9 @@ _MIME_MAX_BYTES: Final = 1024
 _DATA_URL: Final = re.compile(r"[ \t\r\n]*data:([^,]{0,2000}),", re.IGNORECASE)
 _IS_DATA_URL: Final = re.compile(r"[ \t\r\n]*data:", re.IGNORECASE)
 _BASE64_FLAG: Final = re.compile(r";[ ]*base64[ ]*\Z", re.IGNORECASE)
-_WAYS: Final = "give exactly one of data, file_path and url"
+_SHA256: Final = re.compile(r"[0-9a-fA-F]{64}")
+_SURROGATE: Final = re.compile("[\ud800-\udfff]")
+_WAYS: Final = "give exactly one of data, file_path, url and text"
 
 
 @dataclass(frozen=True, slots=True)
@@ -87,28 +101,78 @@ def data_url(text: str) -> DataUrl:
     return DataUrl(mime_type, plain != head.strip(), found.end())
 
 
+@dataclass(frozen=True, slots=True)
+class Announced:
+    """What is said of bytes before they come, and is kept to.
+
+    Attributes:
+        size_bytes: How many there are; None if nobody knows.
+        sha256: Their SHA-256 in lower-case hex; empty if nobody knows.
+
+    Raises:
+        InvalidRequest: `size_bytes` is no whole number from 0, or `sha256` is none.
+    """
+
+    size_bytes: int | None = None
+    sha256: str = ""
+
+    def __post_init__(self) -> None:
+        """Refuse what no bytes can have."""
+        size = self.size_bytes
+        if size is not None and (not isinstance(size, int) or size < 0):
+            raise InvalidRequest(f"size_bytes is a whole number from 0, not {size!r:.60}")
+        if not isinstance(self.sha256, str) or (self.sha256 and not _SHA256.fullmatch(self.sha256)):
+            raise InvalidRequest(f"sha256 is 64 hexadecimal digits, not {self.sha256!r:.80}")
+        object.__setattr__(self, "sha256", self.sha256.lower())
+
+    def allow(self, size: int) -> None:
+        """Refuse more bytes than were announced.
+
+        Raises:
+            ContentMismatch: there are.
+        """
+        if self.size_bytes is not None and size > self.size_bytes:
+            raise ContentMismatch("size_bytes", self.size_bytes, size)
+
+    def check(self, size: int, sha: str) -> None:
+        """Refuse other bytes than were announced, now that all are there; `sha` may be empty if none was announced.
+
+        Raises:
+            ContentMismatch: their number or their SHA-256 is another one.
+        """
+        if self.size_bytes is not None and size != self.size_bytes:
+            raise ContentMismatch("size_bytes", self.size_bytes, size)
+        if self.sha256 and sha != self.sha256:
+            raise ContentMismatch("sha256", self.sha256, sha)
+
+
 @dataclass(frozen=True, slots=True, repr=False)
 class MediaContent:
     """The bytes of one media file and what is known of them.
 
-    Give exactly one of `data`, `file_path` and `url`. PromptKit's MediaContent allows `data` with `file_path`, as a hint
+    Give exactly one of `data`, `file_path`, `url` and `text`. PromptKit's MediaContent allows `data` with `file_path`, as a hint
     where the data came from; here it is refused, because one of the two would be ignored.
 
     Attributes:
         data: Bytes or another buffer; base64 text, standard or URL-safe, padded or not; the text of a data URL;
             a file object opened with "rb", read from its position on and never closed; an iterator of bytes.
             AsyncMediaStore also takes an async iterator, or an object whose `read` is async.
-            Empty bytes are an empty file, empty text is no source.
+            A response of urllib, urllib3, requests, httpx or aiohttp itself: the length that it announces is kept to.
+            Empty bytes are an empty file, empty text is no source. A file object at its end, an iterator or a response
+            that gives nothing is refused, unless `size_bytes` is 0.
         file_path: A file to copy, anywhere; symlinks are followed. Kept as a Path.
         url: A data URL is decoded. Others are not fetched: store_media refuses them.
         mime_type: The content type; in lower case, with its parameters. Empty (default): that of the data URL,
             else what the bytes look like.
         policy: The retention policy; empty (default) is the store's own.
-        size_bytes: Filled in by retrieve_media; not said when storing.
+        size_bytes: How many bytes there are; None (default) if nobody knows. store_media keeps to it, whatever the source;
+            retrieve_media fills it in.
+        text: Text to be stored as UTF-8. Empty text counts as a source if `size_bytes` is 0.
+        sha256: The SHA-256 that the bytes must have, in hex; empty (default) if nobody knows.
 
     Raises:
         InvalidRequest: no source or several, a source of a wrong type, a file object in text mode,
-            or a `mime_type` that is not `type/subtype`.
+            a `mime_type` that is not `type/subtype`, a `sha256` that is none, or `text` with half a character.
         InvalidPath: `file_path` holds a NUL.
     """
 
@@ -118,28 +182,28 @@ class MediaContent:
     mime_type: str = ""
     policy: str = ""
     size_bytes: int | None = None
+    text: str | None = None
+    sha256: str = ""
 
     def __post_init__(self) -> None:
         """Refuse what could never be stored."""
-        for name in ("url", "mime_type", "policy"):
+        for name in ("url", "mime_type", "policy", "sha256"):
             value = getattr(self, name)
             if not isinstance(value, str):
                 raise InvalidRequest(f"{name} is text, not {type(value).__name__}")
         path = _path(self.file_path)
         object.__setattr__(self, "file_path", path)
-        sources = (self.data is not None and self.data != "", path is not None, self.url != "")
+        object.__setattr__(self, "sha256", Announced(self.size_bytes, self.sha256).sha256)
+        sources = (
+            *(self.data is not None and self.data != "", path is not None, self.url != ""),
+            _is_text(self.text) and (self.text != "" or self.size_bytes == 0),
+        )
         if sum(sources) != 1:
             found = "several sources" if any(sources) else "no source"
             raise InvalidRequest(f"this content has {found}: {_WAYS}")
-        if self.size_bytes is not None and (
-            not isinstance(self.size_bytes, int) or self.size_bytes < 0
-        ):
-            raise InvalidRequest(
-                f"size_bytes is a whole number from 0, not {self.size_bytes!r:.60}"
-            )
         said = self.mime_type
         if self.kind == "data-url":
-            said = said.strip() or data_url(self.text).mime_type
+            said = said.strip() or data_url(self.spelt).mime_type
         object.__setattr__(self, "mime_type", _mime(said))
 
     @property
@@ -147,19 +211,28 @@ class MediaContent:
         """What the source is."""
         if self.file_path is not None:
             return "path"
-        if self.data is None:
+        if self.data is not None and self.data != "":
+            return _kind(self.data)
+        if self.url:
             return "data-url" if _IS_DATA_URL.match(self.url) else "url"
-        return _kind(self.data)
+        return "text"
 
     @property
-    def text(self) -> str:
-        """The base64 text or the URL; empty where the source is neither."""
-        return self.data if isinstance(self.data, str) else self.url
+    def spelt(self) -> str:
+        """The base64 text, the URL or the text; empty where the source is none of them."""
+        return (
+            self.data if isinstance(self.data, str) and self.data else self.url or self.text or ""
+        )
+
+    @property
+    def announced(self) -> Announced:
+        """What is said of the bytes."""
+        return Announced(self.size_bytes, self.sha256)
 
     def __repr__(self) -> str:
         """Show everything but the data: of a source only its kind and length, because URLs may hold secrets."""
-        said = {"data": _shape(self.kind, self.data), "url": _shape(self.kind, self.url)}
-        for name in ("file_path", "mime_type", "policy", "size_bytes"):
+        said = {name: _shape(self.kind, getattr(self, name)) for name in ("data", "url", "text")}
+        for name in ("file_path", "mime_type", "policy", "size_bytes", "sha256"):
             value = getattr(self, name)
             said[name] = "" if value is None or value == "" else repr(value)
         told = ", ".join(f"{name}={value}" for name, value in said.items() if value)
@@ -173,6 +246,8 @@ def _kind(data: object) -> Kind:
     if isinstance(data, io.TextIOBase):
         raise InvalidRequest('the file object is in text mode; open it with "rb"')
     read = getattr(data, "read", None)
+    if _is_response(data, read):
+        return "response"
     if callable(read) and not isinstance(data, bytes | bytearray | memoryview):
         return "async" if inspect.iscoroutinefunction(read) else "file"
     if _is_buffer(data):
@@ -185,6 +260,26 @@ def _kind(data: object) -> Kind:
         "data is bytes, base64 text, a binary file object or an iterator of bytes, "
         f"not {type(data).__name__}{'; for a path, say file_path' if hasattr(data, '__fspath__') else ''}"
     )
+
+
+def _is_response(data: Any, read: object) -> bool:
+    """Whether it is an HTTP response that is read otherwise than a file: of requests, httpx or aiohttp."""
+    if not hasattr(data, "headers"):
+        return False
+    # The content of one of requests must not be asked for here: that would fetch it.
+    if hasattr(data, "iter_content") or hasattr(data, "iter_bytes"):
+        return True
+    return inspect.iscoroutinefunction(read) and hasattr(getattr(data, "content", None), "at_eof")
+
+
+def _is_text(text: object) -> bool:
+    if text is None:
+        return False
+    if not isinstance(text, str):
+        raise InvalidRequest(f"text is text, not {type(text).__name__}; bytes are data")
+    if found := _SURROGATE.search(text):
+        raise InvalidRequest(f"text holds half a character at position {found.start()}")
+    return True
 
 
 def _is_buffer(data: Any) -> bool:
@@ -231,7 +326,7 @@ def _shape(kind: Kind, value: Any) -> str:
     if value is None or value == "":
         return ""
     if isinstance(value, str):
-        named = {"base64": "base64 text", "data-url": "data URL"}.get(kind, "URL")
+        named = {"base64": "base64 text", "data-url": "data URL", "text": "text"}.get(kind, "URL")
         return f"<{named} of {len(value)} characters>"
     if kind == "bytes":
         return f"<{memoryview(value).nbytes} bytes>"

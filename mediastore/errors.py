@@ -4,7 +4,7 @@
     ├── InvalidRequest (ValueError)      fix the call; nothing was changed
     │   ├── InvalidRef · InvalidScope · InvalidPolicy · InvalidSettings
     │   ├── InvalidPath · NotARegularFile · OutsideRoots · InvalidRoot
-    │   ├── TooLarge · QuotaExceeded
+    │   ├── TooLarge · QuotaExceeded · ContentMismatch
     │   └── FileMissing (FileNotFoundError)
     ├── NotThere (KeyError)              skip; the thing asked for is not here
     │   ├── RefUnknown · RefGone · BlobMissing
@@ -124,8 +124,7 @@ class InvalidRoot(InvalidRequest):
     def __init__(self, root: str, detail: str) -> None:
         """Keep the directory and why it was refused."""
         MediaStoreError.__init__(self, root, detail)
-        self.root = root
-        self.detail = detail
+        self.root, self.detail = root, detail
 
     def __str__(self) -> str:
         """Name the directory and the reason."""
@@ -142,8 +141,7 @@ class TooLarge(InvalidRequest):
     def __init__(self, limit: int, size: int | None = None) -> None:
         """Keep the limit in bytes, and the size where it is known."""
         MediaStoreError.__init__(self, limit, size)
-        self.limit = limit
-        self.size = size
+        self.limit, self.size = limit, size
 
     def __str__(self) -> str:
         """Name both numbers."""
@@ -168,6 +166,23 @@ class QuotaExceeded(InvalidRequest):
         whose = f"scope {self.scope!r}" if self.scope else "the namespace"
         held = f"{whose} holds {self.used} of {self.limit} {self.what}"
         return f"{held}; {self.more} more are too many"
+
+
+class ContentMismatch(InvalidRequest):
+    """The bytes that came are not those that were announced, as of a download that was cut; nothing was kept."""
+
+    code = "content_mismatch"
+    hint = "Fetch or read it once more; if it is right as it came, correct what was announced."
+    http_status = 422
+
+    def __init__(self, what: str, expected: int | str, got: int | str) -> None:
+        """Keep "size_bytes" or "sha256", what was announced, and what came: of a size, as far as it was read."""
+        MediaStoreError.__init__(self, what, expected, got)
+        self.what, self.expected, self.got = what, expected, got
+
+    def __str__(self) -> str:
+        """Name both."""
+        return f"the content is not what was announced: {self.what} {self.expected} was expected, got {self.got}"
 
 
 class FileMissing(InvalidRequest, FileNotFoundError):
@@ -229,10 +244,7 @@ class RefGone(NotThere):
     ) -> None:
         """Keep the ref, what ended it, when (UTC), and which call of whom it was, where that is known."""
         MediaStoreError.__init__(self, ref, reason, when, by)
-        self.ref = ref
-        self.reason = reason
-        self.when = when
-        self.by = by
+        self.ref, self.reason, self.when, self.by = ref, reason, when, by
 
     def __str__(self) -> str:
         """Name the ref, what ended it, when, and by which call."""
@@ -269,9 +281,7 @@ class WrongHost(NotThere):
     def __init__(self, ref: str, root: str, host: str) -> None:
         """Keep the ref, its root id and where that root was last seen (`host:path`)."""
         MediaStoreError.__init__(self, ref, root, host)
-        self.ref = ref
-        self.root = root
-        self.host = host
+        self.ref, self.root, self.host = ref, root, host
 
     def __str__(self) -> str:
         """Name the ref and the root's last known place."""
@@ -291,8 +301,7 @@ class LeaseLost(MediaStoreError):
     def __init__(self, ref: str, detail: str) -> None:
         """Keep the ref and how the lease was lost, in words."""
         super().__init__(ref, detail)
-        self.ref = ref
-        self.detail = detail
+        self.ref, self.detail = ref, detail
 
     def __str__(self) -> str:
         """Name the ref, and how the lease was lost."""
@@ -346,9 +355,7 @@ class BlobsUnavailable(Unavailable):
     """A root does not answer, or the file is being deleted by a process that has not finished."""
 
     code = "blobs_unavailable"
-    hint = (
-        "Call again; if it lasts, `mediastore doctor` names the root, or the blobs that are stuck."
-    )
+    hint = "Call again; if it lasts, `mediastore doctor` names the root, or the stuck blobs."
 
 
 class Corrupt(MediaStoreError):
@@ -377,8 +384,7 @@ class IndexVersion(Corrupt):
     def __init__(self, found: str, supported: str) -> None:
         """Keep the format found and the one this version speaks."""
         MediaStoreError.__init__(self, found, supported)
-        self.found = found
-        self.supported = supported
+        self.found, self.supported = found, supported
 
     def __str__(self) -> str:
         """Name both formats."""
@@ -386,10 +392,6 @@ class IndexVersion(Corrupt):
 
 
 def as_value(error: E) -> E:
-    """Return an error that is kept as an answer, without its traceback.
-
-    The traceback would keep the frames of the call, and all that they name, until the garbage collector comes:
-    a lease that everybody has forgotten would go on being renewed.
-    """
+    """Return an error that is kept as an answer, without its traceback: that would keep what the call named, such as a lease."""
     error.__context__ = error.__cause__ = None
     return error.with_traceback(None)

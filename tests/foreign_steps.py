@@ -127,7 +127,7 @@ class Index:
         wanted = replace(wish("45"), scope="told/x")
         self.do(
             content.reserve(wanted, place, hold, "tell45"),
-            content.commit(wanted, hold.token, 1, SHA, self.now),
+            content.commit(wanted, hold.token, 1, SHA, self.now, "5:6"),
             lives.share(ident("r45"), ident("r46"), "told/y", None, "share45"),
         )
 
@@ -190,7 +190,7 @@ def reserve(name, sha, *, hold_ms=60_000, again=False):
 
 
 def commit(name, sha, now_ms):
-    return content.commit(wish(name), ident(f"t{name}"), 1, sha, now_ms)
+    return content.commit(wish(name), ident(f"t{name}"), 1, sha, now_ms, "5:6")
 
 
 FOREIGN = {

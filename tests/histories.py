@@ -217,7 +217,7 @@ class Writer:
 
     def commit(self, sha=""):
         at_ms = self.process.lab.now_ms()
-        command = content.commit(self.wish, self.hold.token, 1, sha, at_ms)
+        command = content.commit(self.wish, self.hold.token, 1, sha, at_ms, "5:6")
         self.said = self.process._ask(command).verdict
 
     def renew(self):

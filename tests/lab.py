@@ -28,7 +28,7 @@ if TYPE_CHECKING:
 
 CHANGES = (
     *("link", "rename", "unlink", "make_directory", "remove_directory"),
-    *("create_file", "write", "sync", "sync_directory"),
+    *("create_file", "write", "set_times", "sync", "sync_directory"),
 )
 CLAIM_S = 30.0
 STRAY_S = 601.0

@@ -10,7 +10,7 @@ RESERVED = ("s", "root", "new.jpg", 1, SHA, "", 0, "token1", 1000, 1000, "me", 1
 TOLD = '["lost", "b", "s", "scopes/s/x", 1, "", 1, "", "", 0, 1, []]'
 GOOD = {
     "reserve": (ID, BLOB, *RESERVED, ""),
-    "commit": (ID, DRAFT, "s", "token0", 1, SHA, "", 1, ""),
+    "commit": (ID, DRAFT, "s", "token0", 1, SHA, "", 1, "5:-6", ""),
     "abandon": (DRAFT,),
     "delete": (LIVE, "1000 10 0 me"),
     "extend": (LIVE, "touch", 1000),
@@ -75,7 +75,7 @@ BOUNDS = {
     ("reserve", 18): SPAN,
     ("commit", 8): SIZE,
     ("commit", 11): SIZE,
-    ("commit", 12): SPAN,
+    ("commit", 13): SPAN,
     ("delete", 5): TERMS,
     ("extend", 6): SPAN,
     ("share", 7): LIFE,

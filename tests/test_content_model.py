@@ -61,7 +61,7 @@ def test_one_source_of_each_kind_is_content(source, kind):
 )
 def test_content_without_a_source_is_refused_and_says_what_to_give(nothing):
     with pytest.raises(
-        InvalidRequest, match="no source: give exactly one of data, file_path and url"
+        InvalidRequest, match="no source: give exactly one of data, file_path, url and text"
     ):
         MediaContent(**nothing)
 

@@ -189,7 +189,7 @@ def test_a_file_object_of_a_file_that_is_gone_says_so(store):
         path.unlink()
         with pytest.raises(FileMissing):
             _ = draft.file
-        path.touch()
+        path.write_bytes(PNG)
 
 
 @pytest.mark.parametrize("error", [None, SystemExit()])

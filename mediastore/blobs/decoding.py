@@ -49,7 +49,7 @@ def from_base64(text: str, start: int = 0, *, percent: bool = False) -> Iterator
         if not wrong and first >= 0:
             wrong = _NOT_PADDING.search(piece, first)
         if wrong:
-            raise _no_base64(at + wrong.start())
+            raise _no_base64(at + wrong.start(), start)
         padding += piece.count(b"=")
         clean = over + piece.translate(_URL_SAFE, _SPACE + b"=")
         whole = len(clean) - len(clean) % 4
@@ -59,10 +59,16 @@ def from_base64(text: str, start: int = 0, *, percent: bool = False) -> Iterator
     missing = -len(over) % 4
     if missing > 2 or padding > missing:  # noqa: PLR2004, the last group has two characters or more
         raise InvalidRequest(
-            f"the base64 text has the wrong length: it ends at position {len(text)} inside a group of four"
+            f"the base64 text has the wrong length: it ends at position {len(text)} inside a group of four{_by_contract(start)}"
         )
     if over:
         yield binascii.a2b_base64(over + b"=" * missing)
+
+
+def encoded(text: str) -> Iterator[bytes]:
+    """Yield text as UTF-8; it holds no lone surrogate."""
+    for at in range(0, len(text), _PIECE):
+        yield text[at : at + _PIECE].encode()
 
 
 def from_percent(text: str, start: int = 0) -> Iterator[bytes]:
@@ -79,7 +85,8 @@ def _ascii(text: str, start: int) -> Iterator[tuple[int, bytes]]:
     for at in range(start, len(text), _PIECE):
         piece = text[at : at + _PIECE]
         if not piece.isascii():
-            raise _no_base64(at + next(i for i, one in enumerate(piece) if not one.isascii()))
+            first = next(i for i, one in enumerate(piece) if not one.isascii())
+            raise _no_base64(at + first, start)
         yield at, piece.encode()
 
 
@@ -98,5 +105,16 @@ def _unquoted(text: str, start: int) -> Iterator[tuple[int, bytes]]:
         at = end
 
 
-def _no_base64(position: int) -> InvalidRequest:
-    return InvalidRequest(f"the text is not base64: a wrong character at position {position}")
+def _no_base64(position: int, start: int) -> InvalidRequest:
+    return InvalidRequest(
+        f"the text is not base64: a wrong character at position {position}{_by_contract(start)}"
+    )
+
+
+def _by_contract(start: int) -> str:
+    """Tell whoever meant plain text how to say so; the payload of a data URL begins behind its head."""
+    return (
+        ""
+        if start
+        else "; text in data is base64 by contract, plain text is MediaContent(text=...)"
+    )

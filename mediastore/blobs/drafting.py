@@ -127,10 +127,14 @@ class Own(Step[None]):
 
 @dataclass(frozen=True, slots=True)
 class Leave(Step[bool]):
-    """Remove the name that a file had before it was taken or copied; False where it was changed, or another file has the name now."""
+    """Remove the name that a file had before it was taken or copied; False where it was changed, or another file has the name now.
+
+    `marked` is the modification time in ns that the store gave it, None if it gave it none.
+    """
 
     path: str
     seen: tuple[int, ...]
+    marked: int | None
 
 
 @dataclass(frozen=True, slots=True)
@@ -165,13 +169,30 @@ class Finish(Step[Written]):
 
 
 @dataclass(frozen=True, slots=True)
-class Publish(Step[bool]):
-    """Give a temporary file its name, and its sidecar's; False where the temporary name is gone: a sweeper has taken the blob."""
+class Publish(Step["str | None"]):
+    """Give a temporary file its name, and its sidecar's; returns its stamp, as `Same` compares it.
+
+    None where the temporary name is gone: a sweeper has taken the blob.
+    """
 
     draft: Draft
     path: str
     sidecar: bytes
     durable: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Same(Step[bool]):
+    """Whether a file of ours has the bytes that were hashed when it was stored, and nobody has it open to write to it.
+
+    `stamp` is what was recorded of its times then; empty if nothing was, so that its bytes are hashed once more.
+    """
+
+    root: str
+    path: str
+    size: int
+    stamp: str
+    sha: str
 
 
 @dataclass(frozen=True, slots=True)

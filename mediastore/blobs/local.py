@@ -27,6 +27,7 @@ from . import (
     posix,
     pruning,
     registering,
+    stamps,
     surveying,
     taking,
     tidying,
@@ -121,12 +122,13 @@ class LocalBlobs:
             drafting.Take: self._take,
             drafting.Own: self._own,
             drafting.Identify: lambda step: taking.identify(step.path),
-            drafting.Leave: lambda step: taking.leave(step.path, step.seen),
+            drafting.Leave: lambda step: taking.leave(step.path, step.seen, step.marked),
             drafting.Encode: lambda step: encoded(step.file, step.limit),
             drafting.Digest: lambda step: hashlib.sha256(step.data).hexdigest(),
             drafting.Write: self._write,
             drafting.Finish: lambda step: owned.finish(step.draft, durable=step.durable),
             drafting.Publish: self._publish,
+            drafting.Same: self._same,
             drafting.Discard: self._discard,
         }
 
@@ -271,9 +273,13 @@ class LocalBlobs:
         ):
             owned.own(there, step.draft, step.path)
 
-    def _publish(self, step: drafting.Publish) -> bool:
+    def _publish(self, step: drafting.Publish) -> str | None:
         with self._opened(step.draft.root) as (_, there):
             return owned.publish(there, step.draft, step.path, step.sidecar, durable=step.durable)
+
+    def _same(self, step: drafting.Same) -> bool:
+        with self._opened(step.root) as (_, there):
+            return stamps.same(there, step.path, step.size, step.stamp, step.sha)
 
     def _discard(self, step: drafting.Discard) -> None:
         # What stays is the trash's business: the blob is in it.

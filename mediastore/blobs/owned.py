@@ -26,7 +26,7 @@ from mediastore.errors import (
 from mediastore.journal import Written
 from mediastore.plain import plain_path
 
-from . import posix
+from . import posix, stamps
 from .homes import TMP, held_name, path_in
 from .parking import park
 
@@ -71,6 +71,12 @@ class Draft:
     looked: int = 0
     #: Device and inode number, once it is finished.
     made: tuple[int, int] = (0, 0)
+    #: Whether somebody else has written it.
+    reopened: bool = False
+    #: The modification time in ns that it keeps if nobody writes to it any more; None if its times prove nothing.
+    marked: int | None = None
+    #: The modification time in ns that it had before, if it is still somebody's file as well.
+    before: int | None = None
 
     def close(self) -> None:
         """Close its files; a second call does nothing."""
@@ -170,11 +176,12 @@ def reopen(there: Opened, draft: Draft, *, hashed: bool) -> bytes:
         os.close(file)
         raise NotARegularFile(f"{draft.path} is a {posix.kind(seen.st_mode)}, not a regular file")
     draft.file, draft.sha = io.FileIO(file, "rb"), hashlib.sha256() if hashed else None
-    draft.size = 0 if hashed else seen.st_size
-    if (
-        seen.st_nlink == 1
-    ):  # else it is somebody's still, and is to stay as it is where nothing comes of this
+    draft.size, draft.reopened = 0 if hashed else seen.st_size, True
+    if seen.st_nlink == 1:
         _own(there.fd, file)
+    else:  # it is somebody's still, and is to stay as it is where nothing comes of this
+        draft.before = seen.st_mtime_ns
+    draft.marked = stamps.mark(file) if hashed else None
     return os.pread(file, HEAD, 0)
 
 
@@ -212,52 +219,69 @@ def finish(draft: Draft, *, durable: bool) -> Written:
     Raises:
         InvalidRequest: it has another size than what was counted: somebody else is writing it still.
     """
+    file = draft.file.fileno()
+    if not draft.reopened:
+        draft.marked = stamps.mark(file)
     if durable:
-        posix.sync(draft.file.fileno())
-    seen = os.fstat(draft.file.fileno())
+        posix.sync(file)
+    seen = os.fstat(file)
     if seen.st_size != draft.size:
-        raise InvalidRequest(
-            f"this file is still being written: {draft.size} bytes were counted, now it has {seen.st_size}; "
-            "close it first, or wait for whoever writes it"
-        )
+        raise _still_written(f"{draft.size} bytes were counted, now it has {seen.st_size}")
+    if draft.reopened and draft.sha is None:
+        draft.marked = seen.st_mtime_ns
+    if draft.marked not in {None, seen.st_mtime_ns}:
+        raise _still_written("it was changed while its bytes were hashed")
     draft.made = seen.st_dev, seen.st_ino
-    draft.file.close()
+    if draft.before is None:  # else its time may have to be given back
+        draft.file.close()
     return Written(draft.size, "" if draft.sha is None else draft.sha.hexdigest())
 
 
-def publish(there: Opened, draft: Draft, path: str, sidecar: bytes, *, durable: bool) -> bool:
-    """Give the file its name, then its sidecar.
+def _still_written(how: str) -> InvalidRequest:
+    return InvalidRequest(
+        f"this file is still being written: {how}; close it first, or wait for whoever writes it"
+    )
 
-    Returns False if the temporary name is gone or names another inode. That happens if the root was copied and the copy
+
+def publish(there: Opened, draft: Draft, path: str, sidecar: bytes, *, durable: bool) -> str | None:
+    """Give the file its name, then its sidecar; returns its stamp.
+
+    Returns None if the temporary name is gone or names another inode. That happens if the root was copied and the copy
     adopted during the write: the copy holds only the bytes written so far.
     """
     seen = posix.look_or_none(draft.name, at=there.home(TMP))
     if seen is None or (seen.st_dev, seen.st_ino) != draft.made:
-        return False
-    if not _renamed(there, draft.name, path, durable=durable):
-        return False
+        return None
+    placed = _renamed(there, draft.name, path, durable=durable)
+    if placed is None:
+        return None
+    stamp = stamps.stamp(draft.marked, placed)
     if draft.sidecar is None:
-        return True
+        return stamp
     with draft.sidecar as file:
         posix.write(file.fileno(), sidecar)
         if durable:
             posix.sync(file.fileno())
-    return _renamed(there, _beside(draft.blob), path + _SIDECAR, durable=durable)
+    beside = _renamed(there, _beside(draft.blob), path + _SIDECAR, durable=durable)
+    return None if beside is None else stamp
 
 
-def _renamed(there: Opened, name: str, path: str, *, durable: bool) -> bool:
-    """Move a temporary name to its place, and make the directories there as often as others prune them."""
+def _renamed(there: Opened, name: str, path: str, *, durable: bool) -> os.stat_result | None:
+    """Move a temporary name to its place, and make the directories there as often as others prune them.
+
+    Returns what is there then, None if it is gone.
+    """
     for _ in range(_MOST_TRIES):
         try:
             with posix.walked(there.fd, path) as (parent, last):
                 posix.rename(name, there.home(TMP), last, parent)
                 if durable:
                     posix.sync_directory(at=parent)
-            return True
+                return posix.look_or_none(last, at=parent)
         except FileNotFoundError:
             # Looked at before a directory is made: whoever comes too late is to leave none.
             if posix.look_or_none(name, at=there.home(TMP)) is None:
-                return False
+                return None
         except OSError as error:
             if error.errno not in _ELSEWHERE:
                 raise
@@ -291,6 +315,8 @@ def _make_directories(root: int, path: str, *, durable: bool) -> None:
 
 def discard(there: Opened, draft: Draft, path: str) -> None:
     """Remove the temporary names, and the final ones where it came that far."""
+    if draft.before is not None and not draft.file.closed:
+        stamps.unmark(draft.file.fileno(), draft.marked, draft.before)
     draft.close()
     _remove(there, draft.name, draft.blob, path)
 

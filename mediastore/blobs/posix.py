@@ -31,6 +31,13 @@ _ENTRY: Final = _PLACE | _FILE
 #: What opening says where a way ends: no such name, or a symlink or a file in the middle of it.
 _NOTHING_THERE: Final = frozenset({errno.ENOENT, errno.ENOTDIR, errno.ELOOP, errno.ENAMETOOLONG})
 
+#: What opening says of a name that is not there, or that is no file any more.
+NO_FILE: Final = frozenset(
+    {
+        *(errno.ENOENT, errno.ENOTDIR, errno.ELOOP, errno.EXDEV, errno.EISDIR, errno.ENXIO),
+        errno.ENAMETOOLONG,
+    }
+)
 #: What a file system, or the kernel's protected_hardlinks, says where a second name is not allowed.
 NO_LINKS: Final = frozenset(
     {errno.EPERM, errno.EACCES, errno.EOPNOTSUPP, errno.ENOSYS, errno.EMLINK, errno.EXDEV}
@@ -134,6 +141,11 @@ def write(fd: int, piece: bytes | memoryview) -> None:
     rest = memoryview(piece)
     while rest:
         rest = rest[os.write(fd, rest) :]
+
+
+def set_times(fd: int, atime_ns: int, mtime_ns: int) -> None:
+    """Set the access and the modification time of an open file."""
+    os.utime(fd, ns=(atime_ns, mtime_ns))
 
 
 def sync(fd: int) -> None:

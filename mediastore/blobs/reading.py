@@ -20,13 +20,6 @@ if TYPE_CHECKING:
 
     from .homes import Opened
 
-#: What opening says of a name that is not there, or not a file any more.
-_NO_FILE: Final = frozenset(
-    {
-        *(errno.ENOENT, errno.ENOTDIR, errno.ELOOP, errno.EXDEV, errno.EISDIR, errno.ENXIO),
-        errno.ENAMETOOLONG,
-    }
-)
 #: What is encoded at once; a multiple of three, so that no padding comes in the middle.
 _PIECE: Final = 3 << 18
 
@@ -66,7 +59,7 @@ def _registered(there: Opened, blob: str, path: str, identity: str) -> bool:
     try:
         seen = posix.look_along(there.fd, path)
     except OSError as error:
-        if error.errno in _NO_FILE:
+        if error.errno in posix.NO_FILE:
             return False
         raise
     if not _is(seen, identity):
@@ -125,7 +118,7 @@ def occupant(there: Opened, path: str, identity: str) -> str:
         with _located(there, path) as (parent, name):
             seen = posix.look_or_none(name, at=parent)
     except OSError as error:
-        if error.errno not in _NO_FILE:
+        if error.errno not in posix.NO_FILE:
             raise
         return "nothing"
     if seen is None:
@@ -143,7 +136,7 @@ def opened(there: Opened, path: str, identity: str) -> io.FileIO | None:
         with _located(there, path[len(there.path) + 1 :]) as (parent, name):
             file = io.FileIO(path, opener=lambda *_: posix.open_file(name, at=parent))
     except OSError as error:
-        if error.errno in _NO_FILE:
+        if error.errno in posix.NO_FILE:
             return None
         raise
     if _is(os.fstat(file.fileno()), identity):

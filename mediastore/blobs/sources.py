@@ -9,9 +9,8 @@ import errno
 import io
 import os
 import stat
-from abc import ABC, abstractmethod
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Final, Self
+from typing import TYPE_CHECKING, Any, Final
 
 from mediastore.content import MediaContent, data_url
 from mediastore.errors import (
@@ -22,159 +21,18 @@ from mediastore.errors import (
     NotARegularFile,
 )
 
-from . import posix
-from .decoding import base64_size, from_base64, from_percent
+from . import posix, responses
+from .decoding import base64_size, encoded, from_base64, from_percent
+from .pieces import Buffer, Bytes, Pieces, Source, flat
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Callable, Iterator
-
-Buffer = bytes | bytearray | memoryview
+    from collections.abc import AsyncIterator, Callable
 
 #: What is asked of an async file object at once.
 _PIECE: Final = 1024 * 1024
 _FLAGS: Final = os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK | os.O_NOCTTY
+_USED_UP: Final = "the iterator gave no bytes; it may have been used up before"
 _NO_FILE: Final = frozenset({errno.ENOENT, errno.ENOTDIR, errno.ELOOP})
-
-
-class Source(ABC):
-    """Bytes to be stored, read once from the front to the end.
-
-    Made without I/O; the first `size`, `head` or `read` opens what must be opened.
-
-    Attributes:
-        async_: Its bytes are awaited: `ahead` and `aread` stand for `head` and `read`.
-    """
-
-    async_ = False
-
-    def __init__(self) -> None:
-        """Start at the front."""
-        self._peeked = b""
-        self._rest: Buffer = b""
-        self._ended = self._closed = False
-
-    @property
-    def size(self) -> int | None:
-        """How many bytes are said to come, for early refusals only; None where nobody knows."""
-        return None
-
-    def head(self, size: int = 8192) -> bytes:
-        """Return the next `size` bytes, fewer only if the source ends before; `read` gives them again."""
-        while len(self._peeked) < size:
-            piece = self._next(size - len(self._peeked))
-            if not piece:
-                break
-            self._peeked += piece
-        return self._peeked[:size]
-
-    def read(self, size: int) -> bytes:
-        """Return the next bytes, at least one and at most `size`; b"" at the end, and from then on."""
-        return self._from_head(size) or self._next(size)
-
-    async def ahead(self, size: int = 8192) -> bytes:
-        """As `head`, awaited where `async_` is set."""
-        return self.head(size)
-
-    async def aread(self, size: int) -> bytes:
-        """As `read`, awaited where `async_` is set."""
-        return self.read(size)
-
-    def close(self) -> None:
-        """Let go of everything; what the caller opened stays open. Twice is harmless; reading on is a ValueError."""
-        self._peeked = self._rest = b""
-        self._closed = True
-
-    def __enter__(self) -> Self:
-        """Return it; reading opens what must be opened."""
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        """Close it."""
-        self.close()
-
-    def _from_head(self, size: int) -> bytes:
-        if size < 1:
-            raise ValueError("a read asks for one byte or more")
-        piece, self._peeked = self._peeked[:size], self._peeked[size:]
-        return piece
-
-    def _next(self, size: int) -> bytes:
-        """Return bytes from behind the head."""
-        self._check_open()
-        if not self._rest and not self._ended:
-            try:
-                self._take(self._more(size))
-            except StopIteration as error:
-                # asyncio would wait for ever for a thread that ends with it.
-                raise RuntimeError("the source raised StopIteration") from error
-        return self._part(size)
-
-    def _check_open(self) -> None:
-        # An end that is none would store half a file.
-        if self._closed:
-            raise ValueError("the source is closed")
-
-    def _take(self, piece: Buffer) -> None:
-        self._ended = not piece
-        self._rest = piece
-
-    def _part(self, size: int) -> bytes:
-        """Return a part of what is at hand; the rest is not copied."""
-        whole = self._rest
-        if len(whole) <= size:
-            self._rest = b""
-            return bytes(whole)
-        view = memoryview(whole)
-        self._rest = view[size:]
-        return bytes(view[:size])
-
-    @abstractmethod
-    def _more(self, size: int, /) -> Buffer:
-        """Fetch a piece of any length, `size` if that can be chosen; an empty one is the end."""
-
-
-class _Bytes(Source):
-    def __init__(self, data: Buffer) -> None:
-        super().__init__()
-        view = memoryview(data)
-        self._size = view.nbytes
-        # A view of no bytes cannot be cast.
-        self._take(view.cast("B") if view.nbytes else b"")
-
-    @property
-    def size(self) -> int | None:
-        return self._size
-
-    def _more(self, _size: int, /) -> Buffer:
-        return b""
-
-
-class _Pieces(Source):
-    """Of an iterator: the caller's, or one that decodes text."""
-
-    def __init__(
-        self, pieces: Callable[[], Iterator[Any]], size: Callable[[], int | None] = lambda: None
-    ) -> None:
-        super().__init__()
-        self._start = pieces
-        self._pieces: Iterator[Any] | None = None
-        self._count = size
-
-    @property
-    def size(self) -> int | None:
-        return self._count()
-
-    def close(self) -> None:
-        super().close()
-        self._pieces = None
-
-    def _more(self, _size: int, /) -> Buffer:
-        if self._pieces is None:
-            self._pieces = self._start()
-        for piece in self._pieces:
-            if flat := _flat(piece, "the iterator gave"):
-                return flat
-        return b""
 
 
 class _File(Source):
@@ -209,13 +67,28 @@ class _File(Source):
             pass
         return None
 
+    @property
+    def announced(self) -> int | None:
+        return responses.announced(self._file)
+
+    @property
+    def empty(self) -> str:
+        file = self._file
+        try:
+            # Nothing was read, and it stands at its front: there is nothing in it.
+            if file.seekable() and file.tell() == 0:
+                return ""
+        except (AttributeError, OSError, ValueError):
+            pass
+        return "the file object gave no bytes; if it has been read or written, rewind it: seek(0)"
+
     def close(self) -> None:
         super().close()
         self._file = None
 
     def _more(self, size: int, /) -> Buffer:
         self.open()
-        return _flat(self._file.read(size), "read() of the file object gave")
+        return flat(self._file.read(size), "read() of the file object gave")
 
 
 class _Path(Source):
@@ -289,10 +162,19 @@ class _Async(Source):
 
     async_ = True
 
-    def __init__(self, data: Any) -> None:
+    def __init__(self, data: Any, announced: int | None = None) -> None:
         super().__init__()
         self._data = data
+        self._announced = announced
         self._pieces: AsyncIterator[Any] | None = None
+
+    @property
+    def announced(self) -> int | None:
+        return self._announced
+
+    @property
+    def empty(self) -> str:
+        return "the async source gave no bytes; it may have been read before"
 
     async def ahead(self, size: int = 8192) -> bytes:
         while len(self._peeked) < size:
@@ -320,8 +202,8 @@ class _Async(Source):
             reads = hasattr(self._data, "read")
             self._pieces = _reads(self._data) if reads else aiter(self._data)
         async for piece in self._pieces:
-            if flat := _flat(piece, "the async source gave"):
-                return flat
+            if whole := flat(piece, "the async source gave"):
+                return whole
         return b""
 
     def _more(self, _size: int, /) -> Buffer:
@@ -336,41 +218,46 @@ async def _reads(file: Any) -> AsyncIterator[Any]:
         yield piece
 
 
-def _flat(piece: object, said: str) -> Buffer:
-    """Return a piece as bytes that can be counted."""
-    if isinstance(piece, bytes | bytearray):
-        return piece
-    if isinstance(piece, str):
-        raise InvalidRequest(f'{said} text, not bytes; a file is opened with "rb"')
-    if isinstance(piece, memoryview) and piece.c_contiguous:
-        return piece.cast("B") if piece.nbytes else b""
-    raise InvalidRequest(f"{said} {type(piece).__name__}, not bytes")
-
-
 def source_of(content: MediaContent) -> Source:
     """Return the source of content; nothing is opened or read yet.
 
     Raises:
         InvalidRequest: its URL is none that holds the data.
     """
-    kind, data, text = content.kind, content.data, content.text
+    kind, data, text = content.kind, content.data, content.spelt
     if kind == "url":
         raise InvalidRequest("URLs are not fetched; download it, and give its bytes as data")
     if kind == "data-url":
         said = data_url(text)
         if said.base64:
             percent = text.find("%", said.start) >= 0
-            return _Pieces(
+            return Pieces(
                 lambda: from_base64(text, said.start, percent=percent),
                 lambda: base64_size(text, said.start),
             )
-        return _Pieces(lambda: from_percent(text, said.start))
+        return Pieces(lambda: from_percent(text, said.start))
     if kind == "base64":
-        return _Pieces(lambda: from_base64(text), lambda: base64_size(text))
+        return Pieces(lambda: from_base64(text), lambda: base64_size(text))
+    if kind == "text":
+        return Pieces(lambda: encoded(text), lambda: len(text) if text.isascii() else None)
     if content.file_path is not None:
         return _Path(Path(content.file_path))
-    made: dict[str, Callable[[Any], Source]] = {"bytes": _Bytes, "file": _File, "async": _Async}
-    return made.get(kind, lambda pieces: _Pieces(lambda: iter(pieces)))(data)
+    made: dict[str, Callable[[Any], Source]] = {
+        "bytes": Bytes,
+        "file": _File,
+        "async": _Async,
+        "response": _response,
+    }
+    return made.get(kind, lambda pieces: Pieces(lambda: iter(pieces), empty=_USED_UP))(data)
+
+
+def _response(response: Any) -> Source:
+    said = responses.announced(response)
+    if responses.is_awaited(response):
+        return _Async(responses.apieces(response), said)
+    return Pieces(
+        lambda: responses.pieces(response), announced=said, empty="the response gave no bytes"
+    )
 
 
 def gathered(source: Source, size: int) -> bytes:

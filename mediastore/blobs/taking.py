@@ -118,11 +118,15 @@ def take(there: Opened, draft: Draft, path: str) -> bool:
     return True
 
 
-def leave(path: str, seen: tuple[int, ...]) -> bool:
-    """Remove the name if it is still that file's, and nobody has written to it since: a copy would lack that."""
+def leave(path: str, seen: tuple[int, ...], marked: int | None) -> bool:
+    """Remove the name if it is still that file's, and nobody has written to it since: a copy would lack that.
+
+    `marked` is the modification time that we gave it, if we did.
+    """
+    ours = (*seen[:-1], seen[-1] if marked is None else marked)
     with contextlib.suppress(FileMissing), _beside(path) as (fd, name):
         now = posix.look_or_none(name, at=fd)
-        if now is not None and _marks(now) == seen:
+        if now is not None and _marks(now) in {seen, ours}:
             posix.unlink(name, at=fd)
             return True
     return False

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from mediastore.content import Announced
 from mediastore.flows import content as flows, storing
+from mediastore.flows.orders import Asked
 from mediastore.model import Duration, MediaMeta, Ref, parse_duration
 from mediastore.values import parse_size
 
@@ -42,10 +44,13 @@ class AsyncContent(AsyncDriver):
         scope: str | None = None,
         meta: MediaMeta | None = None,
         ttl: Duration | None = None,
+        size_bytes: int | None = None,
+        sha256: str = "",
     ) -> AsyncWriter:
         """As `MediaStore.writer`, with `async with`."""
         meta = checked_meta(meta)
-        return AsyncWriter(self, self._home_of(scope, meta), meta, ttl)
+        said = Announced(size_bytes, sha256)
+        return AsyncWriter(self, Asked(self._home_of(scope, meta), meta, ttl, said))
 
     async def retrieve_media(self, ref: str) -> MediaContent:
         """As `MediaStore.retrieve_media`."""

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from typing import Final
 
-from mediastore.content import MediaContent
+from mediastore.content import Announced, MediaContent
 from mediastore.errors import InvalidRequest
 from mediastore.flows import content as flows, storing
+from mediastore.flows.orders import Asked
 from mediastore.model import Duration, MediaMeta, Ref, parse_duration
 from mediastore.values import parse_size
 
@@ -46,7 +47,10 @@ class Content(Driver):
 
         Raises:
             TooLarge: there are more bytes than the setting `max_file_size` allows.
-            InvalidRequest: nothing was changed; also where the id is missing from which the scope would come.
+            ContentMismatch: the content is shorter, longer or another one than its `size_bytes`, its `sha256` or the
+                response that it comes from says.
+            InvalidRequest: nothing was changed; also where the id is missing from which the scope would come, and where a
+                file object, an iterator or a response gives no bytes at all, unless `size_bytes` is 0.
             StoreFull: Redis or the root has no room.
             BlobsUnavailable: the root does not answer, or the content came so slowly that it was given up.
             IndexUnavailable: Redis failed; the ref was made or not, and if it was, it expires.
@@ -67,6 +71,8 @@ class Content(Driver):
         scope: str | None = None,
         meta: MediaMeta | None = None,
         ttl: Duration | None = None,
+        size_bytes: int | None = None,
+        sha256: str = "",
     ) -> Writer:
         """Have a library write content: a block with a real path and a real file, whose exit makes the ref.
 
@@ -81,12 +87,16 @@ class Content(Driver):
             scope: As in `store_media`.
             meta: As in `store_media`.
             ttl: As in `store_media`; it counts from the exit.
+            size_bytes: How many bytes there will be, as in `MediaContent`; 0 if nothing may be written.
+            sha256: The SHA-256 that they must have, as in `MediaContent`.
 
         Raises:
+            InvalidRequest: at the exit, nothing was written.
             MediaStoreError: at the entry or at the exit, as `store_media`.
         """
         meta = checked_meta(meta)
-        return Writer(self, self._home_of(scope, meta), meta, ttl)
+        said = Announced(size_bytes, sha256)
+        return Writer(self, Asked(self._home_of(scope, meta), meta, ttl, said))
 
     def retrieve_media(self, ref: str) -> MediaContent:
         """Return what a ref refers to: `file_path`, `mime_type`, `policy` and `size_bytes`; no byte is read.

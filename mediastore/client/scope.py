@@ -164,9 +164,18 @@ class Scope(BaseScope):
         """Write content in this scope. As `MediaStore.store_media`."""
         return self._store.store_media(content, scope=self._name, meta=meta, ttl=ttl, move=move)
 
-    def writer(self, *, meta: MediaMeta | None = None, ttl: Duration | None = None) -> Writer:
+    def writer(
+        self,
+        *,
+        meta: MediaMeta | None = None,
+        ttl: Duration | None = None,
+        size_bytes: int | None = None,
+        sha256: str = "",
+    ) -> Writer:
         """Have a library write content in this scope. As `MediaStore.writer`."""
-        return self._store.writer(scope=self._name, meta=meta, ttl=ttl)
+        return self._store.writer(
+            scope=self._name, meta=meta, ttl=ttl, size_bytes=size_bytes, sha256=sha256
+        )
 
     def share(self, ref: str, *, ttl: Duration | None = None) -> Ref:
         """Make a new ref in this scope on the bytes of `ref`. As `MediaStore.share`."""
@@ -263,9 +272,18 @@ class AsyncScope(BaseScope):
         stored = self._store.store_media(content, scope=self._name, meta=meta, ttl=ttl, move=move)
         return await stored
 
-    def writer(self, *, meta: MediaMeta | None = None, ttl: Duration | None = None) -> AsyncWriter:
+    def writer(
+        self,
+        *,
+        meta: MediaMeta | None = None,
+        ttl: Duration | None = None,
+        size_bytes: int | None = None,
+        sha256: str = "",
+    ) -> AsyncWriter:
         """As `Scope.writer`."""
-        return self._store.writer(scope=self._name, meta=meta, ttl=ttl)
+        return self._store.writer(
+            scope=self._name, meta=meta, ttl=ttl, size_bytes=size_bytes, sha256=sha256
+        )
 
     async def share(self, ref: str, *, ttl: Duration | None = None) -> Ref:
         """As `Scope.share`."""

@@ -17,8 +17,9 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from mediastore.flows.context import Context
+    from mediastore.flows.orders import Asked
     from mediastore.flows.writing import Job
-    from mediastore.model import Duration, MediaMeta, Ref
+    from mediastore.model import Ref
 
     from .driver import AsyncDriver, Driver
 
@@ -31,12 +32,10 @@ class BaseWriter:
     _file: io.BufferedRandom | None = None
     _ref: Ref | None = None
 
-    def __init__(
-        self, store: Any, scope: str | None, meta: MediaMeta, ttl: Duration | None
-    ) -> None:
+    def __init__(self, store: Any, asked: Asked) -> None:
         """Be made by the store; nothing happens before the block begins."""
         self._store = store
-        self._wish = scope, meta, ttl
+        self._asked = asked
 
     @property
     def _ctx(self) -> Context:
@@ -95,10 +94,10 @@ class BaseWriter:
         if self._job is not None or self._ref is not None:
             raise InvalidRequest("a writer is entered once; make another one for more content")
         self._pid = os.getpid()
-        return flows.begin(self._ctx, *self._wish)
+        return flows.begin(self._ctx, self._asked)
 
     def _end(self, job: Job) -> Any:
-        return flows.end(self._ctx, job, *self._wish)
+        return flows.end(self._ctx, job, self._asked)
 
     def _done(self) -> Job | None:
         """Leave the block; its path is nobody's business any more. None in a forked child: the file is its parent's."""

@@ -3,16 +3,22 @@
 from __future__ import annotations
 
 import logging
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any, Final
 
 from mediastore.blobs import drafting
 from mediastore.blobs.sources import source_of
-from mediastore.content import MediaContent, is_mime
-from mediastore.errors import InvalidRequest, MediaStoreError, TooLarge
+from mediastore.content import Announced, MediaContent, is_mime
+from mediastore.errors import (
+    ContentMismatch,
+    InvalidRequest,
+    MediaStoreError,
+    TooLarge,
+)
 from mediastore.index import reads
 from mediastore.model import Ref
 
-from .orders import completed, must_fit, order
+from .orders import NOTHING_SAID, Asked, completed, must_fit, order
 from .storing import opened, resolved
 from .writing import conclude, give_up, keep, make_room, reserve
 
@@ -43,23 +49,48 @@ def store(
     if move:
         if content.file_path is None:
             raise InvalidRequest("only a file can be moved: MediaContent(file_path=...)")
-        return (yield from take_over(ctx, str(content.file_path), scope, meta, ttl))
+        said = content.announced
+        return (yield from take_over(ctx, str(content.file_path), scope, meta, ttl, said))
     source = source_of(content)
     try:
+        announced = _announced(content, source)
         head = yield from drafting.Peek(source)
-        wanted = order(ctx.settings, head, scope, meta, ttl)
+        if not head and announced.size_bytes is None and source.empty:
+            raise _nothing(source.empty)
+        wanted = order(ctx.settings, head, Asked(scope, meta, ttl, announced))
         known = ctx.settings.dedup and content.kind == "bytes"
         sha = (yield from drafting.Digest(content.data)) if known else ""
+        if known:
+            announced.check(source.size or 0, sha)
         return (yield from store_media(ctx, source, wanted, sha))
     finally:
         source.close()
 
 
+def _announced(content: MediaContent, source: Any) -> Announced:
+    """Return what is said of the bytes, by the caller or by the source itself.
+
+    Raises:
+        ContentMismatch: the two contradict each other.
+    """
+    said, promised = content.announced, source.announced
+    if promised is None:
+        return said
+    if said.size_bytes not in {None, promised}:
+        raise ContentMismatch("size_bytes", said.size_bytes or 0, promised)
+    return replace(said, size_bytes=promised)
+
+
+def _nothing(why: str) -> InvalidRequest:
+    return InvalidRequest(f"{why}. If an empty file is meant, say size_bytes=0")
+
+
 def store_media(ctx: Context, source: Any, wanted: Order, sha: str = "") -> Flow[Ref]:
     """Write content and make its ref; `sha` where it is known before it is written."""
-    expected = source.size
-    must_fit(wanted, expected or 0, told=True)
-    job = yield from reserve(ctx, wanted, expected or 0, sha)
+    expected, announced = source.size, wanted.announced.size_bytes
+    need = expected if announced is None else announced
+    must_fit(wanted, need or 0, told=True)
+    job = yield from reserve(ctx, wanted, need or 0, sha)
     if isinstance(job, Ref):
         return job
     if expected is None or expected > PIECE:
@@ -80,7 +111,12 @@ def _or_nothing(ctx: Context, job: Job, content: Flow[object], *, anew: bool = F
 
 
 def take_over(
-    ctx: Context, path: str, scope: str | None, meta: MediaMeta, ttl: Duration | None
+    ctx: Context,
+    path: str,
+    scope: str | None,
+    meta: MediaMeta,
+    ttl: Duration | None,
+    announced: Announced = NOTHING_SAID,
 ) -> Flow[Ref]:
     """Make a file content of the store's own; its former name goes when its ref is there."""
     meta = completed(MediaContent(file_path=path), meta)
@@ -88,13 +124,14 @@ def take_over(
     seen = yield from drafting.Identify(path)
     source = source_of(MediaContent(file_path=path))
     try:
-        wanted = order(ctx.settings, (yield from drafting.Peek(source)), scope, meta, ttl)
+        head = yield from drafting.Peek(source)
+        wanted = order(ctx.settings, head, Asked(scope, meta, ttl, announced))
         must_fit(wanted, source.size or 0, told=True)
-        ref = yield from _taken(ctx, source, path, wanted)
+        ref, marked = yield from _taken(ctx, source, path, wanted)
     finally:
         source.close()
     try:
-        if not (yield from drafting.Leave(path, seen)):
+        if not (yield from drafting.Leave(path, seen, marked)):
             logger.warning(
                 "%s was replaced or written to while it was moved; what is there now stays", path
             )
@@ -122,12 +159,12 @@ def _must_be_free(path: str) -> Flow[None]:
     )
 
 
-def _taken(ctx: Context, source: Any, path: str, wanted: Order) -> Flow[Ref]:
-    """Store a file without a copy where that is possible."""
+def _taken(ctx: Context, source: Any, path: str, wanted: Order) -> Flow[tuple[Ref, int | None]]:
+    """Store a file without a copy where that is possible; returns the modification time too that it was given, if it was."""
     job = yield from _reserve_and_keep(ctx, wanted)
     ref = yield from _or_nothing(ctx, job, _had(ctx, job, source, path), anew=True)
     yield from drafting.Own(job.draft, job.place.path)
-    return ref
+    return ref, None if job.draft.before is None else job.draft.marked
 
 
 def _had(ctx: Context, job: Job, source: Any, path: str) -> Flow[None]:
@@ -157,7 +194,7 @@ def _copied(ctx: Context, job: Job, source: Any) -> Flow[None]:
 
 def _absorbed(ctx: Context, job: Job) -> Flow[bytes]:
     """Count and hash what somebody else has put under the temporary name; returns its first bytes."""
-    hashed = ctx.settings.dedup
+    hashed = ctx.settings.dedup or bool(job.order.announced.sha256)
     head = yield from drafting.Reopen(job.draft, hashed)
     must_fit(job.order, job.draft.size, told=True)
     while hashed and (yield from drafting.Absorb(job.draft, PIECE)):
@@ -165,19 +202,23 @@ def _absorbed(ctx: Context, job: Job) -> Flow[bytes]:
     return head
 
 
-def begin(ctx: Context, scope: str | None, meta: MediaMeta, ttl: Duration | None) -> Flow[Job]:
+def begin(ctx: Context, asked: Asked) -> Flow[Job]:
     """Reserve a blob for a writer; what it becomes is decided again when its content is there."""
-    return (yield from _reserve_and_keep(ctx, order(ctx.settings, b"", scope, meta, ttl)))
+    return (yield from _reserve_and_keep(ctx, order(ctx.settings, b"", asked)))
 
 
-def end(
-    ctx: Context, job: Job, scope: str | None, meta: MediaMeta, ttl: Duration | None
-) -> Flow[Ref]:
-    """Make the ref of what a writer has left under the temporary name."""
+def end(ctx: Context, job: Job, asked: Asked) -> Flow[Ref]:
+    """Make the ref of what a writer has left under the temporary name.
+
+    Raises:
+        InvalidRequest: nobody has written to it, and nobody said that it is to be empty.
+    """
 
     def content() -> Flow[None]:
         head = yield from _absorbed(ctx, job)
-        job.reorder(order(ctx.settings, head, scope, meta, ttl))
+        if not job.draft.size and asked.announced.size_bytes is None:
+            raise _nothing("nothing was written to this writer's path or file")
+        job.reorder(order(ctx.settings, head, asked))
 
     return (yield from _or_nothing(ctx, job, content(), anew=True))
 

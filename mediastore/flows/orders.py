@@ -7,17 +7,18 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
 from mediastore import media_types, naming
+from mediastore.content import Announced, MediaContent
 from mediastore.errors import InvalidRequest, TooLarge
 from mediastore.model import Cleanup, Duration, MediaMeta, check_scope
 
 from .retention import lifetime
 
 if TYPE_CHECKING:
-    from mediastore.content import MediaContent
     from mediastore.index.content import Wish
     from mediastore.settings import Settings
 
 _NAME_MAX_BYTES: Final = 1024
+NOTHING_SAID: Final = Announced()
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,6 +28,7 @@ class Order:
     Attributes:
         limit: The most bytes; None for any number.
         detected: What the bytes look like, where that is not what was said.
+        announced: How many bytes there are to be, and their SHA-256, as far as that was said.
     """
 
     scope: str
@@ -35,16 +37,26 @@ class Order:
     extension: str
     limit: int | None
     detected: str = ""
+    announced: Announced = NOTHING_SAID
 
 
-def order(
-    settings: Settings, head: bytes, scope: str | None, meta: MediaMeta, ttl: Duration | None
-) -> Order:
+@dataclass(frozen=True, slots=True)
+class Asked:
+    """What a caller asks for: a scope, metadata and a lifetime for the ref, and what is said of the bytes."""
+
+    scope: str | None
+    meta: MediaMeta
+    ttl: Duration | None
+    announced: Announced = NOTHING_SAID
+
+
+def order(settings: Settings, head: bytes, asked: Asked) -> Order:
     """Decide what is made of content that begins with `head`.
 
     Raises:
         InvalidRequest: the id is missing from which the scope would come, or it is said to be not ours to delete.
     """
+    meta = asked.meta
     if meta.cleanup is not Cleanup.DELETE:
         raise InvalidRequest(
             "a file that the store writes is its own to delete: Cleanup.FORGET is for files that are "
@@ -55,9 +67,9 @@ def order(
     meta = replace(meta, content_type=said or "application/octet-stream")
     detected = "" if media_types.agree(meta.content_type, sniffed) else sniffed
     extension = media_types.extension(meta.content_type, meta.filename)
-    home = scope_meant(settings, scope, meta)
-    life, meta = lifetime(settings, meta, ttl)
-    return Order(home, meta, life, extension, settings.size_limit, detected)
+    home = scope_meant(settings, asked.scope, meta)
+    life, meta = lifetime(settings, meta, asked.ttl)
+    return Order(home, meta, life, extension, settings.size_limit, detected, asked.announced)
 
 
 def completed(content: MediaContent, meta: MediaMeta) -> MediaMeta:
@@ -116,8 +128,11 @@ def must_fit(wanted: Order, size: int, *, told: bool = False) -> None:
     """Refuse more bytes than the order allows; `told`: the size is what the source says, not what has come so far.
 
     Raises:
-        TooLarge: there are more.
+        TooLarge: there are more than the setting allows.
+        ContentMismatch: there are more than were announced.
     """
+    if not told:
+        wanted.announced.allow(size)
     if wanted.limit is not None and size > wanted.limit:
         raise TooLarge(wanted.limit, size if told else None)
 

@@ -122,7 +122,7 @@ def reserve(ctx: Context, wanted: Order, need: int, sha: str = "") -> Flow[Job |
         yield from drafting.Discard(draft)
         if said.verdict != "joined":
             raise (yield from _refusal(ctx, wish, draft.root, said.verdict))
-        if (yield from _joined(ctx, wish, draft.root, said, place.size)):
+        if (yield from _joined(ctx, wish, place, said)):
             return Ref(f"media://{ref}")
         alone = said.blob
     raise _vanishing()
@@ -164,16 +164,12 @@ def _reserved(
 
 
 def _joined(
-    ctx: Context,
-    wish: index.Wish,
-    root: str,
-    said: index.Reserved | index.Committed,
-    size: int,
+    ctx: Context, wish: index.Wish, place: index.Place, said: index.Reserved | index.Committed
 ) -> Flow[bool]:
-    """Whether the file of the blob that was joined is there; where it is not, the ref is taken back."""
-    if (yield from blobs.Check(root, said.blob, said.path, f"owned:{size}")) is not None:
+    """Whether the file of the blob that was joined is there and has those bytes still; else the ref is taken back."""
+    if (yield from drafting.Same(place.root, said.path, place.size, said.stamp, place.sha)):
         if ctx.settings.sidecars:
-            yield from sidecars.write_now(ctx, root, wish.ref, said.blob)
+            yield from sidecars.write_now(ctx, place.root, wish.ref, said.blob)
         return True
     # What it joined may have been in grace, which a store that came to nothing must not cut short.
     yield from changes.withdraw(wish.ref, ctx.new_id(), ctx.terms)
@@ -199,6 +195,7 @@ def keep(job: Job) -> Flow[None]:
 def conclude(ctx: Context, job: Job, *, anew: bool = False) -> Flow[Ref]:
     """Publish what was written, and make its ref; `anew`: first say again where it lies, and ask whether it is reserved still."""
     written = yield from drafting.Finish(job.draft, ctx.settings.durable)
+    job.order.announced.check(written.size, written.sha)
     # A buffer may have changed since its hash was taken: whoever stores those bytes later must not get these.
     if anew or (ctx.settings.dedup and job.place.sha != written.sha):
         found = yield from _place_again(ctx, job, written)
@@ -206,23 +203,24 @@ def conclude(ctx: Context, job: Job, *, anew: bool = False) -> Flow[Ref]:
             return found
     sidecar = job.sidecar(written, (yield from blobs.Elapsed()))
     text = sidecar.to_text().encode() if ctx.settings.sidecars else b""
-    if not (yield from drafting.Publish(job.draft, job.place.path, text, ctx.settings.durable)):
+    stamp = yield from drafting.Publish(job.draft, job.place.path, text, ctx.settings.durable)
+    if stamp is None:
         raise _lapsed()
-    done = yield from _committed(job, written, sidecar.stored_ms)
+    done = yield from _committed(job, written, stamp, sidecar.stored_ms)
     if done.verdict == "joined":
         yield from delete_batch(ctx, job.place.root, (job.wish.blob,))
-        if not (yield from _joined(ctx, job.wish, job.place.root, done, written.size)):
+        if not (yield from _joined(ctx, job.wish, replace(job.place, size=written.size), done)):
             raise _vanishing()
     elif done.verdict != "new":
         raise (yield from _refusal(ctx, job.wish, job.place.root, done.verdict))
     return Ref(f"media://{job.wish.ref}")
 
 
-def _committed(job: Job, written: Written, stored_ms: int) -> Flow[index.Committed]:
+def _committed(job: Job, written: Written, stamp: str, stored_ms: int) -> Flow[index.Committed]:
     try:
         return (
             yield from index.commit(
-                job.wish, job.hold.token, written.size, job.place.sha, stored_ms
+                job.wish, job.hold.token, written.size, job.place.sha, stored_ms, stamp
             )
         )
     except MediaStoreError as error:
@@ -249,7 +247,7 @@ def _place_again(ctx: Context, job: Job, written: Written) -> Flow[Ref | None]:
             return None
         if said.verdict != "joined":
             raise (yield from _refusal(ctx, job.wish, job.place.root, said.verdict))
-        if (yield from _joined(ctx, job.wish, job.place.root, said, written.size)):
+        if (yield from _joined(ctx, job.wish, job.place, said)):
             yield from give_up(ctx, job)
             return Ref(f"media://{job.wish.ref}")
         job.wish = replace(job.wish, ref=ctx.new_id(), alone=said.blob)

@@ -3,7 +3,7 @@
 Keys of one namespace share the prefix `mediastore:{<namespace>}:` and so one slot of a cluster:
 
     ref:<id>         hash    scope seq blob root path size identity stored_at expires_at ttl pinned idle, and the metadata
-    blob:<id>        hash    state refs ever token root path custody identity size tries errno cut leased due grace sha draft scope meta ended doomed
+    blob:<id>        hash    state refs ever token root path custody identity size tries errno cut leased due grace sha stamp draft scope meta ended doomed
     scope:<scope>    zset    ref id -> seq, the scope's refs in store order; `deadline` -> seq, if it has one
     children:<scope> zset    child scope -> lower bound of the seqs below it
     scopes           zset    every scope that holds refs, by name

@@ -76,6 +76,7 @@ class Reserved:
     The verdict is "reserved", "joined" (a blob that has the content), "forgotten" (the root), "lost" (to a sweeper),
     "policy" (nobody knows it) or "quota:..." (what it would exceed).
     `life_ms` is how long the ref would live as things stand, None for no end; `limited` says whether a quota is to be kept to.
+    `stamp` is what was recorded of the times of the file that was joined; empty if nothing was.
     """
 
     verdict: str
@@ -84,6 +85,7 @@ class Reserved:
     until_ms: int
     life_ms: int | None = None
     limited: bool = False
+    stamp: str = ""
 
 
 def reserve(
@@ -100,7 +102,7 @@ def reserve(
         a = from_json(reply)
         life_ms = int(a["life"]) if a["life"] else None
         until_ms, limited = int(a["until"]), bool(a["limited"])
-        return Reserved(a["verdict"], a["blob"], _path(a), until_ms, life_ms, limited)
+        return Reserved(a["verdict"], a["blob"], _path(a), until_ms, life_ms, limited, a["stamp"])
 
     return Command("reserve", args, parse, op)
 
@@ -110,22 +112,38 @@ class Committed:
     """What a commit came to.
 
     The verdict is "new", "joined", "lost" (the reservation had ended), "forgotten" (the root), "policy" (nobody knows it)
-    or "quota:..." (what it exceeds).
+    or "quota:..." (what it exceeds). `stamp` as in `Reserved`.
     """
 
     verdict: str
     blob: str
     path: str
+    stamp: str = ""
 
 
-def commit(wish: Wish, token: str, size: int, sha: str, stored_ms: int) -> Command[Committed]:
-    """Make the ref of content that has its name now, as of a moment since its reservation."""
-    head = (wish.ref, wish.blob, encode_scope(wish.scope), token, size, sha, wish.alone, stored_ms)
+def commit(
+    wish: Wish, token: str, size: int, sha: str, stored_ms: int, stamp: str
+) -> Command[Committed]:
+    """Make the ref of content that has its name now, as of a moment since its reservation.
+
+    `stamp` is what tells later whether somebody has written to its file; empty if nothing does.
+    """
+    head = (
+        wish.ref,
+        wish.blob,
+        encode_scope(wish.scope),
+        token,
+        size,
+        sha,
+        wish.alone,
+        stored_ms,
+        stamp,
+    )
     args = (*head, wish.lifetime, *wish.facts)
 
     def parse(reply: Any) -> Committed:
         a = from_json(reply)
-        return Committed(a["verdict"], plain_id(a["blob"]), _path(a))
+        return Committed(a["verdict"], plain_id(a["blob"]), _path(a), a["stamp"])
 
     return Command("commit", args, parse)
 

@@ -1,5 +1,14 @@
 -- _own: put after _copy and _reserved, in the scripts that make a ref of content which the store has written itself.
 
+-- The modification and the change time of a file in ns.
+local function is_stamp(text) return text and string.find(text, "^%-?%d+:%-?%d+$") ~= nil and #text <= 64 end
+
+-- Where the file of a blob lies, and what was recorded of its times.
+local function place_of(blob)
+  local b = redis.call("HMGET", P .. "blob:" .. blob, "path", "stamp")
+  return b[1] or "", b[2] or ""
+end
+
 local function own_kinds(root, blob)
   quota_kinds()
   keeping()

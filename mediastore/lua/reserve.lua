@@ -18,7 +18,7 @@
 -- ARGV[18] life     text  lifetime of the ref: ms, "" = never, "@name" = by that policy (see _policy)
 -- ARGV[19..]        text  metadata: name, value, name, value, ...
 --
--- Returns {verdict, blob, path, until, life = ms or "", limited}. The verdict is "reserved", "joined", "forgotten" (the root),
+-- Returns {verdict, blob, path, until, life = ms or "", limited, stamp = that of a blob that was joined, see commit}. The verdict is "reserved", "joined", "forgotten" (the root),
 -- "lost" (it was not renewed in time, or a sweeper has the blob), "policy" (nobody knows it) or "quota:..." (what it would
 -- exceed, see _quota). `life`: what the lifetime is as things stand; `limited`: whether a quota is kept to.
 -- What was reserved already stays so when another blob is joined. Twice with one op: the same answer; with a ref id that was
@@ -29,14 +29,17 @@ local root, path, size = argument(is_id, ARGV[7]), argument(is_path, ARGV[8]), i
 local sha, again, token, hold_ms = ARGV[10], int(ARGV[12], 0, 1), argument(is_id, ARGV[13]), int(ARGV[14], 1, 9e15)
 local longest, sidecar, life = int(ARGV[15], 1, 9e15), int(ARGV[17], 0, 1), lifetime(ARGV[18])
 local twin = earlier(id, blob)
-if twin then return finish({ verdict = "joined", blob = twin.blob, path = redis.call("HGET", P .. "blob:" .. twin.blob, "path") or "", ["until"] = "0", life = "", limited = 0 }) end
+if twin then
+  local path, stamp = place_of(twin.blob)
+  return finish({ verdict = "joined", blob = twin.blob, path = path, ["until"] = "0", life = "", limited = 0, stamp = stamp })
+end
 
 local line = lineage_to_change(scope)
 enter_kinds()
 own_kinds(root, blob)
 local b = redis.call("HMGET", P .. "blob:" .. blob, "state", "path", "size")
-local function answer(verdict, of, at, deadline)
-  return finish({ verdict = verdict, blob = of, path = at, ["until"] = str(tonumber(deadline or 0)), life = life and life.ms and str(life.ms) or "", limited = limits_of(scope) and 1 or 0 })
+local function answer(verdict, of, at, deadline, stamp)
+  return finish({ verdict = verdict, blob = of, path = at, ["until"] = str(tonumber(deadline or 0)), life = life and life.ms and str(life.ms) or "", limited = limits_of(scope) and 1 or 0, stamp = stamp or "" })
 end
 if not life then return answer("policy", blob, path) end
 if redis.call("HEXISTS", P .. "lost", root) == 1 then return answer("forgotten", blob, path) end
@@ -49,7 +52,7 @@ local over = over_quota(line, { refs = refs, bytes = more, new_refs = refs, new_
 if over then return answer(over, blob, path) end
 if twin_blob then
   join(id, twin_blob, twin_b, line, life, { unpack(ARGV, 19) })
-  return answer("joined", twin_blob, twin_b.path)
+  return answer("joined", twin_blob, twin_b.path, 0, (select(2, place_of(twin_blob))))
 end
 if b[1] then
   if b[2] and b[2] ~= path then redis.call("HDEL", P .. "path:" .. root, b[2]) end
