@@ -15,7 +15,6 @@ from typing import TYPE_CHECKING, Any, Final
 from mediastore import blobs as steps
 from mediastore.errors import BlobsUnavailable, InvalidRoot, MediaStoreError, StoreFull
 from mediastore.journal import Prepared, Watched
-from mediastore.settings import default_root
 
 from . import (
     drafting,
@@ -34,13 +33,14 @@ from . import (
 )
 from .adopting import adopting, held_blobs, rebind, unhold
 from .deleting import destroy, prepare
-from .homes import PARKED, Opened, path_in, put_away
+from .homes import PARKED, path_in, put_away
+from .reaching import Reach
 from .reading import encoded, lasting, located, occupant, opened
-from .root import Root, again, freshen, inspect, remark, stands, verify
+from .root import Root, freshen, inspect, remark, stands
 
 if TYPE_CHECKING:
     import io
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable
 
     from mediastore.journal import Bound, Destroyed, Held, Hidden
 
@@ -60,18 +60,15 @@ def failure(error: OSError) -> MediaStoreError:
     )
 
 
-class LocalBlobs:
-    """The roots of this process, and what steps do in them. Verified at the first use, not before."""
+class LocalBlobs(Reach):
+    """What steps do in the roots of this process."""
 
     def __init__(
         self, roots: tuple[str, ...], namespace: str, *, wall: Callable[[], float] = time.time
     ) -> None:
         """Remember where the roots are; no I/O."""
-        self._paths = roots or (str(default_root()),)
-        self._namespace = namespace
+        super().__init__(roots, namespace)
         self._wall = wall
-        self._roots: dict[str, Root] | None = None
-        self._away: set[str] = set()
         self._barred: dict[str, str] = {}
         self._counts: dict[str, hidden.Count] = {}
         self._walks: dict[str, pruning.Walk] = {}
@@ -153,60 +150,6 @@ class LocalBlobs:
             raise
         except OSError as error:
             raise failure(error) from None
-
-    def roots(self) -> dict[str, Root]:
-        """Return the verified roots by id.
-
-        Raises:
-            InvalidRoot: one of them cannot be used; none is touched.
-        """
-        # Without a lock: verifying twice is harmless, a lock held across a fork is not.
-        if self._roots is None:
-            found = [verify(path, self._namespace) for path in self._paths]
-            for one in found:
-                for other in found:
-                    if other.path.startswith(one.path + "/"):
-                        raise InvalidRoot(
-                            other.path, f"it lies inside the root {one.path}; roots do not nest"
-                        )
-            self._roots = {root.id: root for root in found}
-        return self._roots
-
-    def _reach(self, root_id: str) -> tuple[Root, Opened]:
-        """Open a root for one operation; one that has gone away, and one that is back, is told once.
-
-        Raises:
-            KeyError: the root is none of this process's.
-            BlobsUnavailable: it is not there now.
-        """
-        roots = self.roots()
-        root = roots[root_id]
-        try:
-            there = root.opened()
-        except BlobsUnavailable as error:
-            adopted = again(root, self._namespace)
-            if adopted is None:
-                if root_id not in self._away:
-                    self._away.add(root_id)
-                    logger.error("%s; nothing is deleted there until it is back", error)  # noqa: TRY400
-                raise
-            root = roots[root_id] = adopted
-            there = root.opened()
-        if root_id in self._away:
-            self._away.discard(root_id)
-            logger.warning("root %s is back; work goes on there", root.path)
-        return root, there
-
-    @contextlib.contextmanager
-    def _opened(self, root_id: str) -> Iterator[tuple[Root, Opened]]:
-        root, there = self._reach(root_id)
-        with there:
-            yield root, there
-
-    @contextlib.contextmanager
-    def _there(self, root_id: str) -> Iterator[Opened]:
-        with self._opened(root_id) as (_, there):
-            yield there
 
     # --- registering
 
