@@ -8,7 +8,7 @@ from mediastore import NEVER, Swept
 from mediastore.clocks import host_clocks
 from mediastore.errors import RefGone
 
-from .epochs_world import MINUTE_MS, clock, real  # noqa: F401 - a fixture
+from .epochs_clock import MINUTE_MS, clock, real  # noqa: F401 - a fixture
 from .life import inner
 
 pytestmark = real

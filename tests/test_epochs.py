@@ -14,7 +14,7 @@ from mediastore.errors import RefGone
 from mediastore.index import changes, lives
 from mediastore.index.steps import prefix
 
-from .epochs_world import DAY_MS, MINUTE_MS, clock, minutes, real, snapshot  # noqa: F401 - fixtures
+from .epochs_clock import DAY_MS, MINUTE_MS, clock, minutes, real, snapshot  # noqa: F401 - fixtures
 from .life import inner
 
 pytestmark = real
