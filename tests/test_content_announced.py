@@ -23,7 +23,7 @@ from mediastore import AsyncMediaStore, MediaContent, MediaStore
 from mediastore.errors import ContentMismatch, InvalidRequest
 
 from .conftest import names_left
-from .source_fixtures import given_one_by_one
+from .source_fixtures import Upload, given_one_by_one
 from .test_content import PNG, files
 
 SHA = hashlib.sha256(PNG).hexdigest()
@@ -321,6 +321,22 @@ def test_so_does_one_that_is_awaited(settings, kind):
                     assert (await store.resolve(ref)).read_bytes() == PNG
 
     asyncio.run(stored())
+
+
+def test_an_upload_that_gave_nothing_is_refused_unless_it_counts_itself_as_empty(settings):
+    async def stored(upload):
+        async with AsyncMediaStore(fakeredis.FakeAsyncRedis(), settings) as store:
+            ref = await store.store_media(MediaContent(data=upload), scope="s")
+            return (await store.resolve(ref)).read_bytes()
+
+    class Empty(Upload):
+        size = 0
+
+    used_up, empty = Upload(b""), Empty(b"")
+
+    with pytest.raises(InvalidRequest, match="size_bytes=0"):
+        asyncio.run(stored(used_up))
+    assert asyncio.run(stored(empty)) == b""
 
 
 @pytest.mark.parametrize("lane", ["fake"], indirect=True)
