@@ -292,9 +292,9 @@ class LocalBlobs(Reach):
 
     # --- the chain of epochs
 
-    def _shown(self, _: steps.Shown) -> dict[str, str]:
+    def _shown(self, step: steps.Shown) -> dict[str, str]:
         found: dict[str, str] = {}
-        for root in self.roots():
+        for root in [step.root] if step.root else self.roots():
             with contextlib.suppress(OSError, BlobsUnavailable), self._there(root) as there:
                 found[root] = epochs.shown(there)
         return found
@@ -307,7 +307,7 @@ class LocalBlobs(Reach):
 
     def _watch_alone(self, step: steps.WatchAlone) -> str | None:
         with contextlib.suppress(OSError, BlobsUnavailable), self._there(step.root) as there:
-            return epochs.alone(there, step.draft)
+            return epochs.alone(there)
         return None
 
     def _show(self, step: steps.Show) -> None:
