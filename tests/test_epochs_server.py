@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import shutil
 
 import pytest
@@ -152,7 +153,8 @@ def test_doctor_names_it_with_the_way_out(bot, media, cat):
     bot.store(cat, scope="s")
     freeze(bot, media)
 
-    lines = [each for each in told("doctor")["findings"] if each["name"] == "epoch"]
+    told = json.loads(run("doctor", "--json").stdout)
+    lines = [each for each in told["findings"] if each["name"] == "epoch"]
 
     assert [line["state"] for line in lines] == ["problem"]
     assert "mediastore epoch accept" in lines[0]["advice"]
