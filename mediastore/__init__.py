@@ -22,9 +22,10 @@ if TYPE_CHECKING:
     from .client import AsyncMediaStore, AsyncScope, MediaStore, Scope
     from .client.lease import AsyncLease, Lease
     from .content import MediaContent
+    from .epochs import Accepted, Epoch, Frozen, RootEpoch
     from .hosts import Adopted, Forgotten, Rebuilt, RootInfo
     from .lifetimes import LeaseInfo, ScopeDeadline, Tombstone, Waiting
-    from .model import NEVER, Cleanup, Media, MediaMeta, Ref, Released, ReleasePlan, Stats, Swept
+    from .model import NEVER, Cleanup, Media, MediaMeta, Ref, Released, ReleasePlan, Swept
     from .policies import Policy, PolicyChange
     from .protocols import (
         AsyncFileMediaStore,
@@ -35,6 +36,7 @@ if TYPE_CHECKING:
         PolicyHandler,
     )
     from .settings import Settings
+    from .stats import Stats
 
 __version__ = "0.1.0"
 
@@ -48,6 +50,10 @@ _HOME = {
     "AsyncScope": "client",
     "MediaStore": "client",
     "NEVER": "model",
+    "Accepted": "epochs",
+    "Epoch": "epochs",
+    "Frozen": "epochs",
+    "RootEpoch": "epochs",
     "Adopted": "hosts",
     "Cleanup": "model",
     "Forgotten": "hosts",
@@ -66,7 +72,7 @@ _HOME = {
     "RootInfo": "hosts",
     "Scope": "client",
     "ScopeDeadline": "lifetimes",
-    "Stats": "model",
+    "Stats": "stats",
     "Swept": "model",
     "Settings": "settings",
     "AsyncFileMediaStore": "protocols",
@@ -81,6 +87,7 @@ _HOME = {
 
 __all__ = [
     "NEVER",
+    "Accepted",
     "Adopted",
     "AsyncFileMediaStore",
     "AsyncLease",
@@ -89,8 +96,10 @@ __all__ = [
     "AsyncPolicyHandler",
     "AsyncScope",
     "Cleanup",
+    "Epoch",
     "FileMediaStore",
     "Forgotten",
+    "Frozen",
     "Lease",
     "LeaseInfo",
     "Media",
@@ -105,6 +114,7 @@ __all__ = [
     "Ref",
     "ReleasePlan",
     "Released",
+    "RootEpoch",
     "RootInfo",
     "Scope",
     "ScopeDeadline",

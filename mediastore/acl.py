@@ -65,8 +65,9 @@ CONNECT: Final = Group(
     ("client|setname", "client|setinfo", "select"),
 )
 SCRIPTS: Final = Group(
-    "Every change and some reads are scripts: sent by digest, in full to a server that does not know them.",
-    ("evalsha", "eval", "time"),
+    "Every change and some reads are scripts: sent by digest, in full to a server that does not know them. They ask the "
+    "server who it is (INFO server), so that nothing is deleted just after another one took its place.",
+    ("evalsha", "eval", "time", "info"),
 )
 READ: Final = Group(
     "What resolving, listing, and the scripts read.",
@@ -74,7 +75,7 @@ READ: Final = Group(
         *("get", "exists", "type"),
         *("hget", "hgetall", "hmget", "hlen"),
         *("zcard", "zcount", "zmscore", "zrange", "zrangebyscore", "zscore"),
-        "sscan",
+        *("sscan", "lrange"),
     ),
 )
 CHANGE: Final = Group(
@@ -84,12 +85,12 @@ CHANGE: Final = Group(
         *("hexists", "hset", "hdel", "hincrby", "hkeys"),
         *("zadd", "zrem"),
         *("sadd", "srem"),
-        *("rpush", "llen", "lrange", "ltrim"),
+        *("rpush", "llen", "ltrim"),
     ),
 )
 LOOK: Final = Group(
     "What `mediastore doctor` and `mediastore sweep --dry-run` ask: the server about itself, the journal about its length.",
-    ("ping", "info", "hscan", "hkeys", "zcount"),
+    ("ping", "info", "hscan", "hkeys", "zcount", "lrange"),
 )
 PRESENCE: Final = Group(
     "Workers and beats note when they were alive, and forget who was not seen for a day.",

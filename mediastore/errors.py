@@ -95,7 +95,7 @@ class InvalidPath(InvalidRequest):
     """The path cannot be registered: a NUL, bytes that are not UTF-8, or our own bookkeeping."""
 
     code = "invalid_path"
-    hint = "Rename the file; paths are kept as UTF-8 text relative to their root."
+    hint = "Rename the file; paths are kept as UTF-8 text relative to their root. Of a ref's path, share() the ref."
 
 
 class NotARegularFile(InvalidRequest):
@@ -253,24 +253,22 @@ class RefGone(NotThere):
 
 
 class BlobMissing(NotThere):
-    """The ref lives, and the registered file is no longer at its path: somebody removed or replaced it.
+    """The ref lives, and its bytes are neither where they were registered nor under a held link.
 
     Or its root was forgotten, because its host is gone for ever; `detail` then says so.
     """
 
     code = "blob_missing"
-    hint = "Another program moved, removed or replaced the file; store it again."
+    hint = "Another program removed or replaced the file; store it again."
 
-    def __init__(self, ref: str, path: str, detail: str = "") -> None:
-        """Keep the ref, where its file was, and why it cannot be had where that is known."""
-        MediaStoreError.__init__(self, ref, path, detail)
-        self.ref = ref
-        self.path = path
-        self.detail = detail
+    def __init__(self, ref: str, path: str, detail: str, root: str) -> None:
+        """Keep the ref, where its file was, why it cannot be had or what is there now, and the id of its root."""
+        MediaStoreError.__init__(self, ref, path, detail, root)
+        self.ref, self.path, self.detail, self.root = ref, path, detail, root
 
     def __str__(self) -> str:
-        """Name the ref, the path and the reason."""
-        return f"{self.ref}: {self.path} {self.detail or 'is not the registered file any more'}"
+        """Name the ref, the path, the root and the reason."""
+        return f"{self.ref}: {self.path} in root {self.root} {self.detail}"
 
 
 class WrongHost(NotThere):

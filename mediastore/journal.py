@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Literal
 
 
 @dataclass(frozen=True, slots=True)
@@ -22,11 +23,20 @@ class Held:
 
 
 @dataclass(frozen=True, slots=True)
+class Hidden:
+    """How many blobs of a root live under their held links only, and how large they are together."""
+
+    blobs: int = 0
+    size_bytes: int = 0
+
+
+@dataclass(frozen=True, slots=True)
 class Doomed:
     """One claimed blob.
 
     `path` is empty where the path now belongs to another blob; `name` is the path as registered. The custody is "draft"
-    where it was never written to its end.
+    where it was never written to its end. `silent`: another sweeper had claimed it before and said nothing of it, so that
+    this one may have deleted it.
     """
 
     blob: str
@@ -35,6 +45,7 @@ class Doomed:
     custody: str
     size: int
     name: str
+    silent: bool = False
 
     @property
     def own(self) -> bool:
@@ -52,6 +63,7 @@ class Claim:
         bare: It has no directory, because none can be made: files of the store's own need none.
         barred: How many due blobs were left, because they need one.
         put_off: How many were passed by, because what the index says of them cannot be true.
+        held: Why nothing was claimed, "" if it was not kept from it; `due` is how many wait then.
     """
 
     prev: tuple[str, ...]
@@ -59,16 +71,43 @@ class Claim:
     bare: bool = False
     barred: int = 0
     put_off: int = 0
+    held: str = ""
+    due: int = 0
 
 
 @dataclass(frozen=True, slots=True)
 class Outcome:
-    """What became of one claimed blob: `errno` is empty when it is gone; `stuck` when trying again is hopeless."""
+    """What became of one claimed blob.
+
+    Attributes:
+        blob: Its id.
+        freed: How many bytes became free.
+        errno: The name of the system's error if it could not be deleted; "" if it is done with.
+        stuck: Trying again soon is hopeless.
+        kind: "deleted", by this sweeper or by one that had claimed it before; "gone", if somebody else had removed its bytes;
+            "spared", if something stands at its path that is not, or cannot be shown to be, the registered file.
+        found: What stands there, if it was spared: "file:ino:size:mtime_ns", or what it is instead of a file.
+    """
 
     blob: str
     freed: int = 0
     errno: str = ""
     stuck: bool = False
+    kind: Literal["deleted", "gone", "spared"] = "deleted"
+    found: str = ""
+
+    @property
+    def words(self) -> str:
+        """Spell the kind as the script reads it."""
+        return f"{self.kind} {self.found}" if self.kind == "spared" else self.kind
+
+
+@dataclass(frozen=True, slots=True)
+class Watched:
+    """What a root shows of the chain of epochs, and the draft of what it is to show; "" where none can be made."""
+
+    draft: str
+    shown: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,11 +118,13 @@ class Prepared:
         errno: The name of the system's error, such as "ENOSPC", if no directory can be made for it; "" if it stands.
         shut: The root itself cannot be opened: not even a file of the store's own can be deleted.
         away: It is none of this process's, or is not there now: others delete in it, or it is waited for.
+        shown: The entry of the chain of epochs that it shows; "" where it has none, "?" where it cannot be read.
     """
 
     errno: str = ""
     shut: bool = False
     away: bool = False
+    shown: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -120,7 +161,10 @@ class Placed:
 
 @dataclass(frozen=True, slots=True)
 class Bound:
-    """How a blob of an adopted root knows its file from now on; `fault` is "missing" or "differ" where it is not there."""
+    """How a blob of an adopted root knows its file from now on.
+
+    `fault`, where it is not at its path: "hidden" if there is its held link, else "missing", or "differ" from what is there.
+    """
 
     blob: str
     path: str

@@ -316,14 +316,28 @@ def from_ms(ms: int) -> datetime:
 class Released:
     """What one release did, and what it could not do now.
 
-    `refs`, `deleted` and `freed_bytes` count this call alone: the calls of many processes sum
-    to the truth. `closed` says that others may still be draining refs this call did not count.
+    Each blob that lost a ref is in exactly one of the counts, and they count this call alone, so that the calls of many
+    processes sum to the truth.
+
+    Attributes:
+        refs: Refs that this call ended.
+        deleted: Blobs whose bytes this call removed.
+        freed_bytes: How much room that made; a file that has a name of its owner's elsewhere makes none.
+        kept: Blobs that another ref holds, or that were borrowed.
+        gone: Blobs whose bytes somebody else had removed before, or whose root was forgotten.
+        spared: Blobs at whose path something stands that is not, or cannot be shown to be, the registered file.
+            It is not touched, and `mediastore doctor` names it.
+        pending: Blobs of another root, in grace, under a lease, or claimed by another sweeper.
+        failed: Blobs that could not be deleted now; they are tried again.
+        closed: Others may still be draining refs that this call did not count.
     """
 
     refs: int = 0
     deleted: int = 0
     freed_bytes: int = 0
     kept: int = 0
+    gone: int = 0
+    spared: int = 0
     pending: int = 0
     failed: int = 0
     closed: bool = False
@@ -331,7 +345,12 @@ class Released:
 
 @dataclass(frozen=True, slots=True)
 class Swept:
-    """What one sweep did: refs that ended (`expired` by time, `drained` after a release) and bytes that went."""
+    """What one sweep did: refs that ended (`expired` by time, `drained` after a release), and what became of their blobs.
+
+    The counts of blobs are those of `Released`; `pending` is what waits in the trash of every root.
+    `frozen` counts what was due and was not done, refs, scopes and files, because the namespace is frozen, or because the
+    index server was started or replaced a moment ago.
+    """
 
     refs: int = 0
     expired: int = 0
@@ -339,46 +358,11 @@ class Swept:
     deleted: int = 0
     freed_bytes: int = 0
     kept: int = 0
+    gone: int = 0
+    spared: int = 0
     pending: int = 0
     failed: int = 0
-
-
-@dataclass(frozen=True, slots=True)
-class Stats:
-    """The namespace in numbers; gauges first, then counters since the index was made.
-
-    `refs` counts refs the index still holds: those of a closed scope leave as they are drained.
-    `trash` counts blobs on their way out, `closed` released scopes that are still being drained.
-    `lost_blobs` ended in roots that were forgotten: nobody deleted their files.
-    `waiting` are those of the trash whose bytes stay for a while, in grace or under a lease, until a sweep takes them.
-    `reserved` counts content that is being written, `reserved_bytes` how much of it is announced; neither is in `blobs`.
-    """
-
-    refs: int
-    blobs: int
-    size_bytes: int
-    scopes: int
-    trash: int
-    stuck: int
-    closed: int
-    roots: dict[str, str]
-    stored_refs: int
-    stored_bytes: int
-    released_refs: int
-    released_bytes: int
-    expired_refs: int
-    expired_bytes: int
-    deleted_refs: int
-    deleted_bytes: int
-    deleted_blobs: int
-    freed_bytes: int
-    lost_blobs: int
-    lost_bytes: int
-    waiting: int
-    waiting_bytes: int
-    reserved: int
-    reserved_bytes: int
-    oldest_trash_s: float
+    frozen: int = 0
 
 
 @dataclass(frozen=True, slots=True)

@@ -8,10 +8,10 @@ from __future__ import annotations
 import logging
 import os
 import threading
-import time
 from dataclasses import replace
 from typing import TYPE_CHECKING, Final
 
+from .clocks import elapsed_s
 from .errors import MediaStoreError
 
 if TYPE_CHECKING:
@@ -32,15 +32,6 @@ _AGAIN_AT_MOST_S: Final = 1.0
 #: Waiting does not count the time a host was suspended; the clock does.
 _LOOK_S: Final = 60.0
 _STOP_S: Final = 60.0
-
-if hasattr(time, "CLOCK_BOOTTIME"):
-
-    def elapsed_s() -> float:
-        """Seconds on a clock that never steps and goes on while the host is suspended, as the server's does."""
-        return time.clock_gettime(time.CLOCK_BOOTTIME)
-
-else:  # pragma: no cover - not Linux
-    elapsed_s = time.monotonic
 
 
 class Term:

@@ -29,6 +29,7 @@ from .values import (
     checked_roots,
     checked_size,
     from_text,
+    minute_or_off,
     or_none,
     or_zero,
     positive,
@@ -55,6 +56,10 @@ _ORGANIZATIONS: Final = ("session", "conversation", "run")
 PLACEHOLDER: Final = "{namespace}"
 #: A claim outliving the replay window could be acknowledged after its records are forgotten (PROTOCOL: W = 60 s).
 _CLAIM_MAX_S = 60.0
+_SPANS = (
+    *("drain_interval", "timeout", "claim", "release_budget"),
+    *("sweep_budget", "tombstone_ttl", "lease_max"),
+)
 
 logger = logging.getLogger("mediastore")
 
@@ -80,6 +85,11 @@ class Settings:
         sweep_interval: Time between two expiry sweeps, jittered by 10 % at most; 0 switches the in-process sweeper off.
         drain_interval: Time between two looks at what was released and is not deleted yet.
         cleanup_enabled: Whether `start()` and the Celery beat entries sweep for expiry at all.
+        restart_pause: For how long nobody deletes or expires anything after the index server was started or replaced, so that
+            every host looks first whether the index is the one that its roots know; several times `drain_interval`; 0: not
+            at all.
+        clock_jump: How far the server's clock may be from what this host expects, by its own clocks, before the namespace is
+            frozen: nothing expires and nothing is deleted until it is mended; 0: that is not looked at.
         timeout: The longest one round trip to Redis may take; a server that is not there is noticed within a second.
         retries: How often a lost connection is tried again within one call; workers are more patient.
         claim: How long a sweeper may take for one batch before another takes it over, 60 s at most.
@@ -111,6 +121,8 @@ class Settings:
         dedup: Whether equal content is kept once in a root, found by its SHA-256. Each ref keeps metadata and a lifetime of
             its own, and the bytes live as long as the longest.
         durable: Whether content is on the disk, fsync and all, before its ref is handed out.
+        prune_empty: Age from which a sweep removes empty directories of a root, at least a minute; 0: never. A directory of yours
+            that is empty for so long goes as well.
         sidecars: Whether content has its metadata in a `.meta` file beside it, from which `mediastore rebuild` makes the
             index again after Redis was lost.
     """
@@ -126,6 +138,8 @@ class Settings:
     sweep_interval: Duration = 300.0
     drain_interval: Duration = 5.0
     cleanup_enabled: bool = True
+    restart_pause: Duration = 90.0
+    clock_jump: Duration = 600.0
     timeout: Duration = 5.0
     retries: int = 3
     claim: Duration = 30.0
@@ -146,23 +160,17 @@ class Settings:
     organization: str = "session"
     dedup: bool = False
     durable: bool = True
+    prune_empty: Duration = 0.0
     sidecars: bool = True
 
     def __post_init__(self) -> None:
         """Turn every duration into seconds and refuse what cannot be used."""
-        for name in (
-            "drain_interval",
-            "timeout",
-            "claim",
-            "release_budget",
-            "sweep_budget",
-            "tombstone_ttl",
-            "lease_max",
-        ):
+        for name in _SPANS:
             self._set(name, positive(name, getattr(self, name)))
         self._set("max_age", or_none("max_age", self.max_age))
         self._set("sweep_interval", or_none("sweep_interval", self.sweep_interval) or 0.0)
-        for name in ("grace", "soft_shutdown"):
+        self._set("prune_empty", minute_or_off("prune_empty", self.prune_empty))
+        for name in ("grace", "soft_shutdown", "restart_pause", "clock_jump"):
             self._set(name, or_zero(name, getattr(self, name)))
         for name in ("namespace", "health_dir", "log_format", "host"):
             if not isinstance(getattr(self, name), str):

@@ -12,6 +12,7 @@ from weakref import WeakKeyDictionary
 
 from redis import exceptions as redis_errors
 
+from .clocks import ClockWatch
 from .errors import (
     Corrupt,
     IndexUnavailable,
@@ -65,8 +66,11 @@ Words = tuple[str | int | bytes, ...]
 class Speech:
     """What both clients say and how they take the answer; no I/O. One per store."""
 
-    def __init__(self, namespace: str, now: Callable[[], int] | None = None) -> None:
-        """Know the key prefix; `now` (milliseconds) replaces the server's clock in tests."""
+    def __init__(
+        self, namespace: str, now: Callable[[], int] | None = None, jump_s: float = 600.0
+    ) -> None:
+        """Know the key prefix; `now` (milliseconds) replaces the server's clock in tests. `jump_s` as in `ClockWatch`."""
+        self.clock = ClockWatch(jump_s)
         self.prefix = prefix(namespace)
         self.now = now
         self.shebang = True
@@ -97,7 +101,7 @@ class Speech:
         if not (self._rooted or step.unrooted):
             return True
         if not isinstance(step, Read) and step.changes:
-            return time.monotonic() - self._heard > _TIME_KEPT_S
+            return time.monotonic() - self._heard > _TIME_KEPT_S or self.clock.must_ask
         return not self.opened
 
     def heard(self, opened: Opened, roots: Mapping[str, str] | None) -> None:

@@ -70,13 +70,13 @@ class _Beat:
 
 def report(swept: Swept, where: str = "", fields: Mapping[str, object] | None = None) -> None:
     """Log what a pass removed; one that found nothing says nothing."""
-    if swept.refs or swept.deleted or swept.failed:
+    if swept.refs or swept.deleted or swept.gone or swept.spared or swept.failed:
         numbers = {
-            "expired": swept.expired, "drained": swept.drained,
-            "deleted": swept.deleted, "failed": swept.failed,
+            "expired": swept.expired, "drained": swept.drained, "deleted": swept.deleted,
+            "gone": swept.gone, "spared": swept.spared, "failed": swept.failed,
         }  # fmt: skip
         logger.info(
-            "swept%s: %d expired, %d drained, %d files deleted, %d failed",
+            "swept%s: %d expired, %d drained, %d files deleted, %d gone, %d spared, %d failed",
             where, *numbers.values(), extra={**numbers, **(fields or {})},
         )  # fmt: skip
 

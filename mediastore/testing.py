@@ -20,8 +20,8 @@ from typing import TYPE_CHECKING, Any
 
 from .blobs.local import LocalBlobs
 from .client import MediaStore
+from .clocks import elapsed_s
 from .model import Duration, parse_duration
-from .renewer import elapsed_s
 from .settings import Settings
 
 if TYPE_CHECKING:

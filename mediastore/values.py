@@ -25,6 +25,7 @@ BOOLEANS: Final = ("cleanup_enabled", "dedup", "durable", "sidecars")
 SIZES: Final = {"max_file_size": -1, "min_free": 0}
 DEFAULT_MAX_FILE_SIZE: Final = 50 << 20
 _MOST_DIGITS: Final = 18
+_MINUTE_S: Final = 60.0
 _MOST_BYTES: Final = 9_000_000_000_000_000
 _SIZE: Final = re.compile(r"(\d+(?:\.\d+)?)\s*(B|KB|MB|GB|TB|KiB|MiB|GiB|TiB)", re.IGNORECASE)
 _UNITS: Final = {
@@ -129,6 +130,14 @@ def or_none(name: str, value: Duration | None) -> float | None:
         return parse_duration(value)
     except InvalidRequest as error:
         raise InvalidSettings(f"{name}: {error}") from None
+
+
+def minute_or_off(name: str, value: Duration | None) -> float:
+    """Return a duration in seconds, at least a minute; 0 for off, which is also said by None, "never", and less than nothing."""
+    seconds = or_none(name, value) or 0.0
+    if 0 < seconds < _MINUTE_S:
+        raise InvalidSettings(f"{name} is 0 for off, or at least a minute, not {value!r:.60}")
+    return seconds
 
 
 def or_zero(name: str, value: Duration | None) -> float:

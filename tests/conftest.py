@@ -24,6 +24,7 @@ import redis
 import redis.asyncio
 
 from mediastore import AsyncMediaStore, MediaStore, Settings
+from mediastore.doctor import aging
 from mediastore.embedded import EmbeddedServer, find_engine
 
 if TYPE_CHECKING:
@@ -185,6 +186,15 @@ def no_fleet_of_this_user(tmp_path_factory: pytest.TempPathFactory) -> Iterator[
         yield
 
 
+@pytest.fixture(scope="session", autouse=True)
+def nobody_cleans() -> Iterator[None]:
+    """Have the roots of the tests be well, although they lie in /tmp."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(aging, "CLEANED", ())
+        patch.setattr(aging, "PLACES", ())
+        yield
+
+
 @pytest.fixture
 def client(clients: Callable[[], redis.Redis]) -> redis.Redis:
     """Give one blocking client, for looking into the index."""
@@ -275,7 +285,10 @@ def stage(monkeypatch: pytest.MonkeyPatch) -> Any:
 
 def keys_left(client: redis.Redis, namespace: str) -> set[str]:
     """Return the keys that a namespace without refs should not have."""
-    always = {"seq", "clock", "format", "roots", "lost", "stats", "seen", "graves", "policies"}
+    always = {
+        *("seq", "clock", "format", "roots", "lost", "stats", "seen", "graves", "policies"),
+        *("epochs", "noted", "server", "born", "spared"),
+    }
     start = f"mediastore:{{{namespace}}}:"
     found = {
         (key.decode() if isinstance(key, bytes) else key).removeprefix(start)

@@ -10,6 +10,7 @@ from mediastore.connection import Link
 from mediastore.index import (
     changes,
     content,
+    epochs,
     listing,
     lives,
     policies,
@@ -19,8 +20,9 @@ from mediastore.index import (
     roots,
     sidecars,
 )
+from mediastore.index.epochs import Looks
 from mediastore.index.steps import prefix
-from mediastore.journal import Bound, Held, Outcome
+from mediastore.journal import Bound, Held, Hidden, Outcome
 from mediastore.lifetimes import Handoff, Taken
 from mediastore.model import Ref, from_ms
 from mediastore.sidecars import Sidecar
@@ -37,7 +39,10 @@ def ident(name):
     return name.ljust(22, "0")
 
 
-FULL = changes.Barrier("here", "ENOSPC")
+#: What the root shows.
+ENTRY = f"1.{NOW_MS}.{ident('e1')}"
+LOOKS = Looks(1_000, {"root": ENTRY})
+FULL, SPARED = changes.Barrier("here", "ENOSPC"), Outcome(ident("b18"), kind="spared", found="fifo")
 
 
 class Index:
@@ -58,6 +63,7 @@ class Index:
     def fill(self):
         places = {name: f"host:/{name}" for name in ("root", "gone", "last", "own", "told")}
         self.do(changes.open_index(places))
+        self.have_epochs()
         lost = Held("gone", "lost.jpg", 1, "link:31", "31:1:1", "adopted")
         self.do(changes.store(ident("r31"), ident("b31"), "lost", lost, None, META))
         self.do(roots.forget("gone", "op8"))
@@ -76,15 +82,15 @@ class Index:
             changes.delete(ident("r13"), "op9", replace(TERMS, grace_ms=10_000)),
             changes.delete(ident("r14"), "op11", replace(TERMS, grace_ms=10_000)),
         )
-        for name in "6789":
+        for name in ("6", "7", "8", "9", "18"):
             self.register(name, "cut/x")
         for name in ("21", "22"):
             lent = Held("root", "lent.jpg", 1, f"inode:{name}", f"{name}:1:1", "borrowed")
             self.do(changes.store(ident(f"r{name}"), ident(f"b{name}"), "lent", lent, None, META))
         self.do(
             changes.release("cut", "op1", TERMS), changes.drain("cut", "op2", TERMS),
-            changes.claim("root", ident("t6"), "op3", 30_000, [ident("b6")]),
-            changes.acknowledge("root", ident("t6"), "op4", [Outcome(ident("b6"), 0, "EPERM", True)]),
+            changes.claim("root", ident("t6"), "op3", 30_000, [ident("b6"), ident("b18")]),
+            changes.acknowledge("root", ident("t6"), "op4", [SPARED, Outcome(ident("b6"), 0, "EPERM", True)]),
             changes.claim("root", ident("t8"), "op5", 60_000, [ident("b8")]),
             changes.claim("root", ident("t9"), "op6", 1_000, [ident("b9")]),
             changes.claim("root", ident("t7"), "op10", 1_000, [ident("b7")], barrier=FULL),
@@ -96,14 +102,19 @@ class Index:
         self.now += 2_000
         return self.dump()
 
+    def have_epochs(self):
+        """Make a chain, and leave what each of its keys may hold."""
+        self.do(epochs.tick("root", "", 1_000, ident("e1"), "op30", sure=True))
+        start = prefix(self.namespace)
+        self.client.hset(f"{start}frozen", "other", f"{NOW_MS} 1 1")
+        self.client.hset(f"{start}noted", "gone", f"1 {ENTRY}")
+        self.client.set(f"{start}bound", f"1 {NOW_MS}")
+        self.client.set(f"{start}server", f"{'0' * 40} 0", nx=True)  # fakeredis is no server
+
     def write(self):
         """Leave content in each state: in grace, being written, given up by its writer, due."""
-        for name, sha, hold_ms in (
-            ("41", SHA, 1_000),
-            ("44", "44", 1_000),
-            ("42", "", 60_000),
-            ("43", "", 1_000),
-        ):
+        drafts = {"41": (SHA, 1_000), "44": ("44", 1_000), "42": ("", 60_000), "43": ("", 1_000)}
+        for name, (sha, hold_ms) in drafts.items():
             self.do(reserve(name, "", hold_ms=hold_ms))
             if sha:
                 self.do(commit(name, sha, self.now))
@@ -225,12 +236,12 @@ STEPS = {
     "commit": commit("42", "42", NOW_MS),
     "commit and join": commit("42", SHA, NOW_MS),
     "abandon": content.abandon(ident("b42")),
-    "claim content": changes.claim("own", ident("t"), "op", 1_000),
+    "claim content": changes.claim("own", ident("t"), "op", 1_000, pause_ms=1_000),
     "forget content": roots.forget("own", "op"),
     "withdraw": changes.withdraw(ident("r1"), "op", TERMS),
     "release": changes.release("small", "op", TERMS),
     "drain": changes.drain("closed", "op", TERMS),
-    "expire": changes.expire("op", TERMS),
+    "expire": changes.expire("op", TERMS, LOOKS),
     "delete": changes.delete(ident("r15"), "op", TERMS),
     "extend": lives.extend(ident("r15"), "touch", 1_000, "op"),
     "transfer": lives.transfer(ident("r15"), "s/x", "op"),
@@ -250,7 +261,7 @@ STEPS = {
     "end_lease": lives.end_lease(ident("b13"), ident("t13"), "op"),
     "accept": lives.accept(HANDED, ident("t"), 1_000, LONG_MS, "here:1", "op"),
     "limit": lives.limit("kept/x", 1_000, 1_000, "op"),
-    "lapse": changes.lapse("op"),
+    "lapse": changes.lapse("op", LOOKS),
     "idle": lives.idle("kept/x", 0, "op"),
     "note": lives.note("kept/x", "op"),
     "leases": lives.leases(ident("b13")),
@@ -259,13 +270,18 @@ STEPS = {
     "left_page": lives.left_page("kept/x", 0),
     "waiting": lives.waiting([ident("b13")]),
     "root_of": reads.root_of(ident("b1")),
-    "claim": changes.claim("root", ident("t"), "op", 1_000),
+    "claim": changes.claim("root", ident("t"), "op", 1_000, pause_ms=1_000, shown=ENTRY),
+    "clock": epochs.clock(700, "here", "op"),
+    "epoch": epochs.tick("root", ENTRY, 1_000, ident("e2"), "op"),
+    "accept_epoch": epochs.accept({"root": ENTRY}, "op"),
+    "look up what is overdue": reads.lookup([Ref(f"media://{ident('r1')}")], overdue=True),
     "acknowledge": changes.acknowledge("root", ident("t8"), "op", [Outcome(ident("b8"), 1)]),
     "refuse": changes.refuse(ident("new"), ident("newb")),
     "forget": roots.forget("root", "op"),
     "adopt": roots.adopt("root", "host:/new", "op", copied=True),
     "rebind": roots.rebind("root", "host:/media", "op", [REBOUND]),
     "roots": roots.listing(),
+    "hidden": roots.hidden("root", Hidden(1, 10), "op"),
     "identity_of": roots.identity_of("root", "1.jpg", ident("b1")),
     "paths": roots.paths("root", 0),
     "placed": roots.placed([("1.jpg", ident("b1"))]),
@@ -282,112 +298,6 @@ STEPS = {
     "children": listing.children("s", 0),
     "seen": presence.seen(["worker:w1@here", "beat:beat@here"], NOW_MS + 5_000),
     "last_seen": presence.last_seen(),
-}
-
-_CONTENT = "blob:b45 clock closed deadlines lifetimes meta:told op:op ref:r46 scopes seq"
-_REVIVE = "quotas usage writing closed children:s clock deadlines dedup:told expiry lifetimes lost meta:told op:op path:told scope:s/x scopes seq stats"
-
-#: The keys that each step looks at. Those that are missing here and not in the index are planted.
-_ENTERED = "clock children:own scope:own/x expiry scopes seq lifetimes deadlines"
-#: What a quota is asked for, and what counts against it.
-_QUOTA = "quotas usage writing stats closed"
-_WRITTEN = f"{_ENTERED} lost {_QUOTA} path:own dedup:own trash:own"
-_NEW = f"{_WRITTEN} op:op ref:rnew gone:rnew blob:bnew lease:bnew holders:bnew"
-_DRAFT = f"{_WRITTEN} ref:r42 gone:r42 blob:b42 lease:b42 holders:b42"
-LOOKS_AT = {
-    "reserve": _NEW,
-    "reserve and join": f"{_NEW} blob:b41 left:own/x",
-    "reserve again": f"{_DRAFT} op:op",
-    "reserve again and join": f"{_DRAFT} op:op blob:b41 left:own/x",
-    "commit": _DRAFT,
-    "commit and join": f"{_DRAFT} blob:b41 left:own/x",
-    "abandon": "clock stats usage writing trash:own blob:b42 lease:b42 holders:b42",
-    "claim content": "stuck clock usage writing lost older:own path:own dedup:own stats trash:own claim:t op:op"
-    " blob:b43 lease:b43 holders:b43 blob:b44",
-    "forget content": "clock usage writing lost older:own path:own dedup:own roots stats stuck trash:own op:op"
-    " blob:b41 left:own/x blob:b42 lease:b42 holders:b42 blob:b43 lease:b43 holders:b43 blob:b44",
-    "open": "clock format roots lost",
-    "store": f"{_QUOTA} lost blob:b7 children:s clock expiry left:cut borrowed:root older:root path:root"
-    " scope:s/x scopes seq stats trash:root ref:new gone:new deadlines lifetimes policies changing under:short",
-    "withdraw": "stuck stuck usage lost blob:b1 children:s clock closed expiry borrowed:root older:root path:root ref:r1"
-    " scope:s/x scopes seq stats trash:root op:op cuts deadlines graves left:s/x lifetimes",
-    "release": "stuck stuck usage lost blob:b2 clock closed expiry borrowed:root older:root path:root ref:r2 scope:small"
-    " scopes seq stats trash:root children:small left:small op:op cuts deadlines graves"
-    " lifetimes",
-    "drain": "stuck stuck usage lost blob:b4 blob:b5 children:closed clock closed expiry borrowed:root older:root"
-    " path:root ref:r4 ref:r5 scope:closed scope:closed/x scopes seq stats trash:root"
-    " children:closed/x left:closed op:op cuts deadlines graves left:closed/x lifetimes",
-    "expire": "stuck stuck usage lost blob:b3 children:due clock closed expiry borrowed:root older:root path:root ref:r3"
-    " scope:due/x scopes seq stats trash:root op:op cuts deadlines graves left:due/x lifetimes",
-    "claim": "stuck stuck usage writing lost blob:b7 blob:b9 claim:t9 clock dedup:root older:root path:root stats trash:root claim:t op:op",
-    "acknowledge": "blob:b8 claim:t8 clock left:cut path:root stats stuck trash:root op:op",
-    "refuse": "clock ref:new gone:new",
-    "forget": "usage writing blob:b6 blob:b7 blob:b8 blob:b9 claim:t6 claim:t8 claim:t9 clock dedup:root left:cut lost meta:root older:root path:root"
-    " roots stats stuck trash:root op:op blob:b13 blob:b14 holders:b13 lease:b13 left:kept/x",
-    "adopt": "clock lost older:root roots seq op:op",
-    "rebind": "blob:b1 clock roots op:op",
-    "roots": "clock lost roots stats trash:root trash:last trash:gone trash:own trash:told",
-    "identity_of": "path:root blob:b1",
-    "paths": "path:root",
-    "placed": "blob:b1",
-    "list": "blob:b1 clock closed ref:r1 scope:s/x",
-    "stats": "clock closed roots scopes stats stuck trash:root trash:own trash:told",
-    "lookup": "closed ref:r1",
-    "farewell": "gone:r1",
-    "blob_state": "blob:b1 trash:root",
-    "due": "changing closed expiry meta:root trash:root deadlines",
-    "due and forgotten": "changing closed expiry lost meta:root roots trash:root deadlines",
-    "roots_of": "blob:b1",
-    "place_of": "roots lost",
-    "scope_names": "scopes",
-    "children": "children:s",
-    "seen": "seen",
-    "last_seen": "seen",
-    "delete": "stuck stuck usage blob:b15 borrowed:root children:kept clock closed cuts deadlines expiry graves"
-    " holders:b15 lease:b15 left:kept/x lifetimes lost older:root op:op path:root ref:r15"
-    " scope:kept/x scopes seq stats trash:root under:long",
-    "extend": "changing clock closed deadlines expiry lifetimes op:op policies ref:r15 scopes seq under:long",
-    "transfer": f"{_QUOTA} children:kept children:s clock closed deadlines expiry lifetimes op:op ref:r15"
-    " scope:kept/x scope:s/x scopes seq",
-    "share": f"{_QUOTA} blob:b15 changing children:s clock closed deadlines expiry lifetimes op:op policies ref:new ref:r15"
-    " scope:s/x scopes seq stats under:short",
-    "restore": f"{_QUOTA} changing policies under:short blob:b13 borrowed:root children:s clock deadlines expiry gone:r13 left:kept/x lifetimes"
-    " lost older:root op:op path:root ref:new ref:r13 scope:s/x scopes seq stats trash:root",
-    "lease": "stats trash:root blob:b15 clock closed deadlines holders:b15 lease:b15 lifetimes op:op ref:r15",
-    "renew": "stats op:op blob:b13 clock holders:b13 lease:b13 trash:root",
-    "end_lease": "stats blob:b13 clock holders:b13 lease:b13 op:op trash:root",
-    "accept": "stats blob:b13 clock gone:r13 holders:b13 lease:b13 op:op ref:r13 trash:root",
-    "limit": "children:kept/x children:kept clock closed deadlines expiry lifetimes op:op scope:kept/x scopes seq",
-    "lapse": "stuck stuck children:kept children:kept/y clock closed cuts deadlines lifetimes op:op scope:kept/y"
-    " scopes seq",
-    "idle": "op:op clock lifetimes deadlines scope:kept/x ref:r15",
-    "note": "op:op clock deadlines lifetimes",
-    "leases": "holders:b13 lease:b13",
-    "remains": "blob:b13",
-    "scope_deadlines": "closed lifetimes",
-    "left_page": "left:kept/x",
-    "waiting": "blob:b13 holders:b13 lease:b13",
-    "root_of": "blob:b1",
-    "set_policy": "changing clock op:op policies seq under:short",
-    "remove_policy": "changing clock op:op policies seq under:short",
-    "move_policy": "changing clock closed expiry op:op policies ref:r16 ref:r17 under:short",
-    "apply_policy": "changing clock closed deadlines expiry lifetimes op:op policies ref:r15 scopes seq"
-    " under:long under:short",
-    "policies": "changing policies",
-    "counts": "under:short",
-    "set_quota": "clock closed op:op quotas scope:s/x stats usage writing",
-    "quota": "quotas scope:s/x stats usage writing",
-    "journal": "meta:told",
-    "told": "blob:b45 closed meta:told ref:r46",
-    "inscribed": "clock meta:told op:op",
-    "revive": f"{_REVIVE} blob:b45 gone:r47 holders:b45 lease:b45 ref:r47 trash:told",
-    "revive a blob": f"{_REVIVE} blob:newb gone:new holders:newb lease:newb ref:new",
-    "extend content": f"{_CONTENT} expiry",
-    "transfer content": f"{_CONTENT} {_QUOTA} children:s children:told expiry scope:s/x scope:told/y",
-    "share content": f"{_CONTENT} {_QUOTA} children:s expiry ref:new scope:s/x stats",
-    "delete content": f"stuck stuck {_CONTENT} lost usage borrowed:told children:told cuts expiry graves left:told/y older:told path:told"
-    " scope:told/y stats trash:told",
-    "apply_policy to content": f"{_CONTENT} changing expiry policies under:short",
 }
 
 

@@ -33,6 +33,16 @@ def shared(lab, process):
     process.store(cat, scope="u")
 
 
+def hidden(lab, process):
+    """Count what lives under a held link only, and that it has gone."""
+    cat = lab.file("a.jpg", "a")
+    process.store(cat, scope="s")
+    cat.unlink()
+    process.sweep()
+    process.delete_path(cat)
+    process.sweep()
+
+
 def tree(lab, process):
     for number, scope in enumerate(["s", "s/x", "s/x/y", "s/z", "s/x"]):
         process.store(lab.file(f"{number}.jpg", str(number)), scope=scope)
@@ -317,6 +327,7 @@ def limited(lab, process):
 
 HELD = Held("root", "4.jpg", 1, "link:4", "4:1:1", "adopted")
 HISTORIES = [
+    hidden,
     limited,
     written,
     outlived,

@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any
 from mediastore import MediaStore, Settings, blobs
 from mediastore.blobs import posix
 from mediastore.blobs.local import LocalBlobs
-from mediastore.errors import BlobMissing, NotThere
+from mediastore.errors import NotThere
 
 from .conftest import keys_left, names_left
 
@@ -149,19 +149,18 @@ class Lab:
             self.pass_time(seconds)
             self.process().sweep()
 
-    def live(self) -> tuple[dict[str, str], int]:
-        """Return the content of every file that a live ref resolves to, and how many refs miss theirs."""
+    def live(self) -> tuple[dict[str, str], list[str]]:
+        """Return the content of every file that a live ref leads to: by its path, and of those under held links only."""
         store = self.process()
-        found, missing = {}, 0
+        found, hidden = {}, []
         for scope in store.scopes():
             for media in store.refs(scope):
-                try:
-                    path = store.resolve(media.ref)
-                except BlobMissing:
-                    missing += 1
+                path = store.resolve(media.ref)
+                if path.is_relative_to(self.root / ".mediastore"):
+                    hidden.append(path.read_text())
                 else:
                     found[str(path.relative_to(self.root))] = path.read_text()
-        return found, missing
+        return found, hidden
 
     def files(self) -> dict[str, str]:
         """Return what lies in the root outside our bookkeeping."""

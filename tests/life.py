@@ -40,6 +40,8 @@ CALLS = {
     "promote": lambda store, _: store.promote(REF),
     "share": lambda store, _: store.share(REF, "s"),
     "delete_media": lambda store, _: store.delete_media(REF),
+    "refs_at": lambda store, path: store.refs_at(path),
+    "delete_path": lambda store, path: store.delete_path(path),
     "restore": lambda store, _: store.restore(REF),
     "tombstone": lambda store, _: store.tombstone(REF),
     "waiting": lambda store, _: store.waiting("s"),
@@ -67,6 +69,8 @@ CALLS = {
     "apply_policy": lambda store, _: store.apply_policy(REF, "short"),
     "enforce_policy": lambda store, _: store.enforce_policy(),
     "rebuild": lambda store, _: store.rebuild(),
+    "epoch": lambda store, _: store.epoch(),
+    "accept_epoch": lambda store, _: store.accept_epoch(),
     "roots": lambda store, _: store.roots(),
     "forget_root": lambda store, _: store.forget_root(ROOT, even_here=True),
     "adopt_root": lambda store, path: (inner(store)._blobs.roots(), store.adopt_root(path.parent)),
@@ -101,6 +105,7 @@ def life(store, media):
     said += [store.clean_expired(), store.sweep(), store.scopes(), store.stats()]
     said += [store.roots(), store.forget_root(next(iter(store.stats().roots)), even_here=True)]
     said += [store.roots(), store.adopt_root(media), store.roots(), store.stats()]
+    said += [store.epoch(), store.accept_epoch(), store.epoch()]
     for ref in (*refs, "media://" + "0" * 22):
         with pytest.raises(MediaStoreError) as caught:
             store.resolve(ref)
@@ -152,6 +157,7 @@ def crowds(store, media):
     """Call the methods that act on many at once."""
     refs = store.store_many([media / "a", media / "none"], scope="w")
     said = [refs, store.resolve_many([*refs[:1], "x"]), store.release_many(["w", "", "w"])]
+    said += [store.refs_at(media / "a"), store.delete_path(media / "c")]
     with store.scope("x", ttl=60, idle=60):
         ref = store.store(media / "a")
         return [*said, str(store.current_scope()), store.get(ref), store.release_all("x")]

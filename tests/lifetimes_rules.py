@@ -215,13 +215,13 @@ class Lifetimes(Refs):
     def resolve_it(self, p, life):
         def should():
             self.oracle.need(life)
-            if not life.bytes.at_path:
+            if self.world.found(life.bytes) is None:
                 self.oracle.maybe_active(life.scope)
                 raise Refused("BlobMissing")
             self.oracle.active(life.scope)
 
         path = self.ask(should, p, "resolve", Ref(life.ref))
-        assert path is None or path == self.world.path(life.bytes)
+        assert path is None or path == self.world.found(life.bytes)
 
     @has_refs
     @rule(p=process)
@@ -231,10 +231,10 @@ class Lifetimes(Refs):
         for life, path in zip(lives, self.ask(lambda: None, p, "resolve_many", refs), strict=True):
             if life.end:
                 assert isinstance(path, RefGone)
-            elif not life.bytes.at_path:
+            elif self.world.found(life.bytes) is None:
                 assert isinstance(path, BlobMissing)
             else:
-                assert path == self.world.path(life.bytes)
+                assert path == self.world.found(life.bytes)
             if not life.end:
                 self.oracle.maybe_active(life.scope)
 

@@ -224,6 +224,12 @@ class World:
     def path(self, bytes_: Bytes) -> Path:
         return self.lab.root / bytes_.name
 
+    def found(self, bytes_: Bytes) -> Path | None:
+        """Where a reader finds the bytes; nowhere, of a file that was only lent and has been replaced."""
+        if bytes_.at_path:
+            return self.path(bytes_)
+        return None if bytes_.lent else self.held(bytes_)
+
     # --- looking
 
     def check_bytes(self, bytes_: Bytes) -> None:

@@ -12,6 +12,8 @@ from mediastore import AsyncMediaStore, MediaStore, Settings
 from mediastore.connection import AsyncLink
 from mediastore.errors import RefGone
 
+from .waiting import until
+
 
 @pytest.fixture
 def url_settings(settings, server_url):
@@ -43,9 +45,7 @@ def test_the_loop_goes_on_while_files_are_slow(url_settings, cat, monkeypatch):
         perform = LocalBlobs.perform
 
         def slow(self, step):
-            deadline = time.monotonic() + 0.3
-            while time.monotonic() < deadline and len(ticks) < 5:
-                time.sleep(0)
+            until(lambda: len(ticks) >= 5, "the loop goes on")
             return perform(self, step)
 
         monkeypatch.setattr(LocalBlobs, "perform", slow)

@@ -7,7 +7,6 @@ import os
 import re
 import subprocess
 import sys
-import time
 
 import pytest
 
@@ -96,12 +95,13 @@ def test_a_server_that_does_not_answer_is_told_within_a_second_and_without_its_p
     monkeypatch.chdir(cat.parent)
     if words[0] not in {"resolve", "sweep", "doctor"}:
         monkeypatch.setenv("MEDIASTORE_RETRIES", "0")  # they wait as those three
-    began = time.monotonic()
+    waited: list[float] = []
+    monkeypatch.setattr("redis.retry.sleep", waited.append)
 
     plain = run("--redis-url", NOWHERE, *words)
     as_json = run("--redis-url", NOWHERE, "--debug", *words, "--json")
 
-    assert time.monotonic() - began < 4
+    assert sum(waited) < 2  # a second each; what a slow machine takes besides is not ours
     assert plain.exit_code == as_json.exit_code == (5 if words == ("doctor",) else 4)
     assert "Pa55word" not in plain.output + as_json.output
     if words != ("doctor",):

@@ -75,7 +75,8 @@ def test_a_file_that_replaced_ours_is_not_moved_for_a_moment(lab, stage, monkeyp
     with stage.during(look):
         done = lab.process().release_all("s")
 
-    assert (done.deleted, identity(path), path.read_text()) == (1, theirs, "theirs")
+    assert (done.deleted, done.spared) == (int(links), int(not links))
+    assert (identity(path), path.read_text()) == (theirs, "theirs")
     assert len(calls) > 5
     assert lab.leftovers() == []
 
@@ -264,7 +265,7 @@ def test_without_links_a_file_goes_only_as_it_was_registered(lab, monkeypatch, t
 
     done = lab.process().release_all("s")
 
-    assert (done.deleted, done.freed_bytes) == (1, 0 if touch else 4)
+    assert (done.deleted, done.freed_bytes, done.spared) == ((0, 0, 1) if touch else (1, 4, 0))
     assert path.exists() == bool(touch)
     assert lab.leftovers() == []
 

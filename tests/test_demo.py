@@ -19,7 +19,7 @@ from mediastore.demo.processes import Child, environment
 from mediastore.demo.samples import samples
 from mediastore.demo.view import Plain, Scene
 from mediastore.embedded import NO_ENGINE, find_engine
-from mediastore.model import Stats
+from mediastore.stats import Stats
 
 from .waiting import until
 

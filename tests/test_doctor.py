@@ -111,11 +111,12 @@ def test_spans_read_as_people_say_them(seconds, words):
 # --- the server
 
 
-def test_a_dead_server_comes_first_and_the_roots_are_still_looked_at(mine):
-    began = time.monotonic()
+def test_a_dead_server_comes_first_and_the_roots_are_still_looked_at(mine, monkeypatch):
+    waited: list[float] = []
+    monkeypatch.setattr("redis.retry.sleep", waited.append)
     findings = examine(replace(mine, redis_url=NOWHERE, roots=("/etc", *mine.roots)))
 
-    assert time.monotonic() - began < 2
+    assert sum(waited) < 1
     assert [(f.name, f.state) for f in findings] == [
         ("server", "problem"),
         ("settings", "ok"),

@@ -12,7 +12,8 @@ from mediastore.index import __doc__ as documentation
 from mediastore.index.steps import FORMAT, Command, prefix
 
 from .conftest import names_left
-from .foreign_steps import FOREIGN, LOOKS_AT, STEPS, Index, key_of
+from .foreign_keys import LOOKS_AT
+from .foreign_steps import FOREIGN, STEPS, Index, key_of
 from .life import CALLS
 from .test_index import dump
 
@@ -111,7 +112,7 @@ def test_a_step_looks_at_no_other_key(name, index):
 FREEING = (
     *("open", "release", "drain", "expire", "lapse", "delete", "withdraw", "refuse", "abandon"),
     *("claim", "acknowledge", "forget", "adopt", "rebind", "renew", "end_lease"),
-    *("move_policy", "inscribed"),
+    *("move_policy", "inscribed", "epoch", "accept_epoch", "clock"),
 )
 
 

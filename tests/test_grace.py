@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import time
 from dataclasses import replace
 
 import pytest
@@ -16,6 +15,7 @@ from .grace_fixtures import lab, settings  # noqa: F401 - fixtures
 from .lab import Crash
 from .lifetimes import HOUR, give, is_gone, numbers, one_lane, seconds_left, slowly
 from .processes import Once, crash
+from .waiting import until
 
 FORGET = MediaMeta(cleanup=Cleanup.FORGET)
 META = MediaMeta(filename="cät [1].jpg", content_type="image/jpeg", message_idx=7)
@@ -49,12 +49,14 @@ def lapse(store, ref, sweep):
 
 
 def until_ended(sweep):
-    deadline = time.monotonic() + 5
-    while time.monotonic() < deadline:
-        swept = sweep()
-        if swept.refs:
-            return swept
-    raise AssertionError("it never ended")
+    ended = []
+
+    def swept():
+        ended.append(sweep())
+        return ended[-1].refs
+
+    until(swept, "the end")
+    return ended[-1]
 
 
 ENDS = {

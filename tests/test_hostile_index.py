@@ -14,7 +14,8 @@ from mediastore import Settings
 from mediastore.doctor import examine
 from mediastore.errors import Corrupt
 
-from .foreign_steps import LOOKS_AT, STEPS, Index, key_of
+from .foreign_keys import LOOKS_AT
+from .foreign_steps import STEPS, Index, key_of
 from .hostile_world import (
     HEALTHY,
     SCORES,

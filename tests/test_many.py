@@ -169,17 +169,18 @@ def test_a_call_that_cannot_be_right_stores_nothing(store, cat, media, expect_em
 
 def test_refs_are_resolved_in_order_with_why_some_are_dead(store, other, files, media):
     paths = files(6)
-    refs = store.store_many(paths, scope="s")
+    refs = store.store_many(paths[1:], scope="s")
+    lost = store.store(paths[0], scope="s", meta=FORGET)
     expired = store.store(paths[5], scope="t", ttl=0.05)
     other.delete_media(refs[1])
-    paths[2].unlink()
+    paths[0].unlink()
     while not codes(store.resolve_many([expired]))[0]:
         pass
-    asked = [refs[3], refs[1], UNKNOWN, refs[2], "cat.jpg", refs[0], refs[3], expired, None]
+    asked = [refs[3], refs[1], UNKNOWN, lost, "cat.jpg", refs[0], refs[3], expired, None]
 
     answers = store.resolve_many(asked)
 
-    assert [answers[n] for n in (0, 5, 6)] == [paths[3], paths[0], paths[3]]
+    assert [answers[n] for n in (0, 5, 6)] == [paths[4], paths[1], paths[4]]
     assert [type(answers[n]) for n in (1, 2, 3, 4, 7, 8)] == [
         RefGone,
         RefUnknown,

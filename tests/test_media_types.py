@@ -365,7 +365,7 @@ def test_importing_the_types_loads_no_matchers():
 def test_no_head_takes_long_to_look_at(start, filler):
     head = (start + filler * 65536)[:65536].encode()
 
-    began = time.perf_counter()
+    began = time.thread_time()  # not what others use of the machine meanwhile
     sniff(head)
 
-    assert time.perf_counter() - began < 1
+    assert time.thread_time() - began < 5  # with a square of the length it is a minute

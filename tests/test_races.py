@@ -22,6 +22,7 @@ from mediastore.index.steps import END_BATCH
 
 from .conftest import keys_left, names_left
 from .processes import Crew
+from .waiting import LIMIT_S
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -93,7 +94,7 @@ def sweep(store: MediaStore, number: int) -> Any:
 
 
 def wait_until_gone(store: MediaStore, ref: str) -> None:
-    deadline = time.monotonic() + 10
+    deadline = time.monotonic() + LIMIT_S
     with suppress(RefGone):
         while time.monotonic() < deadline:
             store.resolve(ref)
@@ -250,7 +251,7 @@ def all_refs(store: MediaStore) -> list[Media]:
 
 def quiesce(store: MediaStore, sums: Counter[str]) -> list[Media]:
     """Sweep until nothing is due or will be soon, and every ref the index holds lives; return them."""
-    deadline = time.monotonic() + 20
+    deadline = time.monotonic() + LIMIT_S
     while time.monotonic() < deadline:
         swept, now, refs = store.sweep(), store.stats(), all_refs(store)
         sums.update(released=swept.drained, deleted=swept.deleted, freed=swept.freed_bytes)

@@ -11,10 +11,11 @@ from pathlib import Path
 import pytest
 
 from mediastore import MediaStore, Settings
+from mediastore.blobs import posix
 from mediastore.blobs.local import LocalBlobs
 from mediastore.errors import BlobsUnavailable, InvalidRoot, OutsideRoots
 
-from .processes import Once, Paused
+from .processes import Once, Paused, no_link
 
 
 @pytest.fixture
@@ -122,6 +123,69 @@ def test_a_hard_linked_copy_is_refused(at, other, cat, media, tmp_path):
         at(copy).sweep()
 
     assert (copy / "cat.jpg").exists()
+
+
+def test_a_hard_linked_copy_that_takes_the_place_of_a_root_in_use_is_refused(
+    other, cat, media, tmp_path
+):
+    other.store(cat, scope="s")
+    copy = tmp_path / "copy"
+    shutil.copytree(media, copy, copy_function=os.link)
+    assert other.resolve(other.refs("s")[0].ref) == cat  # a backup stops nobody
+    media.rename(tmp_path / "aside")
+    copy.rename(media)
+
+    done = other.release_all("s")
+
+    assert (done.deleted, done.pending, cat.exists()) == (0, 1, True)
+
+
+def test_a_marker_that_says_another_root_is_not_believed_for_its_inode_number(other, cat, media):
+    """A root is what its marker says, and that can be written anew in place."""
+    ref = other.store(cat, scope="s")
+    marker = media / ".mediastore/root"
+    words = marker.read_text()
+    marker.write_text(words.replace('"root": "', '"root": "another'))
+
+    with pytest.raises(BlobsUnavailable, match="not the root it was"):
+        other.resolve(ref)
+
+    assert other.release_all("s").pending == 1
+    marker.write_text(words)
+    assert other.sweep().deleted == 1
+
+
+def a_copy(source, source_at, target, target_at):
+    """Stand in for `posix.link` where a name has an inode number of its own, as on mergerfs without use_ino."""
+    posix.look(source, at=source_at)
+    os.close(posix.create_file(target, 0o600, at=target_at))
+
+
+def test_where_inode_numbers_belong_to_names_nothing_becomes_a_root(other, media, monkeypatch):
+    monkeypatch.setattr(posix, "file_system_of", lambda _: "fuse.mergerfs")
+    monkeypatch.setattr(posix, "link", a_copy)
+
+    with pytest.raises(
+        InvalidRoot, match=r"\(fuse.mergerfs\) gives .*mergerfs: use_ino"
+    ) as refused:
+        other.stats()
+
+    assert "adopt" not in str(refused.value)
+    assert list(media.iterdir()) == []
+
+
+def test_a_copy_in_user_space_may_be_none_and_is_told_so(at, other, media, tmp_path, monkeypatch):
+    """Where there are no links, nobody can tell which of the two it is."""
+    other.stats()
+    copy = tmp_path / "copy"
+    shutil.copytree(media, copy)
+    monkeypatch.setattr(posix, "file_system_of", lambda _: "fuse.sshfs")
+    monkeypatch.setattr(posix, "link", no_link)
+
+    with pytest.raises(
+        InvalidRoot, match=r"copy or a restored backup .*, or fuse.sshfs has given it another"
+    ):
+        at(copy).stats()
 
 
 def test_a_root_of_another_namespace_is_refused(at, other, cat, media):

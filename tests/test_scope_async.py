@@ -8,6 +8,7 @@ import time
 import pytest
 
 from .scope_fixtures import gate, gone, run, steps, where  # noqa: F401 - fixtures
+from .waiting import LIMIT_S
 
 # --- cancelled in the block
 
@@ -259,8 +260,8 @@ def test_once_cancelled_a_release_that_does_not_end_is_left_after_the_timeout(
         began = time.monotonic()
         if when == "in the release":
             task.cancel()
-        await asyncio.wait([task], timeout=10)
-        assert 0.25 <= time.monotonic() - began < 5
+        await asyncio.wait([task], timeout=LIMIT_S)
+        assert time.monotonic() - began >= 0.25
         assert task.cancelled()
         await steps(10)
         assert asyncio.all_tasks() == {asyncio.current_task()}  # the release was given up, too
@@ -282,10 +283,9 @@ def test_a_storm_of_cancellations_does_not_keep_a_block_for_ever(run, gate):
         task = asyncio.create_task(work())
         await gate.reached.wait()
         began = time.monotonic()
-        while not task.done() and time.monotonic() - began < 10:
+        while not task.done() and time.monotonic() - began < LIMIT_S:
             task.cancel()
             await asyncio.sleep(0)
         assert task.cancelled()
-        assert time.monotonic() - began < 5
 
     run(main, timeout=0.3)

@@ -9,6 +9,7 @@ import pytest
 from mediastore import NEVER, Swept
 from mediastore.errors import RefGone
 from mediastore.index import changes
+from mediastore.index.epochs import Looks
 from mediastore.index.steps import END_BATCH
 
 from .conftest import keys_left
@@ -132,7 +133,7 @@ def test_a_lapse_that_is_sent_again_changes_nothing(lab):
     give(store, "s", ttl=10)
     put(lab, store, "s")
     lab.pass_time(10)
-    lapse = changes.lapse("o" * 22)
+    lapse = changes.lapse("o" * 22, Looks())
     first = store._run(iter(lapse))
     sweep(lab)
     give(store, "s", ttl=10)

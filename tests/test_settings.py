@@ -86,7 +86,8 @@ def test_an_env_file_is_read_only_when_named_and_variables_win(tmp_path, monkeyp
      {"grace": "never"}, {"grace": NEVER}, {"grace": -1}, {"grace": "soon"},
      {"log_format": "xml"}, {"health_dir": 3}, {"namespaces": "a,b"}, {"namespaces": ["a", "a"]},
      {"namespaces": [1]}, {"namespaces": ["a", "B"]}, {"namespaces": ["a", "b"]},
-     {"namespaces": ["a", "b"], "roots": ["/srv/{namespace}", "/srv/b"]}, {"max_age": "soon"}, {"sweep_interval": "often"}, {"tombstone_ttl": -3}],
+     {"namespaces": ["a", "b"], "roots": ["/srv/{namespace}", "/srv/b"]}, {"max_age": "soon"}, {"sweep_interval": "often"}, {"tombstone_ttl": -3},
+     {"prune_empty": 59}, {"prune_empty": "30s"}, {"prune_empty": "soon"}],
 )  # fmt: skip
 def test_a_value_that_cannot_be_used_is_refused(values):
     with pytest.raises(InvalidSettings):

@@ -11,7 +11,6 @@ import pytest
 
 from mediastore import NEVER, Cleanup, MediaMeta, MediaStore, Ref, Settings
 from mediastore.errors import (
-    BlobMissing,
     FileMissing,
     InvalidPath,
     InvalidPolicy,
@@ -283,23 +282,6 @@ def test_without_a_max_age_refs_do_not_expire(clients, settings, cat, max_age):
     eternal = Settings(namespace=settings.namespace, roots=settings.roots, max_age=max_age)
     with MediaStore(clients(), eternal) as store:
         assert store.get(store.store(cat, scope="s")).expires_at is None
-
-
-def test_a_removed_file_is_missing_and_says_where_it_was(store, cat):
-    ref = store.store(cat, scope="s")
-    cat.unlink()
-
-    with pytest.raises(BlobMissing, match=r"cat\.jpg"):
-        store.resolve(ref)
-
-
-def test_a_replaced_file_is_missing(store, cat):
-    ref = store.store(cat, scope="s")
-    cat.unlink()
-    cat.write_text("another file")
-
-    with pytest.raises(BlobMissing):
-        store.resolve(ref)
 
 
 def test_a_file_rewritten_in_place_is_still_ours(store, cat):

@@ -13,6 +13,7 @@ import pytest
 from mediastore import MediaMeta
 from mediastore.errors import InvalidRequest, RefGone
 from mediastore.index import reads
+from mediastore.index.epochs import Looks
 from mediastore.index.steps import END_BATCH, prefix
 
 from .lab import Lab
@@ -273,7 +274,7 @@ def test_a_scope_deadline_after_a_release_that_is_not_drained_takes_only_later_r
 def lapse():
     from mediastore.index import changes
 
-    return changes.lapse("o" * 22).__iter__()
+    return changes.lapse("o" * 22, Looks()).__iter__()
 
 
 @one_lane

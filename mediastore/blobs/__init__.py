@@ -3,6 +3,7 @@
 Inside a root, all that is ours lies in `.mediastore/`:
 
     root                     the marker: root id, namespace, its own inode number
+    epoch                    the entry of the index's chain that the root shows; epoch.<any>: its draft
     new/<blob><ext>          the held link of a file that is being registered
     held/<blob><ext>         the held link: pins the inode of a registered file, so its identity is exact
     quarantine/<token>/      what one claim is deleting: <blob>.held and <blob>
@@ -22,14 +23,27 @@ from io import FileIO
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Generic, Self, TypeVar
 
-from mediastore.journal import Bound, Claim, Destroyed, Found, Held, Placed, Prepared
+from mediastore.journal import (
+    Bound,
+    Claim,
+    Destroyed,
+    Found,
+    Held,
+    Hidden,
+    Placed,
+    Prepared,
+    Watched,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Generator, Mapping
 
 R = TypeVar("R")
 MaybePath = Path | None
+MaybeText = str | None
+MaybeWatched = Watched | None
 MaybeFile = FileIO | None
+MaybeHidden = Hidden | None
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,6 +71,25 @@ class Hold(Step[Held]):
 
 
 @dataclass(frozen=True, slots=True)
+class Placement:
+    """A root of this process, and a path in it."""
+
+    root: str
+    path: str
+
+
+@dataclass(frozen=True, slots=True)
+class Place(Step[Placement]):
+    """Find the root of a path of this host; nothing need be there.
+
+    Raises:
+        NotARegularFile, OutsideRoots, InvalidPath: no file can be registered there.
+    """
+
+    path: str
+
+
+@dataclass(frozen=True, slots=True)
 class Keep(Step[bool]):
     """The index made the blob: its held link gets its lasting place. Returns whether the file is still at its path."""
 
@@ -74,9 +107,26 @@ class Drop(Step[bool]):
 
 @dataclass(frozen=True, slots=True)
 class Check(Step[MaybePath]):
-    """Return the absolute path of a registered file, or None when it is not the registered file any more.
+    """Return the absolute path under which registered bytes can be read: where they were registered, else their held link.
 
-    `seq` says when the identity was true: before the root was adopted it counts for nothing. None: it is the present one.
+    None if neither is there. `seq` says when the identity was true: before the root was adopted it counts for nothing.
+    None: it is the present one.
+
+    Raises:
+        KeyError: the root is none of this process's.
+        BlobsUnavailable: the root does not answer.
+    """
+
+    root: str
+    blob: str
+    path: str
+    identity: str
+    seq: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Occupant(Step[str]):
+    """Say in a few words what is at a path where the registered file is not: "nothing", "another file", "a directory".
 
     Raises:
         KeyError: the root is none of this process's.
@@ -86,14 +136,13 @@ class Check(Step[MaybePath]):
     root: str
     path: str
     identity: str
-    seq: int | None = None
 
 
 @dataclass(frozen=True, slots=True)
 class Lasting(Step[MaybePath]):
-    """Return the absolute path under which a blob's bytes stay whatever happens to its own: its second name, where it has one.
+    """Return the absolute path under which a blob's bytes stay, whatever happens to their own: that of the held link.
 
-    None when they are not there.
+    Of a file that never had a held link, it is the path itself. None if the bytes are not there.
 
     Raises:
         KeyError: the root is none of this process's.
@@ -118,6 +167,47 @@ class Open(Step[MaybeFile]):
     root: str
     path: str
     identity: str
+
+
+@dataclass(frozen=True, slots=True)
+class Shown(Step[dict[str, str]]):
+    """Read the entry of the chain of epochs in each root of this process: "" where there is none, "?" where it is unreadable.
+
+    A root that is away, or cannot be read now, is left out.
+    """
+
+
+@dataclass(frozen=True, slots=True)
+class Watch(Step[MaybeWatched]):
+    """Make a draft of what a root is to show, then read what it shows; None where it cannot be read now."""
+
+    root: str
+
+
+@dataclass(frozen=True, slots=True)
+class WatchAlone(Step[MaybeText]):
+    """Take away all drafts but this one, then read what the root shows; None where it cannot be read now."""
+
+    root: str
+    draft: str
+
+
+@dataclass(frozen=True, slots=True)
+class Show(Step[None]):
+    """Have a root show an entry instead of what was read; what cannot be done now is left to the next look."""
+
+    root: str
+    draft: str
+    before: str
+    entry: str
+
+
+@dataclass(frozen=True, slots=True)
+class Unwatch(Step[None]):
+    """Remove a draft that was not needed."""
+
+    root: str
+    draft: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -167,6 +257,21 @@ class Tidy(Step[int]):
 
 
 @dataclass(frozen=True, slots=True)
+class CountHidden(Step[MaybeHidden]):
+    """Look at the next part of the held links of a root; returns what was counted after the last part, until then None."""
+
+    root: str
+
+
+@dataclass(frozen=True, slots=True)
+class Prune(Step[int]):
+    """Look at the next directories of a root; returns how many were removed: empty, and older than `age_s`."""
+
+    root: str
+    age_s: float
+
+
+@dataclass(frozen=True, slots=True)
 class Roots(Step[dict[str, str]]):
     """Verify this process's roots; returns root id -> absolute path of those that can be used.
 
@@ -209,6 +314,14 @@ class Rebind(Step[tuple[Bound, ...]]):
     path: str
     blobs: tuple[Placed, ...]
     drafts: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class RebindDisplaced(Step[tuple[Bound, ...]]):
+    """As `Rebind`, of blobs whose paths are others' by now: only their held links are looked for."""
+
+    path: str
+    blobs: tuple[Placed, ...]
 
 
 @dataclass(frozen=True, slots=True)

@@ -36,7 +36,7 @@ if TYPE_CHECKING:
 logger = logging.getLogger("mediastore")
 
 #: Trying again soon cannot help; somebody has to change a right or a mount.
-_HOPELESS: Final = frozenset({errno.EPERM, errno.EACCES, errno.EROFS})
+_HOPELESS: Final = frozenset({errno.EPERM, errno.EACCES, errno.EROFS, errno.EXDEV})
 #: Errors of a walk that mean: nothing of ours is at the end of this path.
 _NO_WAY: Final = frozenset(
     {errno.ENOENT, errno.ENOTDIR, errno.ELOOP, errno.EXDEV, errno.ENAMETOOLONG}
@@ -83,7 +83,7 @@ def destroy(root: Opened, token: str, claim: Claim) -> Destroyed:
 
 def _outcome(root: Opened, own: Claimed | None, blob: Doomed) -> Outcome:
     try:
-        return Outcome(blob.blob, freed=_delete(root, own, blob))
+        return _delete(root, own, blob)
     except Corrupt as error:
         logger.error("blob %s is left alone: %s", blob.blob, error)  # noqa: TRY400
         return Outcome(blob.blob, errno=CORRUPT, stuck=True)
@@ -98,27 +98,75 @@ def _failed(blob: Doomed, error: OSError) -> Outcome:
     return Outcome(blob.blob, errno=name, stuck=code in _HOPELESS)
 
 
-def _delete(root: Opened, own: Claimed | None, blob: Doomed) -> int:
-    """Delete one claimed blob; returns the bytes that became free."""
+def _delete(root: Opened, own: Claimed | None, blob: Doomed) -> Outcome:
+    """Delete one claimed blob."""
     if blob.own:
         inscribing.clear(root, blob.blob)
-        return owned.delete(root, blob)
+        freed = owned.delete(root, blob)
+        if freed is not None:
+            return Outcome(blob.blob, freed)
+        _refuse_behind_a_mount(root, blob)
+        return _not_found(root, blob)
     plain_path(blob.name, f"blob {blob.blob}")
     if own is None:
         raise Corrupt(f"blob {blob.blob} was claimed without a directory, and needs one")
     held, taken = f"{plain_id(blob.blob)}.held", blob.blob
     linked = blob.identity.startswith("link:")
     if linked and not _take_held(root, own, blob, held):
-        return 0  # nowhere: an earlier worker destroyed it and died before it could say so
+        return _not_found(root, blob)
     removed = _settle(root, own, blob, taken, held if linked else None)
     if blob.path and blob.custody != "borrowed":
         removed = _take_path(root, own, blob, taken, held if linked else None) or removed
-    if not linked:
-        removed = removed or (own.find(taken) and _settle(root, own, blob, taken, None))
-        return blob.size if removed else 0
-    freed = _bytes_freed(own, held)
-    own.unlink(held)
-    return freed
+        if not (removed or (linked and _is_last_name(own, held))):
+            _refuse_behind_a_mount(root, blob)
+    if linked:
+        freed = _bytes_freed(own, held)
+        own.unlink(held)
+        return Outcome(blob.blob, freed)
+    removed = removed or (own.find(taken) and _settle(root, own, blob, taken, None))
+    return Outcome(blob.blob, blob.size) if removed else _not_found(root, blob)
+
+
+def _not_found(root: Opened, blob: Doomed) -> Outcome:
+    """Say what became of a blob whose bytes were not here to be removed: by what stands at its path.
+
+    An earlier sweeper may have removed them and died before it could say so; then they were deleted, and by us. A held
+    link is removed by nobody else, so without it that is certain, whatever has come to the path since.
+    """
+    certain = blob.silent and blob.identity.startswith("link:")
+    stands = "" if blob.own or certain else standing(root.fd, blob.name)
+    if stands:
+        logger.debug("blob %s is spared: at its path stands %s", blob.blob, stands)
+        return Outcome(blob.blob, kind="spared", found=stands)
+    return Outcome(blob.blob, kind="deleted" if blob.silent else "gone")
+
+
+def standing(root: int, path: str) -> str:
+    """Return what stands at a path, a symlink on the way to it included; "" if nothing does."""
+    reached = posix.reach(root, path)
+    if reached.seen is None:
+        return ""
+    kind = posix.kind(reached.seen.st_mode)
+    if not reached.whole:
+        return kind if kind == "symlink" else ""
+    if kind == "file":
+        return f"file:{reached.seen.st_ino}:{reached.seen.st_size}:{reached.seen.st_mtime_ns}"
+    return kind
+
+
+def _refuse_behind_a_mount(root: Opened, blob: Doomed) -> None:
+    """Raise if a mount point lies on the way to a path: the registered file may stand below it, where nobody can look.
+
+    Raises:
+        OSError: EXDEV, until nothing is mounted there any more.
+    """
+    if posix.reach(root.fd, blob.path).beyond:
+        raise OSError(errno.EXDEV, os.strerror(errno.EXDEV), blob.path)
+
+
+def _is_last_name(own: Claimed, held: str) -> bool:
+    seen = posix.look_or_none(held, at=own.fd)
+    return seen is not None and seen.st_nlink == 1
 
 
 def _take_held(root: Opened, own: Claimed, blob: Doomed, held: str) -> bool:
@@ -159,15 +207,16 @@ def _registered(own: Claimed, name: str, blob: Doomed, held: str | None, *, at: 
 
 def _take_path(root: Opened, own: Claimed, blob: Doomed, taken: str, held: str | None) -> bool:
     """Move the registered file from its path into the claim's directory and remove it there; True if this call did."""
+    ours = False
     try:
         with posix.walked(root.fd, blob.path) as (parent, name):
-            if not _registered(own, name, blob, held, at=parent):
-                logger.debug("blob %s: its path holds another file now; left alone", blob.blob)
-            else:
+            ours = _registered(own, name, blob, held, at=parent)
+            if ours:
                 posix.rename(name, parent, taken, own.fd)
     except OSError as error:
-        # The way there is gone or leads elsewhere: nothing of ours is at its end, unless it is we who are late.
-        if error.errno not in _NO_WAY:
+        # The way there is gone or leads elsewhere: nothing of ours is at its end, unless it is we who are late. If it is
+        # ours and lies on another mount, it stays for as long as that is there.
+        if error.errno not in _NO_WAY or (ours and error.errno == errno.EXDEV):
             raise
     own.check()
     return _settle(root, own, blob, taken, held)

@@ -84,24 +84,38 @@ class Opened:
         return self._homes[BOOKKEEPING]
 
     def home(self, name: str) -> int:
-        """Return the descriptor of one of our directories, open until the root is closed.
+        """Return the descriptor of one of our directories, open until the root is closed; it is made if it is not there.
+
+        Most are empty as a rule, and what cleans a disk takes empty directories away.
 
         Raises:
-            OSError: there is none, or something else has its name.
+            OSError: it cannot be made, or something else has its name.
+        """
+        found = self.home_or_none(name)
+        if found is None:
+            with contextlib.suppress(FileExistsError):  # another process was faster
+                make_directory(name, at=self.ours, like=self.fd)
+            found = self._homes[name] = posix.open_directory(name, at=self.ours)
+        return found
+
+    def home_or_none(self, name: str) -> int | None:
+        """As `home`, for whoever only looks: None where there is no such directory.
+
+        Raises:
+            OSError: something else has its name.
         """
         if name not in self._homes:
-            self._homes[name] = self._opened(name)
+            try:
+                self._homes[name] = posix.open_directory(name, at=self.ours)
+            except FileNotFoundError:
+                return None
         return self._homes[name]
 
-    def _opened(self, name: str) -> int:
-        try:
-            return posix.open_directory(name, at=self.ours)
-        except FileNotFoundError:
-            if name != PARKED:
-                raise
-            # It is empty as a rule, and whoever removes empty directories takes it away.
-            make_directory(name, at=self.ours, like=self.fd)
-            return posix.open_directory(name, at=self.ours)
+    def reopen(self, name: str) -> int:
+        """As `home`, anew: the directory that was opened may have been removed since."""
+        if name in self._homes:
+            os.close(self._homes.pop(name))
+        return self.home(name)
 
 
 def make_homes(root: Opened, name: str) -> None:

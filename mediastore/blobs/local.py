@@ -8,20 +8,23 @@ import hashlib
 import logging
 import os
 import time
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
 from mediastore import blobs as steps
 from mediastore.errors import BlobsUnavailable, InvalidRoot, MediaStoreError, StoreFull
-from mediastore.journal import Prepared
-from mediastore.settings import default_root
+from mediastore.journal import Prepared, Watched
 
 from . import (
     drafting,
+    epochs,
+    hidden,
     inscribing,
     inscriptions,
     owned,
     posix,
+    pruning,
     registering,
     rights,
     stamps,
@@ -29,17 +32,18 @@ from . import (
     taking,
     tidying,
 )
-from .adopting import adopting, held_blobs, rebind, unhold
+from .adopting import adopting, held_blobs, rebind, rebind_displaced, unhold
 from .deleting import destroy, prepare
-from .homes import PARKED, Opened, path_in, put_away
-from .reading import encoded, lasting, opened, registered
-from .root import Root, again, inspect, remark, stands, verify
+from .homes import PARKED, path_in, put_away
+from .reaching import Reach
+from .reading import encoded, lasting, located, occupant, opened
+from .root import Root, freshen, inspect, remark, stands
 
 if TYPE_CHECKING:
     import io
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable
 
-    from mediastore.journal import Bound, Destroyed, Held
+    from mediastore.journal import Bound, Destroyed, Held, Hidden
 
 logger = logging.getLogger("mediastore")
 
@@ -57,41 +61,55 @@ def failure(error: OSError) -> MediaStoreError:
     )
 
 
-class LocalBlobs:
-    """The roots of this process, and what steps do in them. Verified at the first use, not before."""
+class LocalBlobs(Reach):
+    """What steps do in the roots of this process."""
 
     def __init__(
         self, roots: tuple[str, ...], namespace: str, *, wall: Callable[[], float] = time.time
     ) -> None:
         """Remember where the roots are; no I/O."""
-        self._paths = roots or (str(default_root()),)
-        self._namespace = namespace
+        super().__init__(roots, namespace)
         self._wall = wall
-        self._roots: dict[str, Root] | None = None
-        self._away: set[str] = set()
         self._barred: dict[str, str] = {}
+        self._counts: dict[str, hidden.Count] = {}
+        self._walks: dict[str, pruning.Walk] = {}
         self._do: dict[type, Callable[[Any], Any]] = {
             steps.Hold: self._hold,
+            steps.Place: self._place,
             steps.Keep: self._keep,
             steps.Drop: self._drop,
             steps.Check: self._check,
+            steps.Occupant: self._occupant,
             steps.Lasting: self._lasting,
             steps.Open: self._open,
+            steps.Shown: self._shown,
+            **self._on_epochs(),
             steps.Prepare: self._prepare,
             steps.Destroy: self._destroy,
             steps.Dismiss: self._dismiss,
             steps.Strays: self._strays,
             steps.Tidy: self._tidy,
+            steps.CountHidden: self._count_hidden,
+            steps.Prune: self._prune,
             steps.Roots: lambda _: {root.id: root.path for root in self.roots().values()},
             steps.Standing: self._standing,
             steps.Inspect: lambda step: inspect(step.path, namespace),
             steps.Stands: lambda step: stands(step.root, step.path, step.beside),
             steps.Rebind: self._rebind,
+            steps.RebindDisplaced: self._rebind_displaced,
             steps.HeldBlobs: self._held_blobs,
             steps.Unhold: self._unhold,
             steps.Remark: self._remark,
             **self._on_content(),
             **self._on_sidecars(),
+        }
+
+    def _on_epochs(self) -> dict[type, Callable[[Any], Any]]:
+        return {
+            steps.Watch: self._watch,
+            steps.WatchAlone: self._watch_alone,
+            steps.Show: self._show,
+            steps.Unwatch: self._unwatch,
         }
 
     def _on_content(self) -> dict[type, Callable[[Any], Any]]:
@@ -137,66 +155,16 @@ class LocalBlobs:
         except OSError as error:
             raise failure(error) from None
 
-    def roots(self) -> dict[str, Root]:
-        """Return the verified roots by id.
-
-        Raises:
-            InvalidRoot: one of them cannot be used; none is touched.
-        """
-        # Without a lock: verifying twice is harmless, a lock held across a fork is not.
-        if self._roots is None:
-            found = [verify(path, self._namespace) for path in self._paths]
-            for one in found:
-                for other in found:
-                    if other.path.startswith(one.path + "/"):
-                        raise InvalidRoot(
-                            other.path, f"it lies inside the root {one.path}; roots do not nest"
-                        )
-            self._roots = {root.id: root for root in found}
-        return self._roots
-
-    def _reach(self, root_id: str) -> tuple[Root, Opened]:
-        """Open a root for one operation; one that has gone away, and one that is back, is told once.
-
-        Raises:
-            KeyError: the root is none of this process's.
-            BlobsUnavailable: it is not there now.
-        """
-        roots = self.roots()
-        root = roots[root_id]
-        try:
-            there = root.opened()
-        except BlobsUnavailable as error:
-            adopted = again(root, self._namespace)
-            if adopted is None:
-                if root_id not in self._away:
-                    self._away.add(root_id)
-                    logger.error("%s; nothing is deleted there until it is back", error)  # noqa: TRY400
-                raise
-            root = roots[root_id] = adopted
-            there = root.opened()
-        if root_id in self._away:
-            self._away.discard(root_id)
-            logger.warning("root %s is back; work goes on there", root.path)
-        return root, there
-
-    @contextlib.contextmanager
-    def _opened(self, root_id: str) -> Iterator[tuple[Root, Opened]]:
-        root, there = self._reach(root_id)
-        with there:
-            yield root, there
-
-    @contextlib.contextmanager
-    def _there(self, root_id: str) -> Iterator[Opened]:
-        with self._opened(root_id) as (_, there):
-            yield there
-
     # --- registering
 
     def _hold(self, step: steps.Hold) -> Held:
         root, path = registering.place(self.roots().values(), step.path)
         with self._reach(root.id)[1] as there:
             return registering.hold(root, there, path, step)
+
+    def _place(self, step: steps.Place) -> steps.Placement:
+        root, path = registering.place(self.roots().values(), step.path)
+        return steps.Placement(root.id, path)
 
     def _keep(self, step: steps.Keep) -> bool:
         with self._reach(step.held.root)[1] as there:
@@ -211,8 +179,12 @@ class LocalBlobs:
         with there:
             if step.seq is not None and step.seq <= root.adopted:
                 return None  # said of another directory; its inode numbers mean nothing here
-            same = registered(there, step.path, step.identity)
-        return Path(root.path, step.path) if same else None
+            name = located(there, step.blob, step.path, step.identity)
+        return Path(root.path, name) if name else None
+
+    def _occupant(self, step: steps.Occupant) -> str:
+        with self._there(step.root) as there:
+            return occupant(there, step.path, step.identity)
 
     def _lasting(self, step: steps.Lasting) -> Path | None:
         with self._opened(step.root) as (root, there):
@@ -289,15 +261,17 @@ class LocalBlobs:
             return Prepared(away=True)
         try:
             with self._opened(step.root) as (root, there):
+                entry = epochs.shown(there)
                 try:
                     prepare(there, step.token)
                 except OSError as error:
-                    return self._barrier(root, errno.errorcode.get(error.errno or 0, "EUNKNOWN"))
+                    name = errno.errorcode.get(error.errno or 0, "EUNKNOWN")
+                    return replace(self._barrier(root, name), shown=entry)
         except BlobsUnavailable as error:
             return Prepared(error.errno, shut=True, away=not error.errno)
         if self._barred.pop(root.id, None):
             logger.warning("root %s: files that nobody holds can be deleted again", root.path)
-        return Prepared()
+        return Prepared(shown=entry)
 
     def _barrier(self, root: Root, name: str) -> Prepared:
         """Tell once what keeps us from deleting in a root."""
@@ -316,6 +290,34 @@ class LocalBlobs:
         with contextlib.suppress(OSError, BlobsUnavailable), self._opened(step.root) as (_, there):
             put_away(there, step.token)
 
+    # --- the chain of epochs
+
+    def _shown(self, _: steps.Shown) -> dict[str, str]:
+        found: dict[str, str] = {}
+        for root in self.roots():
+            with contextlib.suppress(OSError, BlobsUnavailable), self._there(root) as there:
+                found[root] = epochs.shown(there)
+        return found
+
+    def _watch(self, step: steps.Watch) -> Watched | None:
+        with contextlib.suppress(OSError, BlobsUnavailable), self._there(step.root) as there:
+            draft = epochs.draft(there)
+            return Watched(draft, epochs.shown(there))
+        return None
+
+    def _watch_alone(self, step: steps.WatchAlone) -> str | None:
+        with contextlib.suppress(OSError, BlobsUnavailable), self._there(step.root) as there:
+            return epochs.alone(there, step.draft)
+        return None
+
+    def _show(self, step: steps.Show) -> None:
+        with contextlib.suppress(OSError, BlobsUnavailable), self._there(step.root) as there:
+            epochs.show(there, step.draft, step.before, step.entry)
+
+    def _unwatch(self, step: steps.Unwatch) -> None:
+        with contextlib.suppress(OSError, BlobsUnavailable), self._there(step.root) as there:
+            epochs.remove(there, step.draft)
+
     # --- tidying up after crashes
 
     def _strays(self, step: steps.Strays) -> tuple[str, ...]:
@@ -324,7 +326,24 @@ class LocalBlobs:
 
     def _tidy(self, step: steps.Tidy) -> int:
         with self._opened(step.root) as (_, there):
+            freshen(there, self._wall())
             return tidying.tidy(there, self._wall() - step.age_s, step.known)
+
+    def _count_hidden(self, step: steps.CountHidden) -> Hidden | None:
+        count = self._counts.pop(step.root, None) or hidden.Count()
+        with self._there(step.root) as there:
+            found = count.go_on(there)
+        if found is None:
+            self._counts[step.root] = count
+        return found
+
+    def _prune(self, step: steps.Prune) -> int:
+        walk = self._walks.setdefault(step.root, pruning.Walk())
+        with self._opened(step.root) as (root, there):
+            removed = walk.go_on(there, self._wall() - step.age_s)
+        if removed:
+            logger.info("root %s: %d empty directories removed", root.path, removed)
+        return removed
 
     # --- roots and hosts
 
@@ -339,6 +358,10 @@ class LocalBlobs:
     def _rebind(self, step: steps.Rebind) -> tuple[Bound, ...]:
         with adopting(step.path) as there:
             return rebind(there, step.blobs, step.drafts)
+
+    def _rebind_displaced(self, step: steps.RebindDisplaced) -> tuple[Bound, ...]:
+        with adopting(step.path) as there:
+            return rebind_displaced(there, step.blobs)
 
     def _held_blobs(self, step: steps.HeldBlobs) -> tuple[str, ...]:
         with adopting(step.path) as there:

@@ -305,8 +305,10 @@ def discard(there: Opened, draft: Draft, path: str) -> None:
     _remove(there, draft.name, draft.blob, path)
 
 
-def delete(there: Opened, blob: Doomed) -> int:
-    """Delete a claimed blob: the temporary names first, then the final ones. Returns the bytes that became free.
+def delete(there: Opened, blob: Doomed) -> int | None:
+    """Delete a claimed blob: the temporary names first, then the final ones.
+
+    Returns the bytes that became free; None if no file of it was there.
 
     The names are given to no other file, so an unlink is exact, however late it comes.
     """
@@ -316,7 +318,9 @@ def delete(there: Opened, blob: Doomed) -> int:
     return _remove(there, name, blob.blob, blob.name, barred=blob.custody == "owned")
 
 
-def _remove(there: Opened, temporary: str, blob: str, path: str, *, barred: bool = False) -> int:
+def _remove(
+    there: Opened, temporary: str, blob: str, path: str, *, barred: bool = False
+) -> int | None:
     """Remove the names of a blob; `barred`: it is an error if the way to the last one is not as the store made it."""
     freed = unlink_draft(there, temporary)
     unlink_draft(there, _beside(blob))
@@ -324,7 +328,8 @@ def _remove(there: Opened, temporary: str, blob: str, path: str, *, barred: bool
         return freed
     try:
         with posix.walked(there.fd, path) as (parent, name):
-            freed += unlink(name, at=parent)
+            last = unlink(name, at=parent)
+            freed = last if freed is None else freed + (last or 0)
             unlink(name + _SIDECAR, at=parent)
     except OSError as error:
         if error.errno != errno.ENOENT and (barred or error.errno not in _GONE):
@@ -346,20 +351,25 @@ def prune(root: int, directory: str) -> None:
         directory = os.path.dirname(directory)
 
 
-def unlink(name: str, *, at: int) -> int:
-    """Remove a file's name; returns the bytes that became free. An empty directory that has the name goes as well."""
+def unlink(name: str, *, at: int) -> int | None:
+    """Remove a file's name; returns the bytes that became free, None if there is no such file.
+
+    An empty directory that has the name goes as well.
+    """
     seen = posix.look_or_none(name, at=at)
     if seen is None:
-        return 0
-    with contextlib.suppress(FileNotFoundError):
+        return None
+    try:
         if stat.S_ISDIR(seen.st_mode):
             posix.remove_directory(name, at=at)
-            return 0
+            return None
         posix.unlink(name, at=at)
+    except FileNotFoundError:
+        return None
     return seen.st_size if seen.st_nlink == 1 else 0
 
 
-def unlink_draft(there: Opened, name: str) -> int:
+def unlink_draft(there: Opened, name: str) -> int | None:
     """As `unlink`, of a temporary name: a directory that is not empty is parked.
 
     Whoever was given the path of a draft has made a directory of it; what is in there is not ours to destroy.
@@ -370,4 +380,4 @@ def unlink_draft(there: Opened, name: str) -> int:
         if error.errno not in {errno.ENOTEMPTY, errno.EEXIST}:
             raise
         park(there, name, at=there.home(TMP))
-        return 0
+        return None

@@ -11,6 +11,7 @@ import contextlib
 import errno
 import os
 import stat
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
 from mediastore.errors import Corrupt
@@ -25,6 +26,10 @@ _DIRECTORY: Final = _PLACE | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
 #: One that can be listed, synced, and given other rights.
 _LISTED: Final = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
 _FILE: Final = os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
+#: Of anything, a symlink itself included where a descriptor can name one.
+_ENTRY: Final = _PLACE | _FILE
+#: What opening says where a way ends: no such name, or a symlink or a file in the middle of it.
+_NOTHING_THERE: Final = frozenset({errno.ENOENT, errno.ENOTDIR, errno.ELOOP, errno.ENAMETOOLONG})
 
 #: What opening says of a name that is not there, or that is no file any more.
 NO_FILE: Final = frozenset(
@@ -178,6 +183,11 @@ def unlink(name: str, *, at: int) -> None:
     os.unlink(single(name), dir_fd=at)
 
 
+def touch(name: str, *, at: int) -> None:
+    """Make a name's times those of now; a symlink is not followed."""
+    os.utime(single(name), dir_fd=at, follow_symlinks=False)
+
+
 def make_directory(name: str, mode: int, *, at: int) -> None:
     """Make a directory."""
     os.mkdir(single(name), mode, dir_fd=at)
@@ -254,9 +264,76 @@ def look_along(root: int, path: str) -> os.stat_result | None:
         return look_or_none(name, at=parent)
 
 
+@dataclass(frozen=True, slots=True)
+class Reached:
+    """How far a path leads without following a symlink.
+
+    Attributes:
+        seen: The last entry that there is; None if not even the first name is there.
+        whole: Whether that is the end of the path.
+        beyond: Whether it lies on another mount than the root, a bind mount of the same disk included.
+    """
+
+    seen: os.stat_result | None
+    whole: bool
+    beyond: bool
+
+
+def reach(root: int, path: str) -> Reached:
+    """Follow a path from a root's descriptor as far as it leads, mount points included. Opens nothing for reading.
+
+    Raises:
+        Corrupt: the path is not made of plain names.
+        OSError: this user may not look there.
+    """
+    names_left = plain_path(path).split("/")
+    seen, here = None, os.dup(root)
+    try:
+        while names_left:
+            try:
+                there = os.open(names_left[0], _ENTRY, dir_fd=here)
+            except OSError as error:
+                if error.errno not in _NOTHING_THERE:
+                    raise
+                break
+            os.close(here)
+            here, seen = there, os.fstat(there)
+            names_left.pop(0)
+        return Reached(seen, not names_left, mount_of(here) != mount_of(root))
+    finally:
+        os.close(here)
+
+
+def mount_of(fd: int) -> str:
+    """Return a name of the mount that an open file was reached through; where the system does not tell, of its file system."""
+    try:
+        with open(f"/proc/self/fdinfo/{fd}") as words:
+            for line in words:
+                if line.startswith("mnt_id:"):
+                    return line.strip()
+    except OSError:
+        pass
+    return f"device {os.fstat(fd).st_dev}"
+
+
+def file_system_of(fd: int) -> str:
+    """Return the type of the file system of an open file, such as "ext4" or "fuse.mergerfs"; "" where the system does not tell."""
+    mount = mount_of(fd).removeprefix("mnt_id:").strip()
+    try:
+        with open("/proc/self/mountinfo") as mounts:
+            for line in mounts:
+                number, _, rest = line.partition(" ")
+                if number == mount:
+                    return rest.partition(" - ")[2].partition(" ")[0]
+    except OSError:
+        pass
+    return ""
+
+
 def kind(mode: int) -> str:
     """Name the type of a file in words."""
     tests = {
+        "file": stat.S_ISREG,
         "directory": stat.S_ISDIR,
         "symlink": stat.S_ISLNK,
         "FIFO": stat.S_ISFIFO,

@@ -6,14 +6,20 @@ import contextlib
 import errno
 import os
 import stat
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
-from mediastore.errors import FileMissing, InvalidPath, NotARegularFile, OutsideRoots
+from mediastore.errors import (
+    BlobsUnavailable,
+    FileMissing,
+    InvalidPath,
+    NotARegularFile,
+    OutsideRoots,
+)
 from mediastore.journal import Held
 from mediastore.plain import BOOKKEEPING
 
 from . import posix
-from .homes import HELD, NEW, held_name
+from .homes import HELD, NEW, held_name, path_in
 
 if TYPE_CHECKING:
     from collections.abc import Collection
@@ -22,6 +28,9 @@ if TYPE_CHECKING:
 
     from .homes import Opened
     from .root import Root
+
+#: How often a directory of ours is made again for one store.
+_MOST_TRIES: Final = 3
 
 
 def place(roots: Collection[Root], path: str) -> tuple[Root, str]:
@@ -41,10 +50,22 @@ def place(roots: Collection[Root], path: str) -> tuple[Root, str]:
     for root in roots:
         if real.startswith(root.path + "/"):
             relative = real[len(root.path) + 1 :]
-            if relative.split("/")[0] == BOOKKEEPING:
-                raise InvalidPath(f"{path} lies in {BOOKKEEPING}, the store's own bookkeeping")
+            refuse_ours(path, relative)
             return root, relative
     raise OutsideRoots(f"{path} is outside every root ({', '.join(r.path for r in roots)})")
+
+
+def refuse_ours(path: str, relative: str) -> None:
+    """Refuse a path below `.mediastore`: readers are given held links, and one that is registered again would be deleted twice.
+
+    Raises:
+        InvalidPath: it is one; the text says how to have one more ref.
+    """
+    if relative.split("/", maxsplit=1)[0] == BOOKKEEPING:
+        raise InvalidPath(
+            f"{path} lies in {BOOKKEEPING}, the store's own bookkeeping; "
+            "for one more ref of the same bytes call share(ref, scope)"
+        )
 
 
 def hold(root: Root, there: Opened, path: str, step: Hold) -> Held:
@@ -57,11 +78,14 @@ def hold(root: Root, there: Opened, path: str, step: Hold) -> Held:
         with posix.walked(there.fd, path) as (parent, name):
             seen = _regular(step.path, posix.look(name, at=parent))
             linked = not step.borrow and _link(step, there, parent, name)
+        # A link does not leave a mount; without one, nothing else would notice a bind mount of the same disk.
+        if not linked and posix.reach(there.fd, path).beyond:
+            raise _beyond(step.path, root)
     except FileNotFoundError:
         raise FileMissing(step.path) from None
     except OSError as error:
         if error.errno == errno.EXDEV:
-            raise OutsideRoots(f"{step.path} lies on another file system than its root") from None
+            raise _beyond(step.path, root) from None
         if error.errno in {errno.ENOTDIR, errno.ELOOP}:
             raise FileMissing(step.path) from None
         raise
@@ -79,18 +103,35 @@ def hold(root: Root, there: Opened, path: str, step: Hold) -> Held:
     return Held(root.id, path, seen.st_size, identity, stat_form, custody)
 
 
+def _beyond(path: str, root: Root) -> OutsideRoots:
+    return OutsideRoots(
+        f"{path} lies on another mount than the root {root.path}, or on another disk of it: "
+        "a root ends where something is mounted inside it"
+    )
+
+
 def _link(step: Hold, there: Opened, parent: int, name: str) -> str:
-    """Take the second name; empty where the file system does not allow one."""
+    """Take the second name; empty where the file system does not allow one.
+
+    Raises:
+        OSError: EXDEV if the file lies on another mount, a bind mount of the same disk included.
+    """
     target = held_name(step.blob, name)
-    try:
-        posix.link(name, parent, target, there.home(NEW))
-    except FileNotFoundError:
-        raise
-    except OSError as error:
-        if error.errno not in posix.NO_LINKS:
-            raise
-        return ""
-    return target
+    for _ in range(_MOST_TRIES):
+        try:
+            posix.link(name, parent, target, there.home(NEW))
+        except FileNotFoundError:
+            if posix.look_or_none(name, at=parent) is None:
+                raise
+            # The file is there: it is our directory that somebody has removed just now.
+            there.reopen(NEW)
+        except OSError as error:
+            if error.errno == errno.EXDEV or error.errno not in posix.NO_LINKS:
+                raise
+            return ""
+        else:
+            return target
+    raise BlobsUnavailable(f"{path_in(NEW, '')[:-1]} of a root is removed again and again")
 
 
 def _linked(step: Hold, there: Opened, target: str) -> os.stat_result:

@@ -22,7 +22,7 @@ from mediastore.markers import parse_marker
 from mediastore.plain import BOOKKEEPING
 from mediastore.settings import default_root
 
-from . import posix
+from . import numbers, posix
 from .homes import Opened, give_rights, make_homes
 
 if TYPE_CHECKING:
@@ -32,6 +32,7 @@ _MARKER: Final = "root"
 #: Where the marker lies, relative to its root.
 MARKER: Final = f"{BOOKKEEPING}/{_MARKER}"
 _MARKER_MAX_BYTES = 4096
+_DAY_S: Final = 86_400.0
 #: Errors that mean: the directory is not there, or its file system is mounted no more.
 _AWAY: Final = frozenset(
     {errno.ENOENT, errno.ENOTDIR, errno.ELOOP, errno.ESTALE, errno.ENOTCONN, errno.ENODEV}
@@ -59,23 +60,30 @@ _SYSTEM_TREES = (
 
 @dataclass(frozen=True, slots=True)
 class Root:
-    """A verified root: its id, its path without symlinks, the inode number of its marker.
+    """A verified root.
 
-    `adopted` is the seq at which the directory became this root; what refs up to it say of inodes was said of another.
+    Attributes:
+        id: What its marker says.
+        path: Without symlinks.
+        marker: How its marker looked when it was read: device, inode number, and when the inode last changed.
+        directory: The device and the inode number of the root itself.
+        adopted: The seq at which the directory became this root; what refs up to it say of inodes was said of another.
     """
 
     id: str
     path: str
-    marker: int
+    marker: tuple[int, int, int]
+    directory: tuple[int, int]
     adopted: int = 0
 
     def opened(self) -> Opened:
-        """Open the root for one operation, `with` it, and make sure it is still the one that was verified.
+        """Open the root for one operation, `with` it, and make sure that its marker is the one that was read.
 
-        No descriptor is kept in between, so a file system can be unmounted, and an unmounted one is noticed.
+        No descriptor is kept in between, so a file system can be unmounted, and an unmounted one is noticed. An inode number
+        alone proves nothing: on two disks that were set up alike, the markers have the same.
 
         Raises:
-            BlobsUnavailable: the directory is gone or another one stands in its place.
+            BlobsUnavailable: the directory is gone, or its marker does not look as it did: it is to be read `again`.
         """
         try:
             root = Opened(self.path, posix.open_root(self.path))
@@ -86,12 +94,29 @@ class Root:
         except OSError as error:
             root.close()
             raise _unavailable(f"root {self.path} cannot be entered", error) from None
-        if seen is None or seen.st_ino != self.marker:
+        # A hard-linked copy has the same marker, and another directory.
+        same = _place(root) == self.directory
+        if seen is None or _look(seen) != self.marker or not same:
+            kind = numbers.guessing(root)
             root.close()
+            guess = f"; {kind} may have changed inode numbers" if kind else ""
             raise BlobsUnavailable(
-                f"root {self.path} is not the root it was (unmounted or replaced?)"
+                f"root {self.path} is not the root it was (unmounted or replaced?{guess})"
             )
         return root
+
+
+def _look(seen: os.stat_result) -> tuple[int, int, int]:
+    return seen.st_dev, seen.st_ino, seen.st_ctime_ns
+
+
+def _place(there: Opened) -> tuple[int, int]:
+    seen = os.fstat(there.fd)
+    return seen.st_dev, seen.st_ino
+
+
+def _root(marker: Marker, real: str, there: Opened) -> Root:
+    return Root(marker.root, real, _look(marker.seen), _place(there), marker.adopted)
 
 
 def _unavailable(words: str, error: OSError) -> BlobsUnavailable:
@@ -115,15 +140,23 @@ def verify(path: str, namespace: str) -> Root:
         marked = _is_marked(root)
         if not marked:
             refuse_nested(path, real)
+            _refuse_unknowable(path, root)
         make_homes(root, path)
         if not marked:
             _mark(path, root, namespace)
         marker = _read(path, root, namespace)
         fault = marker.fault(root)
         if fault:
+            _refuse_unknowable(path, root)
             advice = f"`mediastore roots adopt {path}` makes it the root"
             raise InvalidRoot(path, f"{fault}; if the root is to be here, {advice}")
-        return Root(marker.root, real, marker.seen.st_ino, marker.adopted)
+        return _root(marker, real, root)
+
+
+def _refuse_unknowable(path: str, root: Opened) -> None:
+    why = numbers.fault(root)
+    if why:
+        raise InvalidRoot(path, why)
 
 
 def _is_marked(root: Opened) -> bool:
@@ -205,6 +238,14 @@ def remark(root: Opened, id_: str, namespace: str, seq: int) -> None:
     posix.rename(draft, root.ours, _MARKER, root.ours)
 
 
+def freshen(root: Opened, now: float) -> None:
+    """Touch the marker once a day: what cleans a disk by age must never find it old. Who may not, leaves it to others."""
+    seen = posix.look_or_none(_MARKER, at=root.ours)
+    if seen is not None and seen.st_mtime < now - _DAY_S:
+        with contextlib.suppress(OSError):
+            posix.touch(_MARKER, at=root.ours)
+
+
 def _mark(path: str, root: Opened, namespace: str) -> None:
     try:
         draft = _draft(root, _new_id(), namespace)
@@ -241,7 +282,9 @@ class Marker:
     def fault(self, root: Opened) -> str:
         """Say why this is not the directory that the marker was made in; empty when it is."""
         if self.inode != self.seen.st_ino:
-            return f"its marker was made elsewhere: this is a copy or a restored backup of root {self.root}"
+            kind = numbers.guessing(root)
+            other = f", or {kind} has given it another inode number than before" if kind else ""
+            return f"its marker was made elsewhere: this is a copy or a restored backup of root {self.root}{other}"
         if self.seen.st_nlink > 1 and not _being_published(root, self.seen.st_ino):
             return f"its marker has {self.seen.st_nlink} names: this is a hard-linked copy of root {self.root}"
         return ""
@@ -290,17 +333,26 @@ def inspect(path: str, namespace: str) -> Found:
         if not _is_marked(root):
             raise InvalidRoot(path, "it has no marker: the first use makes it a root, a new one")
         marker = _read(path, root, namespace)
-        return Found(marker.root, real, marker.fault(root))
+        fault = marker.fault(root)
+        if fault:
+            _refuse_unknowable(path, root)
+        return Found(marker.root, real, fault)
 
 
 def again(root: Root, namespace: str) -> Root | None:
-    """Return a root whose marker was rewritten since it was verified, as `adopt` does; None if it is not there."""
+    """Read the marker of a root once more: it was rewritten, as `adopt` does, touched, or mounted anew.
+
+    Returns None if the root is not there. A backup may have given the marker a second name; the copy that it made has
+    another directory.
+    """
     try:
         with _directory(root.path, root.path) as there:
             marker = _read(root.path, there, namespace)
-            if marker.root != root.id or marker.fault(there):
+            found = _root(marker, root.path, there)
+            original = marker.inode == marker.seen.st_ino and found.directory == root.directory
+            if marker.root != root.id or (marker.fault(there) and not original):
                 return None
-            return Root(root.id, root.path, marker.seen.st_ino, marker.adopted)
+            return found
     except (InvalidRoot, OSError):
         return None
 

@@ -13,11 +13,10 @@ import stat
 from typing import TYPE_CHECKING, Final
 
 from mediastore.errors import FileMissing, InvalidPath, NotARegularFile
-from mediastore.plain import BOOKKEEPING
 
 from . import posix
 from .homes import TMP
-from .registering import check_text
+from .registering import check_text, refuse_ours
 from .root import is_marked
 
 if TYPE_CHECKING:
@@ -76,8 +75,7 @@ def locate(roots: Collection[Root], path: str) -> tuple[str, str]:
             return "", ""
         above = os.path.dirname(above)
     relative = os.path.relpath(real, above)
-    if relative.split("/")[0] == BOOKKEEPING:
-        raise InvalidPath(f"{path} lies in {BOOKKEEPING}, the store's own bookkeeping")
+    refuse_ours(path, relative)
     for root in roots:
         with contextlib.suppress(OSError):
             if os.path.samefile(above, root.path):

@@ -7,7 +7,7 @@ import errno
 import logging
 from typing import TYPE_CHECKING
 
-from . import inscribing, owned, posix
+from . import epochs, inscribing, owned, posix
 from .claimed import ENTRY, Fenced, is_claims, is_directory
 from .deleting import put_back
 from .homes import HELD, NEW, QUARANTINE, TMP, held_name, keep_spares
@@ -66,7 +66,7 @@ def tidy(there: Opened, before: float, known: Mapping[str, str]) -> int:
         if token not in known:
             removed += _tidy_claim(there, token, there.home(QUARANTINE), known)
     inscribing.tidy(there, before)
-    for draft in drafts(there):
+    for draft in (*drafts(there), *epochs.drafts(there)):
         seen = posix.look_or_none(draft, at=there.ours)
         if seen is not None and seen.st_ctime < before:
             with _left(draft):

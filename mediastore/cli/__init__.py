@@ -61,6 +61,8 @@ def command_line() -> typer.Typer:
         app,
         config,
         content,
+        deleting,
+        epochs,
         health,
         leasing,
         lifetimes,
@@ -81,7 +83,7 @@ def command_line() -> typer.Typer:
         *(lifetimes.touch, lifetimes.pin, lifetimes.unpin, lifetimes.deadline),
         *(lifetimes.share, lifetimes.transfer, lifetimes.promote),
         *(leasing.cat, leasing.lease, leasing.handoff, leasing.accept),
-        *(lifetimes.delete, lifetimes.restore),
+        *(deleting.delete, lifetimes.restore),
         *(upkeep.release, upkeep.sweep, upkeep.stats, upkeep.doctor, health.health, upkeep.demo),
         *(rebuilding.rebuild,),
         *(running.up, running.status, running.down),
@@ -92,4 +94,5 @@ def command_line() -> typer.Typer:
     line.add_typer(roots.group(), name="roots")
     line.add_typer(policies.group(), name="policy")
     line.add_typer(quotas.group(), name="quota")
+    line.add_typer(epochs.group(), name="epoch")
     return line

@@ -2,22 +2,19 @@
 
 from __future__ import annotations
 
-import contextlib
 from collections.abc import Callable, Sequence
 from typing import Annotated, Any
 
 import typer
 
-from mediastore.errors import InvalidRequest, MediaStoreError, NotThere
+from mediastore.errors import InvalidRequest, NotThere
 from mediastore.escaping import printable
-from mediastore.model import Ref, Released, check_scope, parse_duration
+from mediastore.model import Ref, check_scope, parse_duration
 
-from .app import Json, Refs, Scope, Ttl, UsageError, opened
+from .app import Json, Refs, Scope, Ttl, opened
 from .looking import when
-from .output import in_words, note, print_json, put, show_fields
+from .output import note, print_json, show_fields
 from .several import Row, Survives, one_by_one, tell_each
-from .upkeep import confirmed, somebody_there, went
-from .waits import counted
 
 ToScope = Annotated[
     str,
@@ -236,89 +233,3 @@ def deadline(
     show_fields({each.scope: when(each) for each in found})
     if not found:
         note(f"neither {printable(scope)} nor a scope above it has a deadline")
-
-
-def delete(
-    ctx: typer.Context,
-    refs: Refs,
-    dry_run: Annotated[
-        bool, typer.Option("--dry-run", help="Show what would end, and stop.")
-    ] = False,
-    yes: Annotated[bool, typer.Option("--yes", "-y", help="Do not ask.")] = False,
-    as_json: Json = False,
-) -> None:
-    """End single refs by hand.
-
-    Files that nobody else holds are deleted. On a terminal it shows what would end, and asks.
-
-    \b
-    Example:
-      mediastore delete media://Jg-dwH-lv6qZQo18FeQAFw
-      mediastore delete media://Jg-dwH-lv6qZQo18FeQAFw --dry-run
-    """
-    wanted = [Ref.parse(ref) for ref in dict.fromkeys(refs)]
-    if not (dry_run or yes or somebody_there()):
-        raise UsageError("there is no terminal to ask on: add --yes to delete without asking", ctx)
-    with opened(ctx, as_json=as_json) as media:
-        if dry_run:
-            found = one_by_one(wanted, lambda ref: _plan(media, ref), survives=NotThere)
-            tell_each("ref", found, shown=_PLANNED, as_json=as_json)
-            return
-        if not yes and not _agreed(media, wanted):
-            note("nothing was deleted")
-            raise typer.Exit(1)
-        done = one_by_one(wanted, lambda ref: _end(media, ref), survives=NotThere)
-        tell_each("ref", done, shown=(), as_json=as_json, at_end=_summary(as_json=as_json))
-
-
-_PLANNED = ("ref", "scope", "size_bytes", "path")
-
-
-def _plan(media: Any, ref: str) -> Row:
-    found = media.get(ref)
-    return {name: getattr(found, name) for name in _PLANNED}
-
-
-def _agreed(media: Any, refs: Sequence[str]) -> bool:
-    """Show what would end, and ask; refs that are dead already are told afterwards."""
-    for ref in refs:
-        try:
-            plan = _plan(media, ref)
-        except NotThere:
-            continue
-        note(f"{ref} in {printable(plan['scope'])}: {printable(str(plan['path']))}")
-    return confirmed("Delete?")
-
-
-#: What became of the file of one ref; how many refs ended need not be said.
-_COUNTS = ("deleted", "freed_bytes", "kept", "pending", "failed")
-
-
-def _end(media: Any, ref: str) -> Row:
-    done = media.delete_media(ref)
-    counts = {name: getattr(done, name) for name in _COUNTS}
-    said = None
-    with contextlib.suppress(MediaStoreError):  # it is forgotten where no tombstones are kept
-        said = media.tombstone(ref) if done.pending else None
-    return {
-        "ref": ref,
-        **counts,
-        "kept_for": said.kept_for if said else "",
-        "bytes_until": said.bytes_until if said else None,
-    }
-
-
-def _summary(*, as_json: bool) -> Callable[[Sequence[Row]], int]:
-    def say(rows: Sequence[Row]) -> int:
-        sums = {name: sum(row[name] for row in rows) for name in _COUNTS}
-        done = Released(refs=len(rows), **sums)
-        if rows and not as_json:
-            put(f"{counted(done.refs, 'ref')} deleted, {went(done)}")
-        for row in rows if not as_json else ():
-            if row["kept_for"]:
-                why = "in grace" if row["kept_for"] == "grace" else "under a lease"
-                until = in_words("", row["bytes_until"])
-                note(f"the file of {row['ref']} stays {why} until {until}; `restore` can have it")
-        return 1 if done.failed else 0
-
-    return say

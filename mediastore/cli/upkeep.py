@@ -202,6 +202,8 @@ def stats(ctx: typer.Context, as_json: Json = False) -> None:
     numbers = {name: value for name, value in asdict(found).items() if name != "roots"}
     if found.waiting:
         numbers["waiting"] = f"{found.waiting} (of the trash: they stay for grace or a lease)"
+    if found.hidden:
+        numbers["hidden"] = f"{found.hidden} (under held links only: `mediastore delete PATH`)"
     if found.reserved:
         numbers["reserved"] = f"{found.reserved} (being written)"
     else:
@@ -276,6 +278,9 @@ def _show(result: Any, words: str, *, as_json: bool) -> None:
 
 def _leave(done: Released | Swept, *, as_json: bool) -> None:
     """Exit with 1 when a file that should be gone is still there."""
+    frozen = done.frozen if isinstance(done, Swept) else 0
+    if frozen and not as_json:
+        note(f"warning: {frozen} due and not done: `mediastore epoch show` says why")
     if not done.failed:
         return
     if not as_json:
@@ -291,6 +296,12 @@ def went(done: Released | Swept) -> str:
     parts = [f"{counted(done.deleted, 'file')} deleted ({_bytes(done.freed_bytes)})"]
     if done.kept:
         parts.append(f"{done.kept} kept, shared or borrowed")
+    if done.gone:
+        parts.append(f"{done.gone} gone already")
+    if done.spared:
+        parts.append(
+            f"{done.spared} spared, not the registered file (`mediastore doctor` names it)"
+        )
     if done.pending:
         parts.append(f"{done.pending} left for a sweep")
     return ", ".join(parts)

@@ -7,7 +7,8 @@ from typing import Self
 
 from mediastore.flows import content, ending, hosting, listing, storing, sweeping
 from mediastore.hosts import Adopted, Forgotten, RootInfo
-from mediastore.model import Duration, Media, MediaMeta, Ref, Released, ReleasePlan, Stats, Swept
+from mediastore.model import Duration, Media, MediaMeta, Ref, Released, ReleasePlan, Swept
+from mediastore.stats import Stats
 from mediastore.sweeper import AsyncSweeper
 
 from .aio_content import AsyncContent
@@ -17,6 +18,7 @@ from .aio_moving import AsyncMoving
 from .aio_policies import AsyncPolicies
 from .aio_quotas import AsyncQuotas
 from .base import AnyPath, checked_meta, checked_plan, path_text
+from .epochs import AsyncEpochs
 from .rebuilding import AsyncRebuilding
 from .scope import AsyncScope
 from .scoping import Scoping
@@ -31,6 +33,7 @@ class AsyncMediaStore(
     AsyncPolicies,
     AsyncQuotas,
     AsyncRebuilding,
+    AsyncEpochs,
 ):
     """The store for asyncio: Redis natively, files in threads. The methods are those of `MediaStore`, awaited."""
 

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from datetime import datetime
 
-from mediastore.flows import ending, moving, scoping
+from mediastore.flows import ending, moving, places, scoping
 from mediastore.lifetimes import ScopeDeadline, Tombstone, Waiting
-from mediastore.model import Duration, Ref, Released, check_scope
+from mediastore.model import Duration, Media, Ref, Released, check_scope
 
+from .base import AnyPath, path_text
 from .driver import AsyncDriver
 
 
@@ -41,6 +42,14 @@ class AsyncMoving(AsyncDriver):
     async def delete_media(self, ref: str) -> Released:
         """As `MediaStore.delete_media`."""
         return await self._run(ending.delete(self._ctx, ref))
+
+    async def refs_at(self, path: AnyPath) -> list[Media]:
+        """As `MediaStore.refs_at`."""
+        return await self._run(places.refs_at(path_text(path)))
+
+    async def delete_path(self, path: AnyPath) -> Released:
+        """As `MediaStore.delete_path`."""
+        return await self._run(places.delete(self._ctx, path_text(path)))
 
     async def restore(self, ref: str, scope: str | None = None, ttl: Duration | None = None) -> Ref:
         """As `MediaStore.restore`."""

@@ -10,6 +10,7 @@ from inspect import iscoroutinefunction
 from typing import TYPE_CHECKING, Any, ClassVar, NoReturn, Self, TypeVar
 
 from mediastore.blobs.local import LocalBlobs
+from mediastore.clocks import elapsed_s
 from mediastore.errors import (
     InvalidPath,
     InvalidRequest,
@@ -19,10 +20,11 @@ from mediastore.errors import (
 )
 from mediastore.flows import leasing
 from mediastore.flows.context import Context
-from mediastore.index.changes import open_index
+from mediastore.index import epochs
+from mediastore.index.changes import Opened, open_index
 from mediastore.index.steps import Batch, Command
 from mediastore.model import MediaMeta, ReleasePlan
-from mediastore.renewer import Renewer, Term, elapsed_s
+from mediastore.renewer import Renewer, Term
 from mediastore.settings import Settings
 from mediastore.speech import Speech, Step
 from mediastore.sweeper import Rhythm
@@ -98,8 +100,9 @@ class BaseStore:
             kind = "redis.asyncio.Redis" if self._awaits else "redis.Redis"
             raise TypeError(f"{type(self).__name__} takes a {kind}, not {type(client).__name__}")
         self._blobs = LocalBlobs(self.settings.roots, self.settings.namespace)
-        self._speech = Speech(self.settings.namespace)
-        self._ctx = Context(self.settings, new_id, self._who)
+        jump_s = self.settings.seconds("clock_jump")
+        self._speech = Speech(self.settings.namespace, jump_s=jump_s)
+        self._ctx = Context(self.settings, new_id, self._who, self._speech.clock)
         # Looked up when it is called: a bare driver, which takes no lease, has none.
         self._renewer = Renewer(lambda terms: self._renew_due(terms), self._elapsed_s)  # noqa: PLW0108
         self._rhythm = Rhythm(
@@ -200,6 +203,11 @@ class BaseStore:
         term = Term(taken, self._elapsed_s(), self.settings.seconds("lease_max"), self._elapsed_s)
         self._renewer.add(term)
         return term
+
+    def _clock_news(self, opened: Opened) -> Command[None] | None:
+        """Return what the index is to be told of the server's clock, or None where there is nothing to tell."""
+        ahead_s = self._speech.clock.heard(opened.time_ms, opened.kept_ms, opened.jumped)
+        return None if ahead_s is None else epochs.clock(ahead_s, self._host, new_id())
 
     def _greeting(self, roots: dict[str, str]) -> Command[Any]:
         return open_index({root: f"{self._host}:{path}" for root, path in roots.items()})

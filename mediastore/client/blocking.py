@@ -7,11 +7,13 @@ from typing import Self
 
 from mediastore.flows import content, ending, hosting, listing, storing, sweeping
 from mediastore.hosts import Adopted, Forgotten, RootInfo
-from mediastore.model import Duration, Media, MediaMeta, Ref, Released, ReleasePlan, Stats, Swept
+from mediastore.model import Duration, Media, MediaMeta, Ref, Released, ReleasePlan, Swept
+from mediastore.stats import Stats
 from mediastore.sweeper import Sweeper
 
 from .base import AnyPath, checked_meta, checked_plan, path_text
 from .content import Content
+from .epochs import Epochs
 from .leasing import Leasing
 from .many import Many
 from .moving import Moving
@@ -22,7 +24,9 @@ from .scope import Scope
 from .scoping import Scoping
 
 
-class MediaStore(Scoping[Scope], Content, Moving, Leasing, Many, Policies, Quotas, Rebuilding):
+class MediaStore(
+    Scoping[Scope], Content, Moving, Leasing, Many, Policies, Quotas, Rebuilding, Epochs
+):
     """The store, blocking. Safe to share between threads; a forked child may go on using it."""
 
     _scopes = Scope
@@ -70,19 +74,22 @@ class MediaStore(Scoping[Scope], Content, Moving, Leasing, Many, Policies, Quota
         return self._run(storing.store(self._ctx, path_text(path), named, meta, ttl))
 
     def resolve(self, ref: str) -> Path:
-        """Return the absolute path of the ref's file. As `resolve_with_meta`, without the metadata."""
+        """Return an absolute path of the ref's bytes. As `resolve_with_meta`, without the metadata."""
         return self._run(storing.resolve(self._ctx, ref))[0]
 
     def resolve_with_meta(self, ref: str) -> tuple[Path, MediaMeta]:
-        """Return the absolute path of the ref's file and its metadata.
+        """Return an absolute path of the ref's bytes, which exists, and its metadata.
 
+        It is where the file was registered. If somebody removed or replaced the file there, it is the path of its held
+        link, in `.mediastore`: the registered bytes, under another name with the same extension.
         An expired or released ref does not resolve, swept or not.
 
         Raises:
             InvalidRef: the text is not a ref.
             RefGone: it was released, has expired or was deleted; `reason` says which.
             RefUnknown: it was never stored here, or ended longer ago than tombstones are kept.
-            BlobMissing: somebody removed or replaced the file.
+            BlobMissing: the bytes are at neither place. A borrowed file, content of the store's own, and a file on
+                a file system without hard links have no held link.
             WrongHost: the file lies in a root that this process does not have.
             IndexUnavailable, BlobsUnavailable: Redis or the root does not answer.
         """
@@ -101,8 +108,9 @@ class MediaStore(Scoping[Scope], Content, Moving, Leasing, Many, Policies, Quota
                 or right after the cut; a sweep then does the rest.
 
         Returns:
-            What this call did: `refs` ended, `deleted` blobs, `freed_bytes`; and what it could not
-            do now: `kept` (shared or borrowed), `pending` (another root, claimed by another), `failed`.
+            What this call did: `refs` ended, `deleted` blobs, `freed_bytes`; what was not its to delete: `kept`
+            (shared or borrowed), `gone` (somebody had removed it), `spared` (not, or not provably, the registered
+            file); and what it could not do now: `pending` (another root, claimed by another), `failed`.
 
         Raises:
             InvalidScope: `scope` is malformed; nothing was sent.
@@ -206,7 +214,8 @@ class MediaStore(Scoping[Scope], Content, Moving, Leasing, Many, Policies, Quota
     def adopt_root(self, path: AnyPath) -> Adopted:
         """Take a directory as the root that its marker names: a restored backup, a moved copy, a forgotten root that is back.
 
-        Each file that is still the registered one is known again; nothing is deleted but second names. Afterwards
+        Each file that is still the registered one is known again, at its path or by its held link; nothing is deleted but
+        second names of which no blob is known. Afterwards
         the directory is the root, and no other is: any copy elsewhere must not be used any more.
         Stopped halfway, the directory stays refused; call again.
 

@@ -118,7 +118,7 @@ class Content(Driver):
         return self._run(flows.retrieve(self._ctx, ref))
 
     def get_url(self, ref: str, expires_in: Duration | None = None) -> str:
-        """Return a URL of the ref's file: `file://`, percent-encoded. It is good on this host, as long as the file is there.
+        """Return a URL of what `resolve` returns: `file://`, percent-encoded. It is good on this host, as long as that is there.
 
         Args:
             ref: A live ref.

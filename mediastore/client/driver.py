@@ -74,7 +74,12 @@ class Driver(BaseStore):
 
     def _greet(self, link: Link, *, rooted: bool) -> None:
         roots = self._blobs.perform(blobs.Roots()) if rooted else None
-        self._speech.heard(link.perform(self._greeting(roots or {})), roots)
+        opened = link.perform(self._greeting(roots or {}))
+        self._speech.heard(opened, roots)
+        news = self._clock_news(opened)
+        if news is not None:
+            link.perform(news)
+            self._speech.distrust_time()
 
     def _hang_up(self) -> None:
         """Close the connections this store made; a later call opens new ones."""
@@ -155,7 +160,12 @@ class AsyncDriver(BaseStore):
 
     async def _greet(self, link: AsyncLink, *, rooted: bool) -> None:
         roots = await asyncio.to_thread(self._blobs.perform, blobs.Roots()) if rooted else None
-        self._speech.heard(await link.perform(self._greeting(roots or {})), roots)
+        opened = await link.perform(self._greeting(roots or {}))
+        self._speech.heard(opened, roots)
+        news = self._clock_news(opened)
+        if news is not None:
+            await link.perform(news)
+            self._speech.distrust_time()
 
 
 def _heed(task: asyncio.Task[Any] | None, asked: int) -> None:

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from datetime import datetime
 
-from mediastore.flows import ending, moving, scoping
+from mediastore.flows import ending, moving, places, scoping
 from mediastore.lifetimes import ScopeDeadline, Tombstone, Waiting
-from mediastore.model import Duration, Ref, Released, check_scope
+from mediastore.model import Duration, Media, Ref, Released, check_scope
 
+from .base import AnyPath, path_text
 from .driver import Driver
 
 
@@ -87,6 +88,35 @@ class Moving(Driver):
             RefGone, RefUnknown: it is dead already; nothing was changed.
         """
         return self._run(ending.delete(self._ctx, ref))
+
+    def refs_at(self, path: AnyPath) -> list[Media]:
+        """Return the live refs on the file at a path, in whatever scope they are; also if nothing is there any more.
+
+        The index is not made for this question: where the path has refs, all refs of the namespace may be read.
+
+        Args:
+            path: A path below a root of this process, as it was registered, or an alias of it.
+
+        Raises:
+            InvalidPath, NotARegularFile, OutsideRoots: no file can be registered there.
+        """
+        return self._run(places.refs_at(path_text(path)))
+
+    def delete_path(self, path: AnyPath) -> Released:
+        """End every ref on the file at a path by hand, and delete its bytes where no lease and no grace keeps them.
+
+        Removing a registered file does not erase it: its held link keeps the bytes until the last ref ends. This does.
+        A file that came to the path since, and was not registered, is not touched. A path without refs is no error.
+        It costs as much as `refs_at`.
+
+        Args:
+            path: As of `refs_at`.
+
+        Raises:
+            InvalidPath, NotARegularFile, OutsideRoots: no file can be registered there; nothing was changed.
+            IndexUnavailable: Redis failed; call again, what was done stays done.
+        """
+        return self._run(places.delete(self._ctx, path_text(path)))
 
     def restore(self, ref: str, scope: str | None = None, ttl: Duration | None = None) -> Ref:
         """Make a new ref of a dead one's bytes, while they are there and no sweep has begun to delete them.

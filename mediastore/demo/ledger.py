@@ -11,7 +11,8 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 if TYPE_CHECKING:
-    from mediastore.model import Media, Stats
+    from mediastore.model import Media
+    from mediastore.stats import Stats
 
 
 @dataclass(frozen=True, slots=True)

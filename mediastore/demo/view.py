@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
     from mediastore.demo.ledger import Ledger, Row
     from mediastore.demo.processes import Child
-    from mediastore.model import Stats
+    from mediastore.stats import Stats
 
 
 @dataclass

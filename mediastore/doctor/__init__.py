@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 from mediastore.connection import connect
 from mediastore.errors import MediaStoreError
 
-from . import journal, presence, roots, server
+from . import epochs, journal, presence, roots, server, spared
 from .finding import Finding, human_bytes, human_span
 
 if TYPE_CHECKING:
@@ -55,7 +55,9 @@ def _examine(settings: Settings, client: Any) -> list[Finding]:
         found += server.findings(answering)
         places, unread = journal.places(answering)
         found += [*unread, *journal.findings(answering, places.all, roots.here(settings))]
+        found += spared.findings(answering, roots.trusted(settings))
         found += presence.findings(answering, places.all)
+        found += epochs.findings(answering)
     except MediaStoreError as error:
         found.insert(0, server.dead(error))
     finally:

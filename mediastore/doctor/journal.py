@@ -212,6 +212,8 @@ def _words(words: str) -> tuple[str, str, str]:
 def _remedy(errno: str) -> str:
     if errno in {"EACCES", "EPERM"}:
         return "Give the sweeping user write access to the file's directory"
+    if errno == "EXDEV":
+        return "Unmount what is mounted inside the root, over the way to the file"
     if errno == "EROFS":
         return "Mount the root for writing"
     if errno in {"ENOSPC", "EDQUOT"}:

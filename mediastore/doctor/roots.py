@@ -12,8 +12,8 @@ from itertools import islice
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
-from mediastore.blobs import posix
-from mediastore.blobs.homes import HELD, NEW, PARKED, path_in
+from mediastore.blobs import hidden, numbers, posix
+from mediastore.blobs.homes import HELD, NEW, PARKED, Opened, path_in
 from mediastore.blobs.root import (
     MARKER,
     Root,
@@ -27,6 +27,7 @@ from mediastore.errors import InvalidRoot, MediaStoreError
 from mediastore.index.roots import was_forgotten
 from mediastore.settings import default_root
 
+from . import aging
 from .finding import NAMED_AT_MOST, Finding, counted, human_bytes
 
 if TYPE_CHECKING:
@@ -39,6 +40,8 @@ if TYPE_CHECKING:
 _SCARCE: Final = 0.05
 _COUNTED: Final = 1000
 _HELD_S: Final = 120.0
+#: Of so many held links it is known whether their files are at their paths.
+_LOOKED_AT: Final = 200_000
 
 
 def findings(
@@ -67,6 +70,17 @@ def here(settings: Settings) -> frozenset[str]:
         with contextlib.suppress(InvalidRoot):
             found.add(inspect(path, settings.namespace).root)
     return frozenset(found)
+
+
+def trusted(settings: Settings) -> dict[str, str]:
+    """Return root id -> path of those roots that are here and can be trusted; one that is wrong is left to its own line."""
+    found = {}
+    for path in settings.roots or (str(default_root()),):
+        with contextlib.suppress(InvalidRoot):
+            seen = inspect(path, settings.namespace)
+            if not seen.fault:
+                found[seen.root] = seen.path
+    return found
 
 
 def marked(settings: Settings) -> dict[str, str]:
@@ -101,13 +115,15 @@ def _root(
             *_unwritable(name, real, path_in(NEW, ".")),
             *_scarce(name, real),
             *_parked(name, root),
+            *aging.findings(name, real),
         ]
     except InvalidRoot as error:
         return [_refused(name, path, namespace, error)]
     except (MediaStoreError, OSError) as error:
         advice = "Mount it again, and look at the log of this host."
         return [Finding(name, "problem", str(error), advice)]
-    return troubles or [Finding(name, "ok", f"{root.id}, {_room(real)}")]
+    own = troubles or [Finding(name, "ok", f"{root.id}, {_room(real)}")]
+    return [*own, *_hidden(name, root)]
 
 
 def _refused(name: str, path: str, namespace: str, error: InvalidRoot) -> Finding:
@@ -129,6 +145,9 @@ def _advice(path: str, real: str, namespace: str) -> str:
         refuse_nested(path, real)
     except InvalidRoot:
         return "A root is a directory of its own, such as /srv/media."
+    with contextlib.suppress(OSError):
+        if any(_unknowable("", real)):
+            return numbers.ADVICE
     usual = "Use the directory this namespace has always used, or an empty one of its own"
     with contextlib.suppress(InvalidRoot, OSError):
         if inspect(path, namespace).fault:
@@ -172,13 +191,23 @@ def _unmarked(name: str, path: str, real: str, recorded: Mapping[str, str]) -> I
     refuse_unsuitable(path, real)
     refuse_nested(path, real)
     troubles = [
+        *_unknowable(name, real),
         *_strangers(name, real, "", recorded),
         *_unwritable(name, real, "."),
         *_scarce(name, real),
+        *aging.findings(name, real),
     ]
     yield from troubles or [
         Finding(name, "ok", f"not used yet, the first use marks it; {_room(real)}")
     ]
+
+
+def _unknowable(name: str, real: str) -> Iterator[Finding]:
+    """Look whether files can be known again by their inode numbers."""
+    with Opened(real, posix.open_root(real)) as root:
+        why = numbers.fault(root)
+    if why:
+        yield Finding(name, "problem", why, numbers.ADVICE)
 
 
 def _strangers(name: str, real: str, root: str, recorded: Mapping[str, str]) -> Iterator[Finding]:
@@ -225,6 +254,24 @@ def _room(real: str) -> str:
     seen, free = os.statvfs(real), _free(real)
     size = human_bytes(seen.f_bavail * seen.f_frsize)
     return f"{size} ({free['space']:.0%}) and {free['inodes']:.0%} of the inodes free"
+
+
+def _hidden(name: str, root: Root) -> Iterator[Finding]:
+    """Count what is in use and invisible: no trouble, but whoever wants room must know of it."""
+    try:
+        with root.opened() as there:
+            found, more = hidden.count(there, _LOOKED_AT)
+    except (MediaStoreError, OSError):
+        return  # the root's own line tells
+    if found.blobs:
+        some = f"{counted(found.blobs, 'file')} ({human_bytes(found.size_bytes)})"
+        those = f"of {_LOOKED_AT} that were looked at, {some}" if more else some
+        verb = "lives" if found.blobs == 1 else "live"
+        detail = (
+            f"{those} {verb} only under held links: removed or replaced at their paths, and kept until their refs end; "
+            "`mediastore delete PATH` ends them"
+        )
+        yield Finding(name, "ok", detail)
 
 
 def _parked(name: str, root: Root) -> Iterator[Finding]:

@@ -6,12 +6,11 @@ import logging
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any, Final
 
-from mediastore import blobs, media_types
+from mediastore import media_types
 from mediastore.blobs import drafting
 from mediastore.blobs.sources import source_of
 from mediastore.content import Announced, MediaContent, is_mime
 from mediastore.errors import (
-    BlobMissing,
     ContentMismatch,
     InvalidRequest,
     MediaStoreError,
@@ -21,12 +20,11 @@ from mediastore.index import reads
 from mediastore.model import Ref
 
 from .orders import NOTHING_SAID, Asked, completed, must_fit, order
-from .storing import resolved
+from .storing import opened, resolved
 from .writing import conclude, give_up, keep, make_room, reserve
 
 if TYPE_CHECKING:
     from io import FileIO
-    from pathlib import Path
 
     from mediastore.model import Duration, Media, MediaMeta
 
@@ -236,7 +234,7 @@ def retrieve(ctx: Context, ref: str) -> Flow[MediaContent]:
     path, media = yield from resolved(ctx, ref)
     kind, said = _known_type(media)
     if not kind:
-        with (yield from _opened(media, path)) as file:
+        with (yield from opened(media, path)) as file:
             kind, said = yield from _seen_type(media, file)
     return MediaContent(
         file_path=path,
@@ -245,13 +243,6 @@ def retrieve(ctx: Context, ref: str) -> Flow[MediaContent]:
         size_bytes=media.size_bytes,
         said_type=said,
     )
-
-
-def _opened(media: Media, path: Path) -> Flow[FileIO]:
-    file = yield from blobs.Open(media.root, str(path), media.identity)
-    if file is None:
-        raise BlobMissing(media.ref, str(path))
-    return file
 
 
 def _known_type(media: Media) -> tuple[str, str]:
@@ -277,6 +268,6 @@ def encoded(ctx: Context, ref: str, limit: int) -> Flow[tuple[str, str]]:
     path, media = yield from resolved(ctx, ref)
     if 0 <= limit < media.size_bytes:
         raise TooLarge(limit, media.size_bytes)
-    file = yield from _opened(media, path)
+    file = yield from opened(media, path)
     kind = _known_type(media)[0] or (yield from _seen_type(media, file))[0]
     return (yield from drafting.Encode(file, limit)), kind

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any, Final, TypeVar
 from mediastore.index.changes import Terms
 
 if TYPE_CHECKING:
+    from mediastore.clocks import ClockWatch
     from mediastore.settings import Settings
 
 T = TypeVar("T")
@@ -26,13 +27,19 @@ class Context:
 
     Attributes:
         who: Returns "host:pid", without spaces; a forked child is somebody else.
+        looked: When this process last looked at what each of its roots shows of the chain of epochs.
+        frozen: Why this process has last said that the namespace is frozen; empty while it is not.
+        clock: What this process knows of the server's clock.
         noted: When this process said that an idling scope is in use, by scope, and for how long that is enough, in seconds.
     """
 
     settings: Settings
     new_id: NewId
     who: Callable[[], str]
+    clock: ClockWatch
     noted: dict[str, tuple[float, float]] = field(default_factory=dict)
+    looked: dict[str, float] = field(default_factory=dict)
+    frozen: set[str] = field(default_factory=set)
 
     @property
     def terms(self) -> Terms:
@@ -40,6 +47,11 @@ class Context:
         grace = round(self.settings.seconds("grace") * 1000)
         ttl = self.settings.ms("tombstone_ttl")
         return Terms(ttl, self.settings.tombstones, grace, self.who())
+
+    @property
+    def pause_ms(self) -> int:
+        """For how long nothing is deleted after the server was started or replaced."""
+        return round(self.settings.seconds("restart_pause") * 1000)
 
     @property
     def claim_ms(self) -> int:

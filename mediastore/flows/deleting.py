@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from mediastore import blobs
@@ -9,6 +10,8 @@ from mediastore.errors import BlobsUnavailable
 from mediastore.index import changes
 from mediastore.index.changes import Acknowledged, Barrier
 from mediastore.index.steps import BATCH
+
+from . import epochs
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -47,12 +50,18 @@ def delete_batch(
         return None
     barrier = Barrier(ctx.who().rpartition(":")[0], ready.errno, ready.shut)
     if ready.errno:
-        return (yield from _delete_barred(ctx, root, barrier, named, deadline))
+        return (yield from _delete_barred(ctx, root, barrier, ready.shown, named, deadline))
     claim = yield from changes.claim(
-        root, token, ctx.new_id(), ctx.claim_ms, named, barrier=barrier
+        *(root, token, ctx.new_id(), ctx.claim_ms, named),
+        barrier=barrier,
+        pause_ms=ctx.pause_ms,
+        shown=ready.shown,
     )
     if not claim.blobs:
         yield from blobs.Dismiss(root, token)
+        if claim.held:
+            yield from epochs.heed(ctx, claim.held)
+            return Acknowledged(frozen=claim.due)
         # Behind those that were passed by there may be others.
         return Acknowledged() if claim.put_off else None
     done = yield from _destroy(ctx, root, token, claim)
@@ -75,20 +84,31 @@ def _destroy(ctx: Context, root: str, token: str, claim: Claim) -> Flow[Acknowle
 
 
 def _delete_barred(
-    ctx: Context, root: str, barrier: Barrier, named: tuple[str, ...], deadline: float
+    ctx: Context,
+    root: str,
+    barrier: Barrier,
+    shown: str,
+    named: tuple[str, ...],
+    deadline: float,
 ) -> Flow[Acknowledged]:
     """Go through all that is due, page by page: what stays must not hide what can go."""
-    deleted = kept = freed = failed = barred = 0
+    total, barred = Acknowledged(), 0
     while True:
         token = ctx.new_id()
         claim = yield from changes.claim(
-            root, token, ctx.new_id(), ctx.claim_ms, named, barrier=barrier, skip=barred
+            *(root, token, ctx.new_id(), ctx.claim_ms, named),
+            barrier=barrier,
+            skip=barred,
+            pause_ms=ctx.pause_ms,
+            shown=shown,
         )
+        if claim.held:
+            yield from epochs.heed(ctx, claim.held)
+            return replace(total, barred=barred, frozen=claim.due)
         barred += claim.barred
         done = (yield from _destroy(ctx, root, token, claim)) if claim.blobs else None
         if done is not None:
-            deleted, kept = deleted + done.deleted, kept + done.kept
-            freed, failed = freed + done.freed, failed + done.failed
+            total += replace(done, left=0)
         late = (yield from blobs.Elapsed()) > deadline
         if named or late or not (claim.blobs or claim.barred or claim.put_off):
-            return Acknowledged(deleted, kept, freed, failed, barred=barred)
+            return replace(total, barred=barred)

@@ -35,11 +35,18 @@ class Tally:
     doomed: int = 0
     deleted: int = 0
     freed: int = 0
+    gone: int = 0
     spared: int = 0
+    #: Of those kept: borrowed ones whose held link had to go first.
+    lent: int = 0
+    #: Of those gone: their root was forgotten, so that nothing of them enters its trash.
+    lost: int = 0
     #: Claimed, and not deleted.
     faults: int = 0
     #: By root: not claimed, because no directory can be made for a claim there.
     barred: dict[str, int] = field(default_factory=dict)
+    #: By part, "expiry", "deadlines" or a root: what was not done because the namespace is frozen.
+    frozen: dict[str, int] = field(default_factory=dict)
 
     def ended(self, batch: changes.Ended) -> None:
         """Count the refs that a script has ended."""
@@ -47,18 +54,24 @@ class Tally:
         self.expired += batch.expired
         self.by_hand += batch.deleted
         self.kept += batch.kept
+        self.gone += batch.lost
+        self.lost += batch.lost
         self.doomed += len(batch.doomed)
 
     def acknowledged(self, *batches: tuple[str, changes.Acknowledged]) -> None:
         """Count what became of blobs, given as (root, what was done)."""
         for root, batch in batches:
             self.deleted += batch.deleted
+            self.gone += batch.gone
+            self.spared += batch.spared
             self.kept += batch.kept
-            self.spared += batch.kept
+            self.lent += batch.kept
             self.freed += batch.freed
             self.faults += batch.failed
             if batch.barred:
                 self.barred[root] = self.barred.get(root, 0) + batch.barred
+            if batch.frozen:
+                self.frozen[root] = self.frozen.get(root, 0) + batch.frozen
 
     @property
     def failed(self) -> int:
@@ -67,13 +80,27 @@ class Tally:
 
     @property
     def settled(self) -> int:
-        """Blobs that are done with, whether a file went or was left to its owner."""
-        return self.deleted + self.spared
+        """Blobs of the trash that are done with, whatever became of their files."""
+        return self.deleted + self.gone - self.lost + self.spared + self.lent
 
     @property
     def pending(self) -> int:
         """Blobs this call left without a ref and did not see to: borrowed ones end when their held link has gone."""
         return max(0, self.doomed - self.settled - self.failed)
+
+    def told(self, refs: int, *, closed: bool = False) -> Released:
+        """Return what a call that ended so many refs has done."""
+        return Released(
+            refs=refs,
+            deleted=self.deleted,
+            freed_bytes=self.freed,
+            kept=self.kept,
+            gone=self.gone,
+            spared=self.spared,
+            pending=self.pending,
+            failed=self.failed,
+            closed=closed,
+        )
 
 
 def release_all(ctx: Context, scope: str, *, wait: bool) -> Flow[Released]:
@@ -100,16 +127,7 @@ class Release:
     @property
     def done(self) -> Released:
         """What this call has done so far."""
-        tally = self._tally
-        return Released(
-            tally.released,
-            tally.deleted,
-            tally.freed,
-            tally.kept,
-            tally.pending,
-            tally.failed,
-            self._still_closed,
-        )
+        return self._tally.told(self._tally.released, closed=self._still_closed)
 
     def work_off(self, ctx: Context) -> Flow[None]:
         """Drain and delete what the cut has ended, as far as this process can within the setting `release_budget`."""
@@ -139,9 +157,7 @@ def delete(ctx: Context, ref: str) -> Flow[Released]:
     tally.ended(ended)
     roots = yield from blobs.Roots()
     tally.acknowledged(*(yield from delete_named(ctx, roots, ended.doomed)))
-    return Released(
-        tally.by_hand, tally.deleted, tally.freed, tally.kept, tally.pending, tally.failed
-    )
+    return tally.told(tally.by_hand)
 
 
 def drain(
@@ -171,7 +187,7 @@ def _see_off(
         before = tally.settled
         here = yield from blobs.Standing()  # a root that went away meanwhile is waited for by nobody
         usable = [root for root, stands in here.items() if stands and root not in tally.barred]
-        busy = yield from _going(scope, usable, deadline)
+        busy = [] if tally.frozen else (yield from _going(scope, usable, deadline))
         if not busy or (yield from blobs.Elapsed()) > deadline:
             return
         tally.acknowledged(*(yield from delete_named(ctx, roots, busy)))

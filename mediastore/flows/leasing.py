@@ -6,7 +6,6 @@ from typing import TYPE_CHECKING
 
 from mediastore import blobs
 from mediastore.errors import (
-    BlobMissing,
     InvalidRequest,
     LeaseLost,
     MediaStoreError,
@@ -19,7 +18,7 @@ from mediastore.lifetimes import Handoff, LeaseInfo, Taken
 from mediastore.model import Duration, MediaMeta, Ref, parse_duration
 
 from .deleting import delete_named
-from .storing import lookup
+from .storing import lookup, missing_at
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -79,7 +78,8 @@ def _taken(
         found = None
     if found is None:
         yield from lives.end_lease(leased.blob, token, ctx.new_id())
-        raise BlobMissing(ref, leased.path)
+        yield from _must_be_here(ref, leased.root)
+        raise (yield from missing_at(ref, leased.root, leased.path, leased.identity))
     return Taken(
         ref, leased.blob, leased.root, token, found, meta, leased.identity, ttl_ms, leased.until_ms
     )
@@ -89,7 +89,9 @@ def opened(taken: Taken) -> Flow[FileIO]:
     """Open the file of a lease, and make sure that it is the registered one."""
     file = yield from blobs.Open(taken.root, str(taken.path), taken.identity)
     if file is None:
-        raise BlobMissing(taken.ref, str(taken.path))
+        roots = yield from blobs.Roots()
+        path = str(taken.path.relative_to(roots[taken.root]))
+        raise (yield from missing_at(taken.ref, taken.root, path, taken.identity))
     return file
 
 

@@ -9,11 +9,13 @@ from mediastore import blobs
 from mediastore.errors import InvalidRequest
 from mediastore.index import listing as index
 from mediastore.index.steps import BATCH
-from mediastore.model import Media, ReleasePlan, Stats, check_scope, is_text
+from mediastore.model import Media, ReleasePlan, check_scope, is_text
 
 from .storing import lookup, placed
 
 if TYPE_CHECKING:
+    from mediastore.stats import Stats
+
     from .context import Flow
 
 

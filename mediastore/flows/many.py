@@ -5,14 +5,14 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from mediastore import blobs
-from mediastore.errors import BlobMissing, MediaStoreError, as_value
+from mediastore.errors import MediaStoreError, as_value
 from mediastore.index import changes, reads
 from mediastore.index.steps import Batch
 from mediastore.model import Cleanup, Duration, Media, MediaMeta, Ref, Released, check_scope
 
 from .ending import Release
 from .retention import lifetime
-from .storing import check, note_activity, refused, settled, store, why_dead
+from .storing import check, look_up, missing, note_activity, refused, settled, store, why_dead
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -90,7 +90,7 @@ def _resolve_some(ctx: Context, texts: Sequence[str]) -> Flow[list[Path | MediaS
             wanted[number] = Ref.parse(text)
         except MediaStoreError as error:
             found[number] = as_value(error)
-    looked = (yield from reads.lookup(list(wanted.values()))) if wanted else []
+    looked = (yield from look_up(list(wanted.values()))) if wanted else []
     for (number, ref), media in zip(wanted.items(), looked, strict=True):
         try:
             found[number] = yield from _path_of(ref, media)
@@ -107,14 +107,14 @@ def _resolve_some(ctx: Context, texts: Sequence[str]) -> Flow[list[Path | MediaS
 def _path_of(ref: Ref, media: reads.Found) -> Flow[Path]:
     if not isinstance(media, Media):
         raise (yield from why_dead(ref, media))
-    path = yield from check(media)
-    if path is None:
+    found = yield from check(media)
+    if found is None:
         # Released and deleted between the two looks is "gone", not "missing".
-        [again] = yield from reads.lookup([ref])
+        [again] = yield from look_up([ref])
         if not isinstance(again, Media):
             raise (yield from why_dead(ref, again))
-        raise BlobMissing(ref, str(media.path))
-    return path
+        raise (yield from missing(again))
+    return found[0]
 
 
 def release_many(

@@ -12,7 +12,7 @@ from mediastore.index.quotas import exceeded
 from mediastore.model import Duration, Media, Ref, check_scope, parse_duration
 
 from .retention import lifetime_of_copy, unknown
-from .storing import lookup, path_in
+from .storing import look_up, lookup, path_in
 
 if TYPE_CHECKING:
     from datetime import datetime
@@ -106,7 +106,7 @@ def _alive(ref: Ref, instead: str) -> InvalidRequest:
 
 def _obituary(ref: Ref, instead: str) -> Flow[reads.Obituary]:
     """Read what is remembered of a dead ref, also of one that no sweep has come to yet."""
-    [found] = yield from reads.lookup([ref])
+    [found] = yield from look_up([ref])
     if isinstance(found, Media):
         raise _alive(ref, instead)
     if isinstance(found, Corrupt):

@@ -154,8 +154,8 @@ class _Rebuilding:
         """Take back the refs whose file went between the look at it and the script: its writer had given it up."""
         for path in dict.fromkeys(each.path for each in made):
             mine = [each for each in made if each.path == path]
-            identity = f"owned:{mine[0].size}"
-            if (yield from blobs.Check(self._root, path, identity)) is not None:
+            blob, identity = mine[0].blob, f"owned:{mine[0].size}"
+            if (yield from blobs.Check(self._root, blob, path, identity)) is not None:
                 continue
             for each in mine:
                 yield from changes.withdraw(each.ref.id, self._ctx.new_id(), self._ctx.terms)

@@ -37,6 +37,9 @@ from .deleting import delete_batch
 from .retention import lifetime, unknown
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+    from io import FileIO
+
     from mediastore.journal import Held
 
 logger = logging.getLogger("mediastore")
@@ -148,10 +151,24 @@ def _outlast(ctx: Context, root: str, blob: str, path: str) -> Flow[None]:
             )
 
 
+def look_up(refs: Sequence[Ref]) -> Flow[list[reads.Found]]:
+    """Read refs; of those whose deadline has passed, whether it counts."""
+    found = yield from reads.lookup(refs)
+    late = {
+        number: refs[number]
+        for number, each in enumerate(found)
+        if isinstance(each, reads.Dead) and each.expired and not each.cut
+    }
+    again = (yield from reads.lookup(list(late.values()), overdue=True)) if late else []
+    for number, each in zip(late, again, strict=True):
+        found[number] = each
+    return found
+
+
 def lookup(ref: str) -> Flow[Media]:
     """Read a live ref; why it is dead is asked only where it is."""
     wanted = Ref.parse(ref)
-    [found] = yield from reads.lookup([wanted])
+    [found] = yield from look_up([wanted])
     if isinstance(found, Media):
         return found
     raise (yield from why_dead(wanted, found))
@@ -172,16 +189,15 @@ def resolve(ctx: Context, ref: str) -> Flow[tuple[Path, MediaMeta]]:
 
 
 def resolved(ctx: Context, ref: str) -> Flow[tuple[Path, Media]]:
-    """Read a live ref and make sure that its file is still the registered one."""
+    """Read a live ref and find its bytes."""
     media = yield from lookup(ref)
-    path = yield from check(media)
-    if path is None:
+    found = yield from check(media)
+    if found is None:
         # Released and deleted between the two looks is "gone", not "missing".
-        media = yield from lookup(ref)
-        raise BlobMissing(media.ref, str(media.path))
+        raise (yield from missing((yield from lookup(ref))))
     if media.idle_s is not None:
         yield from note_activity(ctx, media.scope, media.idle_s)
-    return path, media
+    return found
 
 
 def note_activity(ctx: Context, scope: str, idle_s: float) -> Flow[None]:
@@ -201,23 +217,62 @@ def note_activity(ctx: Context, scope: str, idle_s: float) -> Flow[None]:
     ctx.noted[scope] = now, idle_s / 10 if again_s is None else again_s
 
 
-def check(media: Media) -> Flow[Path | None]:
-    """Return the path of a ref's file, or None when it is not the registered file any more."""
-    path = str(media.path)
+def check(media: Media) -> Flow[tuple[Path, Media] | None]:
+    """Return the path under which a ref's bytes can be read, and its media with the identity that they have now.
+
+    None if they are neither at the path of the ref nor under a held link.
+
+    Raises:
+        BlobMissing: the root was forgotten.
+        WrongHost: the root is none of this process's.
+    """
+    path, root, blob = str(media.path), media.root, media.blob
     try:
-        found = yield from blobs.Check(media.root, path, media.identity, media.seq)
+        found = yield from blobs.Check(root, blob, path, media.identity, media.seq)
         if found is not None:
-            return found
+            return found, media
         # The ref says how its blob knew the file when it was stored; an adopted root changed that.
-        identity = yield from hosts.identity_of(media.root, path, media.blob)
-        return (yield from blobs.Check(media.root, path, identity)) if identity else None
+        known = yield from hosts.identity_of(root, path, blob)
+        if known.current:
+            found = yield from blobs.Check(root, blob, path, known.identity)
+        elif known.identity.startswith("link:"):
+            # The path is another blob's. Only the name of the held link is this one's.
+            found = yield from blobs.Lasting(root, blob, path, known.identity)
+        return (found, replace(media, identity=known.identity)) if found else None
     except KeyError:
-        seen = yield from hosts.place_of(media.root)
+        seen = yield from hosts.place_of(root)
     if seen.forgotten_ms:
         when = f"{from_ms(seen.forgotten_ms):%Y-%m-%d %H:%M} UTC"
-        detail = f"was in root {media.root} of {seen.place}, which was forgotten on {when}"
-        raise BlobMissing(media.ref, path, detail)
-    raise WrongHost(media.ref, media.root, seen.place)
+        detail = f"was on {seen.place}, which was forgotten on {when}"
+        raise BlobMissing(media.ref, path, detail, root)
+    raise WrongHost(media.ref, root, seen.place)
+
+
+def opened(media: Media, path: Path) -> Flow[FileIO]:
+    """Open the bytes of a ref where they were found just now; if they were moved or replaced since, their held link."""
+    file = yield from blobs.Open(media.root, str(path), media.identity)
+    if file is None:
+        path_of_file = str(media.path)
+        held = yield from blobs.Lasting(media.root, media.blob, path_of_file, media.identity)
+        file = (yield from blobs.Open(media.root, str(held), media.identity)) if held else None
+    if file is None:
+        raise (yield from missing(media))
+    return file
+
+
+def missing(media: Media) -> Flow[BlobMissing]:
+    """Return the error for bytes that are at neither place, with what is at the path now."""
+    return (yield from missing_at(media.ref, media.root, str(media.path), media.identity))
+
+
+def missing_at(ref: Ref, root: str, path: str, identity: str) -> Flow[BlobMissing]:
+    """As `missing`; `path` relative to a root of this process."""
+    there = yield from blobs.Occupant(root, path, identity)
+    said = "is empty" if there == "nothing" else f"holds {there}"
+    pinned = identity.startswith("link:")
+    detail = f"{said}, and the held link of the registered file is gone" if pinned else said
+    roots = yield from blobs.Roots()
+    return BlobMissing(ref, str(path_in(roots, root, Path(path))), detail, root)
 
 
 def get(ref: str) -> Flow[Media]:

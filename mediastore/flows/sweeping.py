@@ -7,18 +7,21 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Final, TypeVar
 
 from mediastore import blobs
-from mediastore.errors import BlobsUnavailable, Corrupt, IndexVersion, as_value
+from mediastore.errors import BlobsUnavailable, Corrupt, IndexVersion, StoreFull, as_value
 from mediastore.index import changes, listing, reads, roots as hosts
+from mediastore.index.epochs import Looks
 from mediastore.index.steps import BATCH, REPLAY_WINDOW_MS
 from mediastore.model import Duration, Swept, parse_duration
 
-from . import sidecars
+from . import epochs, sidecars
 from .deleting import delete_batch, delete_named
 from .ending import Tally, drain
 from .policing import go_on
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
+
+    from mediastore.journal import Hidden
 
     from .context import Context, Flow
 
@@ -30,19 +33,28 @@ logger = logging.getLogger("mediastore")
 STRAY_AGE_S: Final = 10 * REPLAY_WINDOW_MS / 1000
 
 
+#: Parts of a sweep that end refs or scopes; the others are roots.
+_ENDINGS: Final = ("expiry", "deadlines")
+
+
 def expire(ctx: Context) -> Flow[Swept]:
     """End every ref whose deadline has passed, and delete the files that only they held."""
     tally = Tally()
     roots = yield from blobs.Roots()
     deadline = (yield from blobs.Elapsed()) + ctx.settings.seconds("sweep_budget")
-    yield from _expire(ctx, deadline, tally, roots)
+    yield from _expire(ctx, (yield from epochs.looks(ctx)), deadline, tally, roots)
     return (yield from _swept(tally, worked=tally.expired + tally.released > 0))
 
 
-def _expire(ctx: Context, deadline: float, tally: Tally, roots: Iterable[str]) -> Flow[None]:
+def _expire(
+    ctx: Context, looks: Looks, deadline: float, tally: Tally, roots: Iterable[str]
+) -> Flow[None]:
     doomed: list[tuple[str, str]] = []
     while True:
-        batch = yield from changes.expire(ctx.new_id(), ctx.terms)
+        batch = yield from changes.expire(ctx.new_id(), ctx.terms, looks)
+        if batch.stopped.why:
+            tally.frozen["expiry"] = batch.stopped.due
+            yield from epochs.heed(ctx, batch.stopped.why)
         tally.ended(batch)
         doomed += batch.doomed
         over = batch.done or (yield from blobs.Elapsed()) > deadline
@@ -58,8 +70,8 @@ def sweep(
 ) -> Flow[Swept]:
     """One pass: expire what is due, drain what was released, delete what is in the trash of this process's roots.
 
-    Nothing due costs one round trip. Any number of sweepers may run at once. A part that meets what cannot be true is
-    left as it is, and said once all the others are done.
+    Nothing due costs one round trip, and one more for each root every twenty seconds. Any number of sweepers may run at once.
+    A part that meets what cannot be true is left as it is, and said once all the others are done.
 
     Raises:
         Corrupt: the first such part.
@@ -68,14 +80,18 @@ def sweep(
     roots = yield from blobs.Roots()
     deadline = float("inf") if seconds is None else (yield from blobs.Elapsed()) + seconds
     this = _Sweep(ctx, roots, deadline, expiry=expiry)
+    frozen = yield from this.heed("epochs", epochs.look(ctx, now=False))
     due = yield from this.work_off(forgotten=tidy)
-    for root in due.sidecars:
+    sound = frozen == "" and not this.tally.frozen
+    for root in due.sidecars if sound else ():
         yield from sidecars.work_off(ctx, root, deadline)
     if tidy:
         for root in due.forgotten:
             yield from this.heed(root, _finish_forgetting(ctx, root, deadline))
-        for root in roots:
+        for root in roots if sound else ():
             yield from this.heed(root, _tidy(root))
+            yield from this.heed(root, _count_hidden(ctx, root, due.hidden.get(root)))
+            yield from _prune(ctx, root)
     swept = yield from _swept(this.tally, worked=this.worked)
     for fault in this.faults.values():
         raise fault
@@ -115,7 +131,10 @@ class _Sweep:
             stalled = not progress and seen == (todo, self.tally) and not todo.deadlines
             if late or not todo.any or stalled:
                 return due
-            seen = todo, replace(self.tally, barred=dict(self.tally.barred))
+            seen = (
+                todo,
+                replace(self.tally, barred=dict(self.tally.barred), frozen=dict(self.tally.frozen)),
+            )
             self.worked = True
             progress = yield from self._round(todo)
             if not (progress or todo.ends):
@@ -123,7 +142,8 @@ class _Sweep:
 
     def _todo(self, due: reads.Due) -> _Todo:
         def left(*parts: str) -> tuple[str, ...]:
-            return tuple(part for part in parts if part not in self.faults)
+            done_with = self.faults.keys() | self.tally.frozen.keys()
+            return tuple(part for part in parts if part not in done_with)
 
         ending = left(
             *(["expiry"] if due.expiry else []), *(["deadlines"] if due.deadlines else [])
@@ -141,12 +161,16 @@ class _Sweep:
         ctx, deadline = self._ctx, self._deadline
         for name in todo.changing:
             yield from self.heed(name, go_on(ctx, name, deadline))
+        looks = (yield from epochs.looks(ctx)) if todo.expiry or todo.deadlines else Looks()
         if todo.expiry:
-            yield from self.heed("expiry", _expire(ctx, deadline, self.tally, self._roots))
+            yield from self.heed("expiry", _expire(ctx, looks, deadline, self.tally, self._roots))
         closed = todo.closed
         if todo.deadlines:
-            lapsed = yield from self.heed("deadlines", iter(changes.lapse(ctx.new_id())))
+            lapsed = yield from self.heed("deadlines", iter(changes.lapse(ctx.new_id(), looks)))
             closed += lapsed.closed if lapsed else ()
+            if lapsed and lapsed.stopped.why:
+                self.tally.frozen["deadlines"] = lapsed.stopped.due
+                yield from epochs.heed(ctx, lapsed.stopped.why)
         for name in closed:
             yield from self.heed(name, drain(ctx, name, deadline, self.tally, self._roots))
         progress = False
@@ -163,8 +187,10 @@ class _Sweep:
             # It has gone through all that is due there, what this call has named before included.
             self.tally.barred.pop(root, None)
             self._seen_through.add(root)
+        if done.frozen:
+            self.tally.frozen.pop(root, None)
         self.tally.acknowledged((root, done))
-        return not done.barred
+        return not (done.barred or done.frozen)
 
 
 @dataclass(frozen=True, slots=True)
@@ -190,17 +216,22 @@ class _Todo:
 
 def _swept(tally: Tally, *, worked: bool) -> Flow[Swept]:
     # What failed is in the trash still, and counts once.
-    left = max(0, (yield from listing.stats()).trash - tally.failed) if worked else 0
+    kept_back = sum(count for part, count in tally.frozen.items() if part not in _ENDINGS)
+    trash = (yield from listing.stats()).trash if worked else 0
+    left = max(0, trash - tally.failed - kept_back)
     refs = tally.expired + tally.released
     return Swept(
-        refs,
-        tally.expired,
-        tally.released,
-        tally.deleted,
-        tally.freed,
-        tally.kept,
-        left,
-        tally.failed,
+        refs=refs,
+        expired=tally.expired,
+        drained=tally.released,
+        deleted=tally.deleted,
+        freed_bytes=tally.freed,
+        kept=tally.kept,
+        gone=tally.gone,
+        spared=tally.spared,
+        pending=left,
+        failed=tally.failed,
+        frozen=sum(tally.frozen.values()),
     )
 
 
@@ -225,3 +256,23 @@ def _tidy(root: str) -> Flow[int]:
         return (yield from blobs.Tidy(root, STRAY_AGE_S, known))
     except BlobsUnavailable:
         return 0  # a root that does not answer keeps no other root waiting
+
+
+def _count_hidden(ctx: Context, root: str, noted: Hidden | None) -> Flow[None]:
+    """Go on counting what lives under held links only; the index is told if it says something else."""
+    try:
+        counted = yield from blobs.CountHidden(root)
+        if counted is not None and counted != noted:
+            yield from hosts.hidden(root, counted, ctx.new_id())
+    except (BlobsUnavailable, StoreFull) as error:
+        logger.debug("what lives only under held links is not counted now: %s", error)
+
+
+def _prune(ctx: Context, root: str) -> Flow[None]:
+    """Remove directories that were left empty, if that is wanted."""
+    age_s = ctx.settings.seconds("prune_empty")
+    try:
+        if age_s:
+            yield from blobs.Prune(root, age_s)
+    except BlobsUnavailable as error:
+        logger.debug("no directories are removed now: %s", error)

@@ -3,7 +3,7 @@
 Keys of one namespace share the prefix `mediastore:{<namespace>}:` and so one slot of a cluster:
 
     ref:<id>         hash    scope seq blob root path size identity stored_at expires_at ttl pinned idle, and the metadata
-    blob:<id>        hash    state refs ever token root path custody identity size tries errno cut leased due grace sha stamp draft scope meta ended
+    blob:<id>        hash    state refs ever token root path custody identity size tries errno cut leased due grace sha stamp draft scope meta ended doomed
     scope:<scope>    zset    ref id -> seq, the scope's refs in store order; `deadline` -> seq, if it has one
     children:<scope> zset    child scope -> lower bound of the seqs below it
     scopes           zset    every scope that holds refs, by name
@@ -24,10 +24,19 @@ Keys of one namespace share the prefix `mediastore:{<namespace>}:` and so one sl
     lease:<blob>     zset    lease token -> deadline ms
     holders:<blob>   hash    lease token -> "last_ms since_ms who": it can be renewed until the first
     trash:<root id>  zset    blob id -> due ms: the journal of bytes that must go
-    claim:<token>    hash    root deadline since prev, and a field blob:<id> for each blob of the batch
+    claim:<token>    hash    root deadline since prev, and a field blob:<id> for each blob of the batch, "failed" if the
+                             last try did not delete it
     left:<scope>     set     blobs that releases of the scope doomed, or that wait since they ended in it, not gone yet
+    epochs           list    "n.ms.random" of each minute in which somebody swept, the newest last, 64 at most
+    noted            hash    root id -> "seen entry ...": what was noted before it was written in the root, the newest last;
+                             seen is 1 once the root showed one; "*ms": an entry made before is taken
+    frozen           hash    reason -> "since_ms root shown": why nothing may expire or be deleted
+    bound            string  "seq until_ms": no ref or scope that is older ends by itself until then
+    born             string  ms: when the index was first greeted, or for the first time since it was emptied
+    server           string  "run_id since_ms": the server that the index was on when it was last asked, and since when
     stuck            hash    blob id -> errno, root and path of a blob that will not go; also "ref:<id>" or "scope:<scope>"
                              -> "CORRUPT", root or ".", and which fields of it cannot be true
+    spared           list    "ms root blob identity found path": what stood in the place of a registered file, the newest last
     barred           hash    "root host" -> "errno since last": since when a host can make no directory for a claim there
     seen             zset    worker:<node> or beat:<node> -> ms it was last alive; a day at most
     roots stats      hash    root id -> host:path; counters

@@ -5,13 +5,14 @@ Every change is one script, and every script may run twice: the ids come from th
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from typing import TYPE_CHECKING, Any
 
 from mediastore.journal import Claim, Doomed, Held, Outcome
 from mediastore.model import MediaMeta, encode_scope
 from mediastore.plain import plain_id, plain_path
 
+from .epochs import GOES_ON, Looks, Stopped, stopped
 from .records import checked_custody, checked_identity, reading, spelt, whole
 from .steps import BATCH, END_BATCH, FORMAT, Command, Lifetime, from_json
 
@@ -23,12 +24,16 @@ if TYPE_CHECKING:
 class Opened:
     """What the index said at the start: its format, its time in milliseconds, which of the caller's roots were forgotten.
 
-    `forgotten` holds (root id, "when place").
+    `forgotten` holds (root id, "when place"). `time_ms` is what the server's own clock says, `kept_ms` the latest time at which
+    a script has ended something, `jumped` why the namespace is frozen for its clock, or empty.
     """
 
     now_ms: int
     format: str
     forgotten: tuple[tuple[str, str], ...] = ()
+    time_ms: int = 0
+    kept_ms: int = 0
+    jumped: str = ""
 
 
 def open_index(roots: Mapping[str, str]) -> Command[Opened]:
@@ -38,7 +43,12 @@ def open_index(roots: Mapping[str, str]) -> Command[Opened]:
     def parse(reply: Any) -> Opened:
         answer = from_json(reply)
         forgotten = tuple((str(root), str(words)) for root, words in answer["forgotten"] or [])
-        return Opened(int(answer["now"]), str(answer["format"]), forgotten)
+        return Opened(
+            *(int(answer["now"]), str(answer["format"]), forgotten),
+            time_ms=int(answer["time"]),
+            kept_ms=int(answer["kept"]),
+            jumped=str(answer["jumped"]),
+        )
 
     return Command("open", (FORMAT, *args), parse)
 
@@ -89,7 +99,10 @@ def withdraw(ref: str, op: str, terms: Terms) -> Command[None]:
 
 @dataclass(frozen=True, slots=True)
 class Ended:
-    """What one release, drain or expiry ended, and the blobs it left without a ref as (root, blob id)."""
+    """What one release, drain or expiry ended, and the blobs it left without a ref as (root, blob id).
+
+    `kept` counts refs whose blob others hold or that was borrowed, `lost` blobs of roots that were forgotten.
+    """
 
     released: int
     expired: int
@@ -99,6 +112,8 @@ class Ended:
     closed: str
     done: bool
     others: bool
+    lost: int = 0
+    stopped: Stopped = GOES_ON
 
 
 def _ended(reply: Any) -> Ended:
@@ -113,6 +128,8 @@ def _ended(reply: Any) -> Ended:
         closed=a.get("closed", ""),
         done=bool(a.get("done", 1)),
         others=bool(a.get("others", 0)),
+        stopped=stopped(a),
+        lost=a.get("lost", 0),
     )
 
 
@@ -126,9 +143,9 @@ def drain(name: str, op: str, terms: Terms) -> Command[Ended]:
     return Command("drain", (spelt(name), END_BATCH, str(terms)), _ended, op)
 
 
-def expire(op: str, terms: Terms) -> Command[Ended]:
+def expire(op: str, terms: Terms, looks: Looks) -> Command[Ended]:
     """End the next refs whose deadline has passed."""
-    return Command("expire", (END_BATCH, str(terms)), _ended, op)
+    return Command("expire", (END_BATCH, str(terms), *looks.words()), _ended, op)
 
 
 def delete(ref: str, op: str, terms: Terms) -> Command[Ended | None]:
@@ -146,16 +163,17 @@ class Lapsed:
 
     closed: tuple[str, ...]
     done: bool
+    stopped: Stopped = GOES_ON
 
 
-def lapse(op: str) -> Command[Lapsed]:
+def lapse(op: str, looks: Looks) -> Command[Lapsed]:
     """Close the next scopes whose deadline has passed."""
 
     def parse(reply: Any) -> Lapsed:
         a = from_json(reply)
-        return Lapsed(tuple(a["closed"] or []), bool(a["done"]))
+        return Lapsed(tuple(a["closed"] or []), bool(a["done"]), stopped(a))
 
-    return Command("lapse", (END_BATCH,), parse, op)
+    return Command("lapse", (END_BATCH, *looks.words()), parse, op)
 
 
 @dataclass(frozen=True, slots=True)
@@ -173,7 +191,9 @@ class Barrier:
     shut: bool = False
 
 
-def _doomed(blob: str, path: str, identity: str, custody: str, size: str, name: str) -> Doomed:
+def _doomed(
+    blob: str, path: str, identity: str, custody: str, size: str, name: str, silent: int
+) -> Doomed:
     """Return a claimed blob. The script hands out none that cannot be true: here is the second look before a file is deleted."""
     key = f"blob:{plain_id(blob, 'claim')}"
     with reading(key):
@@ -181,9 +201,8 @@ def _doomed(blob: str, path: str, identity: str, custody: str, size: str, name: 
         if identity.startswith("owned:") != (custody in {"owned", "draft"}):
             raise ValueError(f"custody {custody} does not go with identity {identity!r:.60}")
         at = plain_path(path, key) if path else ""
-        return Doomed(
-            blob, at, checked_identity(identity), custody, whole(size), plain_path(name, key)
-        )
+        known, last = checked_identity(identity), plain_path(name, key)
+        return Doomed(blob, at, known, custody, whole(size), last, bool(silent))
 
 
 def claim(
@@ -195,44 +214,59 @@ def claim(
     *,
     barrier: Barrier = Barrier(),
     skip: int = 0,
+    pause_ms: int = 0,
+    shown: str = "",
 ) -> Command[Claim]:
     """Claim the due blobs of a root's trash, or only the named ones.
 
     With a barrier, those that need no directory; `skip` due ones were looked at and left by the claim before.
+    `pause_ms` and `shown` as in `Looks`.
     """
 
     def parse(reply: Any) -> Claim:
         a = from_json(reply)
         prev = (plain_id(each, "claim") for each in a["prev"] or [])
         doomed = (_doomed(*each) for each in a["blobs"] or [])
-        return Claim(tuple(prev), tuple(doomed), bool(barrier.errno), a["barred"], a["put_off"])
+        bare, stop = bool(barrier.errno), stopped(a)
+        return Claim(
+            tuple(prev), tuple(doomed), bare, a["barred"], a["put_off"], stop.why, stop.due
+        )
 
     said = (root, token, BATCH, hold_ms, barrier.host, barrier.errno, int(barrier.shut), skip)
-    return Command("claim", (*said, *blobs), parse, op)
+    return Command("claim", (*said, pause_ms, shown, *blobs), parse, op)
 
 
 @dataclass(frozen=True, slots=True)
 class Acknowledged:
-    """What one acknowledgement counted; `left` blobs still belong to the claim.
+    """What one acknowledgement counted, as `Released` does; `left` blobs still belong to the claim.
 
-    `barred` is how many due blobs could not be claimed at all, because no directory can be made for a claim.
+    `barred` is how many due blobs could not be claimed at all, because no directory can be made for a claim;
+    `frozen`, because the namespace is frozen or the server was just started.
     """
 
     deleted: int = 0
+    gone: int = 0
+    spared: int = 0
     kept: int = 0
     freed: int = 0
     failed: int = 0
     left: int = 0
     barred: int = 0
+    frozen: int = 0
+
+    def __add__(self, other: Acknowledged) -> Acknowledged:
+        """Return the sum of both, count by count."""
+        sums = (getattr(self, each.name) + getattr(other, each.name) for each in fields(self))
+        return Acknowledged(*sums)
 
 
 def acknowledge(
     root: str, token: str, op: str, outcomes: Sequence[Outcome], *, taken_over: bool = True
 ) -> Command[Acknowledged]:
     """Say what became of a claim's blobs, and whether the directories of the claims before it were taken over."""
-    gone = [o for o in outcomes if not o.errno]
+    done = [o for o in outcomes if not o.errno]
     failed = [o for o in outcomes if o.errno]
-    args: list[str | int] = [part for o in gone for part in (o.blob, o.freed, "")]
+    args: list[str | int] = [part for o in done for part in (o.blob, o.freed, o.words)]
     args += [part for o in failed for part in (o.blob, o.errno, "stuck" if o.stuck else "again")]
-    said: tuple[str | int, ...] = (root, token, int(taken_over), len(gone), *args)
+    said: tuple[str | int, ...] = (root, token, int(taken_over), len(done), *args)
     return Command("acknowledge", said, lambda r: Acknowledged(**from_json(r)), op)

@@ -5,8 +5,9 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any
 
-from mediastore.model import Media, Stats, encode_scope
+from mediastore.model import Media, encode_scope
 from mediastore.plain import plain_id
+from mediastore.stats import Stats
 
 from .records import counted, media_of, reading, scope_of, whole
 from .steps import BATCH, END_BATCH, Command, Marks, Read, from_json, pairs, text
@@ -89,7 +90,8 @@ def stats() -> Command[Stats]:
             numbers = {
             name: counted(counters.get(name))
             for name in ("refs", "blobs", "size_bytes", "stored_refs", "stored_bytes", "released_refs", "released_bytes",
-                         "expired_refs", "expired_bytes", "deleted_refs", "deleted_bytes", "deleted_blobs", "freed_bytes", "lost_blobs", "lost_bytes",
+                         "expired_refs", "expired_bytes", "deleted_refs", "deleted_bytes", "deleted_blobs",
+                         "gone_blobs", "spared_blobs", "kept_blobs", "freed_bytes", "lost_blobs", "lost_bytes",
                          "waiting", "waiting_bytes", "reserved", "reserved_bytes")
         }  # fmt: skip
         with reading("roots"):
@@ -98,9 +100,13 @@ def stats() -> Command[Stats]:
                 for root, place in pairs(a["roots"] or []).items()
             }
             "".join(roots.values()).encode()
+        with reading("stats"):
+            for name in ("hidden", "hidden_bytes"):
+                numbers[name] = sum(counted(counters.get(f"{name}:{root}")) for root in roots)
         gauges = {name: int(a[name]) for name in ("scopes", "trash", "stuck", "closed")}
         return Stats(
             roots=roots,
+            frozen=tuple(sorted(text(reason) for reason in a["frozen"] or [])),
             oldest_trash_s=max(0, int(a["oldest"])) / 1000,
             **numbers,
             **gauges,

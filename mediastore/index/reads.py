@@ -4,13 +4,15 @@ from __future__ import annotations
 
 import json
 import re
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Final, get_args
 
 from mediastore.errors import Corrupt, Reason, RefGone, as_value
+from mediastore.journal import Hidden
 from mediastore.model import Media, MediaMeta, Ref, encode_scope, from_ms, is_named
 from mediastore.plain import is_plain_id, is_plain_path, plain_id
 
+from .epochs import kept_below
 from .records import (
     checked_custody,
     checked_state,
@@ -55,7 +57,7 @@ class Dead:
 Found = Media | Dead | Corrupt | None
 
 
-def _found(ref: Ref, fields: Mapping[str, str], marks: Marks, now_ms: int) -> Found:
+def _found(ref: Ref, fields: Mapping[str, str], marks: Marks, now_ms: int, kept: int = 0) -> Found:
     if not fields:
         return None
     try:
@@ -63,26 +65,34 @@ def _found(ref: Ref, fields: Mapping[str, str], marks: Marks, now_ms: int) -> Fo
         cut = marks.cut(fields["scope"], media.seq)
     except Corrupt as error:
         return as_value(error)
-    expired = "expires_at" in fields and int(fields["expires_at"]) <= now_ms
+    due = "expires_at" in fields and int(fields["expires_at"]) <= now_ms
+    expired = due and media.seq >= kept
     return Dead(media, cut, expired) if cut or expired else media
 
 
-def lookup(refs: Sequence[Ref]) -> Read[list[Found]]:
+def lookup(refs: Sequence[Ref], *, overdue: bool = False) -> Read[list[Found]]:
     """Read refs: the server's time, the marks not seen yet, the refs; in this order every answer was true.
 
     Any other order can hand out a ref that was released and drained in between (PROTOCOL C8, C10).
     Of each its Media, or that it is dead; None where its hash is missing. `farewell` then says why. One that cannot be true
     is an error in its own place.
+
+    `overdue`: also whether deadlines that have passed count: not while the namespace is frozen, nor, for a while after
+    `epoch accept`, those of what was there before. It is asked only of refs that would be dead by their deadline.
     """
 
     def build(p: str, marks: Marks) -> list[tuple[str | int, ...]]:
+        keeps = [("HMGET", f"{p}frozen", "epoch", "clock"), ("GET", f"{p}bound")]
         newer = ("ZRANGE", f"{p}closed", f"({marks.since()}", "+inf", "BYSCORE", "WITHSCORES")
-        return [newer, *(("HGETALL", f"{p}ref:{ref.id}") for ref in refs)]
+        asked = (("HGETALL", f"{p}ref:{ref.id}") for ref in refs)
+        return [*(keeps if overdue else ()), newer, *asked]
 
     def parse(marks: Marks, replies: list[Any], now_ms: int) -> list[Found]:
-        marks.learn(scored(replies[0]))
-        rows = zip(refs, replies[1:], strict=True)
-        return [_found(ref, raw_pairs(reply), marks, now_ms) for ref, reply in rows]
+        kept = kept_below(replies[0], replies[1], now_ms) if overdue else 0
+        found = replies[2:] if overdue else replies
+        marks.learn(scored(found[0]))
+        rows = zip(refs, found[1:], strict=True)
+        return [_found(ref, raw_pairs(reply), marks, now_ms, kept) for ref, reply in rows]
 
     return Read(build, parse, timed=True)
 
@@ -221,6 +231,7 @@ class Due:
         forgotten: Roots that are forgotten, and not to the end: they leave `roots` when nothing waits there any more.
         changing: Policies that were changed or removed, and not all refs moved yet.
         sidecars: Roots with sidecars to write or to remove.
+        hidden: What was counted last of what lives under held links only, by root; asked for with `forgotten`.
     """
 
     expiry: bool
@@ -230,6 +241,7 @@ class Due:
     forgotten: tuple[str, ...] = ()
     changing: tuple[str, ...] = ()
     sidecars: tuple[str, ...] = ()
+    hidden: Mapping[str, Hidden] = field(default_factory=dict)
 
 
 def due(roots: Sequence[str], *, forgotten: bool = False) -> Read[Due]:
@@ -240,7 +252,12 @@ def due(roots: Sequence[str], *, forgotten: bool = False) -> Read[Due]:
             ("ZRANGE", f"{p}{name}", 0, 0, "WITHSCORES")
             for name in ("expiry", "deadlines", *(f"trash:{r}" for r in roots))
         ]
-        given_up = [("HKEYS", f"{p}lost"), ("HKEYS", f"{p}roots")] if forgotten else []
+        given_up: list[tuple[str | int, ...]] = []
+        if forgotten:
+            given_up = [("HKEYS", f"{p}lost"), ("HKEYS", f"{p}roots")]
+        if forgotten and roots:
+            asked = [f"{name}:{r}" for name in ("hidden", "hidden_bytes") for r in roots]
+            given_up.append(("HMGET", f"{p}stats", *asked))
         unwritten = [("ZCARD", f"{p}meta:{root}") for root in roots]
         heads = [
             ("ZRANGE", f"{p}closed", "-inf", LARGEST_SEQ, "BYSCORE", "LIMIT", 0, 8),
@@ -253,7 +270,8 @@ def due(roots: Sequence[str], *, forgotten: bool = False) -> Read[Due]:
         firsts, given_up = replies[2 : 4 + n], replies[4 + 2 * n :]
         unwritten = replies[4 + n : 4 + 2 * n]
         ripe = [bool(s) and s[0][1] <= now_ms for s in map(scored, firsts)]
-        lost, known = ({raw(r) for r in reply} for reply in given_up or ((), ()))
+        lost, known = ({raw(r) for r in reply} for reply in given_up[:2] or ((), ()))
+        counted = [raw(each or b"0") for reply in given_up[2:] for each in reply]
         closed = tuple(raw(scope) for scope in replies[0])
         return Due(
             ripe[0],
@@ -263,9 +281,18 @@ def due(roots: Sequence[str], *, forgotten: bool = False) -> Read[Due]:
             tuple(sorted(root for root in lost & known if is_plain_id(root))),
             tuple(sorted(name for name in map(raw, replies[1]) if is_named(name))),
             tuple(root for root, some in zip(roots, unwritten, strict=True) if some),
+            _hidden(roots, counted),
         )
 
     return Read(build, parse, timed=True)
+
+
+def _hidden(roots: Sequence[str], counted: Sequence[str]) -> dict[str, Hidden]:
+    """Return what was noted of each root; nothing of one whose note is no number, so that it is noted anew."""
+    rows = zip(roots, counted, counted[len(roots) :], strict=False)
+    return {
+        r: Hidden(int(n), int(size)) for r, n, size in rows if n.isdecimal() and size.isdecimal()
+    }
 
 
 def roots_of(blobs: Sequence[str]) -> Read[dict[str, str]]:

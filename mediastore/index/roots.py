@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from mediastore.errors import InvalidRoot
 from mediastore.hosts import Forgotten, RootInfo
-from mediastore.journal import Bound, Placed
+from mediastore.journal import Bound, Hidden, Placed
 from mediastore.model import from_ms
 from mediastore.plain import is_plain_id, is_plain_path, plain_id
 
@@ -66,16 +66,25 @@ def was_forgotten(path: str, root: str, words: str) -> InvalidRoot:
     return InvalidRoot(path, detail)
 
 
-def identity_of(root: str, path: str, blob: str) -> Read[str]:
-    """Read how a blob knows its file now; empty when its path went on to another blob, or it is gone.
+@dataclass(frozen=True, slots=True)
+class Known:
+    """How a blob knows its file now, "" once it is gone; `current`: whether its path is its own still."""
+
+    identity: str
+    current: bool
+
+
+def identity_of(root: str, path: str, blob: str) -> Read[Known]:
+    """Read how a blob knows its file now.
 
     An adopted root gave its blobs new identities; the refs that were stored before still carry the old one.
     """
 
-    def parse(_: Marks, replies: list[Any], __: int) -> str:
+    def parse(_: Marks, replies: list[Any], __: int) -> Known:
         current = replies[0] is not None and raw(replies[0]) == blob
         with reading(f"blob:{blob}"):
-            return checked_identity(text(replies[1])) if current and replies[1] is not None else ""
+            said = checked_identity(text(replies[1])) if replies[1] is not None else ""
+            return Known(said, current)
 
     return Read(
         lambda p, _: [("HGET", f"{p}path:{root}", path), ("HGET", f"{p}blob:{blob}", "identity")],
@@ -114,6 +123,11 @@ def _info(row: Sequence[Any]) -> RootInfo:
         lost=lost,
         forgotten_at=from_ms(ms) if ms else None,
     )
+
+
+def hidden(root: str, counted: Hidden, op: str) -> Command[None]:
+    """Note what of a root lives under held links only."""
+    return Command("hidden", (root, counted.blobs, counted.size_bytes), lambda _: None, op)
 
 
 @dataclass(frozen=True, slots=True)
@@ -187,6 +201,26 @@ def placed(blobs: Sequence[tuple[str, str]]) -> Read[tuple[Placed, ...]]:
         for (path, blob), row in zip(blobs, replies, strict=True):
             state, ever, identity, size = (raw(v) if v is not None else "" for v in row)
             if state == "live" or (state == "doomed" and ever != "1"):
+                with reading(f"blob:{blob}"):
+                    found.append(Placed(blob, path, checked_identity(identity), whole(size)))
+        return tuple(found)
+
+    return Read(build, parse, unrooted=True)
+
+
+def displaced(root: str, blobs: Sequence[str]) -> Read[tuple[Placed, ...]]:
+    """Read how these blobs know their files; only those of the root whose path is another blob's, and that can be read still."""
+
+    def build(p: str, _: Marks) -> list[tuple[str | int, ...]]:
+        fields = ("state", "ever", "identity", "size", "root", "path")
+        return [("HMGET", f"{p}blob:{blob}", *fields) for blob in blobs]
+
+    def parse(_: Marks, replies: list[Any], __: int) -> tuple[Placed, ...]:
+        found = []
+        for blob, row in zip(blobs, replies, strict=True):
+            state, ever, identity, size, home, path = (raw(v) if v is not None else "" for v in row)
+            readable = state == "live" or (state == "doomed" and ever != "1")
+            if readable and home == root and identity.startswith("link:") and is_plain_path(path):
                 with reading(f"blob:{blob}"):
                     found.append(Placed(blob, path, checked_identity(identity), whole(size)))
         return tuple(found)

@@ -67,7 +67,7 @@ _MAKES_REFS = (
 )
 _OWNS = ("_twin", *_MAKES_REFS, "_reserved", "_own")
 _LEASES = ("_facts", "_marks", "_live", "_deadline", "_rescue", "_leases")
-_ALWAYS = ("_prelude", "_plain", "_lineage", "_count")
+_ALWAYS = ("_prelude", "_plain", "_due", "_lineage", "_count")
 #: What stands between those and a script.
 _SHARED = {
     "store": (
@@ -85,7 +85,7 @@ _SHARED = {
     "withdraw": _ENDS_REFS,
     "release": _ENDS_REFS,
     "drain": _ENDS_REFS,
-    "expire": _ENDS_REFS,
+    "expire": (*_ENDS_REFS, "_paused", "_frozen"),
     "delete": (*_ENDS_REFS, "_live"),
     "extend": _ENTERS,
     "transfer": (*_ENTERS, "_prune"),
@@ -97,13 +97,24 @@ _SHARED = {
     "accept": ("_facts", "_rescue", "_leases"),
     "limit": (*_ENTERS, "_prune"),
     "idle": ("_deadline",),
-    "lapse": ("_marks", "_cuts", "_deadline", "_prune"),
+    "lapse": ("_marks", "_cuts", "_deadline", "_prune", "_paused", "_frozen"),
+    "epoch": (
+        "_paused",
+        "_frozen",
+    ),
+    "accept_epoch": (
+        "_paused",
+        "_frozen",
+    ),
     "note": ("_deadline",),
     "reserve": _OWNS,
     "commit": _OWNS,
     "abandon": ("_rescue", "_quota", "_reserved"),
-    "claim": ("_path", "_turns", "_rescue", "_quota", "_reserved", "_views", "_choice", "_seize"),
-    "acknowledge": ("_batch",),
+    "claim": (
+        *("_path", "_turns", "_rescue", "_quota", "_reserved"),
+        *("_views", "_choice", "_seize", "_paused", "_frozen"),
+    ),
+    "acknowledge": ("_batch", "_outcomes"),
     "forget": ("_batch", "_path", "_rescue", "_quota", "_reserved"),
     "list": ("_marks",),
     "set_quota": ("_quota",),
@@ -121,6 +132,7 @@ _FREES = {
     # A shorter policy is a way out; and a sweep must get past the change of one to what it frees.
     "move_policy",
     "inscribed",
+    *("epoch", "accept_epoch", "clock"),
 }
 _READS = {"list", "roots", "stats"}
 

@@ -8,7 +8,7 @@ local function bury_ref(ref)
   local cause, at, cut, who, mark = ending.cause, us, ending.scope, terms.who, ref.mark
   if mark then cause, at, cut, who = mark.cause, mark.seq, mark.scope, mark.who end
   -- Whichever came first ended it: the deadline or the release.
-  if ref.due and ref.due <= now and ref.due * 1000 <= at then cause, at, cut, who = "expired", ref.due * 1000, nil, "." end
+  if ref.due and ref.due * 1000 <= at then cause, at, cut, who = "expired", ref.due * 1000, nil, "." end
   local words = { cause, str(math.floor(at / 1000)), ref.scope or ".", cut or ".", who, ref.blob or "." }
   if #ref.facts > 0 then words[7] = cjson.encode(ref.facts) end
   redis.call("SET", P .. "gone:" .. ref.id, table.concat(words, " "), "PX", terms.ms)

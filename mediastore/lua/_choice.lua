@@ -29,7 +29,9 @@ local function choose(root, trash, due, moved, lost, wrong)
     elseif b.wrong or b.root ~= root then
       if ripe then wrong[#wrong + 1] = id end
     elseif b.waits then
-      if b.leased > now then
+      if b.doomed < keeping().below then
+        moved[#moved + 1], moved[#moved + 2] = str(keeping().till), id
+      elseif b.leased > now then
         moved[#moved + 1], moved[#moved + 2] = str(math.max(b.leased, num(b.due) or 0)), id
       elseif ripe and is_barred(b) then
         barred = barred + 1

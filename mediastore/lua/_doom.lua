@@ -1,13 +1,14 @@
 -- _doom: put after _plan. What becomes of a blob that has no ref left: it enters the trash of its root
 -- in this same script, and that entry is the journal of its bytes.
 
-local tally = { released = 0, expired = 0, deleted = 0, refused = 0, kept = 0, doomed = {} }
+local tally = { released = 0, expired = 0, deleted = 0, refused = 0, kept = 0, lost = 0, doomed = {} }
 local counts = {}
 
 local function count(name, by) counts[name] = (counts[name] or 0) + by end
 
 -- Nobody sweeps a root that was forgotten: a blob in its trash would wait there for ever.
 local function lose(id, blob)
+  tally.lost = tally.lost + 1
   later("UNLINK", P .. "blob:" .. id)
   count("lost_blobs", 1)
   count("lost_bytes", blob.size)
@@ -24,6 +25,7 @@ local function into_trash(id, blob, leased)
     count("waiting", 1)
     count("waiting_bytes", blob.size)
   end
+  for _, word in ipairs({ stamp() }) do words[#words + 1] = word end
   local cut = blob.cut or due > now and blob.home
   if cut then
     words[#words + 1], words[#words + 2] = "cut", cut
@@ -53,6 +55,7 @@ local function doom(id, blob)
   if bare then
     later("UNLINK", P .. "blob:" .. id)
     tally.kept = tally.kept + 1
+    count("kept_blobs", 1)
     return
   end
   if blob.lost then return lose(id, blob) end

@@ -6,7 +6,6 @@ local function live(id)
   if next(ref) == nil then return nil, ref end
   local wrong = wrong_in_ref(ref)
   if wrong then corrupt("ref:" .. id, wrong) end
-  local due = num(ref.expires_at)
-  if (due and due <= now) or first_cut(marks_above(ref.scope), num(ref.seq)) then return nil, ref end
+  if overdue(num(ref.expires_at), num(ref.seq)) or first_cut(marks_above(ref.scope), num(ref.seq)) then return nil, ref end
   return ref
 end

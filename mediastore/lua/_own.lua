@@ -11,6 +11,7 @@ end
 
 local function own_kinds(root, blob)
   quota_kinds()
+  keeping()
   for name, kind in pairs({ lost = "hash", ["path:" .. root] = "hash", ["dedup:" .. root] = "hash", ["trash:" .. root] = "zset" }) do expect(kind, name) end
   expect_leases(blob)
 end

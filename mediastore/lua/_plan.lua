@@ -59,6 +59,7 @@ local function plan(id, home, cut, below)
   if ref.scope then plan_scope(ref.scope) end
   if ref.known then
     ref.blob, ref.size, ref.due, ref.facts = is_id(r.blob) and r.blob or nil, num(r.size) or 0, num(r.expires_at), metadata_of(r)
+    if not overdue(ref.due, num(r.seq)) then ref.due = nil end
     if is_named(r.policy) then ref.under = expect("zset", "under:" .. r.policy) end
     ref.mark = first_cut(marks[ref.scope] or {}, num(r.seq) or 0)
     ref.cut = ref.mark and ref.mark.scope or cut
@@ -70,6 +71,7 @@ local function plan(id, home, cut, below)
 end
 
 local function plan_common()
+  keeping()
   local kinds = {
     lost = "hash", expiry = "zset", scopes = "zset", closed = "zset", stats = "hash", seq = "string", clock = "string",
     usage = "hash", cuts = "hash", graves = "list", lifetimes = "hash", deadlines = "zset", stuck = "hash",

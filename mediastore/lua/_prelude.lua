@@ -35,7 +35,12 @@ end
 
 local time = redis.call("TIME")
 local us = tonumber(time[1]) * 1000000 + tonumber(time[2])
+local clock_us = us
 if ARGV[2] ~= "" then us = int(ARGV[2], 0, 9000000000000) * 1000 end
+-- While the server's clock is known to lie, by so much, what begins and ends goes by the time without the lie.
+local jumped = redis.pcall("HGET", P .. "frozen", "clock")
+local ahead = type(jumped) == "string" and tonumber(string.match(jumped, "^%d+ (%-?%d+) ") or "") or 0
+if math.abs(ahead) < us / 1000 then us = us - ahead * 1000 end
 local latest = num(redis.call("GET", P .. "clock")) or 0
 if latest <= 9000000000000 then us = math.max(us, latest * 1000) end
 local now = math.floor(us / 1000)
@@ -53,8 +58,12 @@ local function finish(answer)
   return text
 end
 
--- A clock that steps back must not revive what a script has ended.
-local function keep_time() redis.call("SET", P .. "clock", str(now)) end
+-- A clock that steps back must not revive what a script has ended. By more than a step only `clock` raises what is kept:
+-- one that lies for an hour must not make time stand still for another.
+local MOST_STEP_MS = 600000
+local function keep_time()
+  if latest == 0 or now - latest <= MOST_STEP_MS then redis.call("SET", P .. "clock", str(now)) end
+end
 
 local function last_seq() return num(redis.call("GET", P .. "seq")) or 0 end
 

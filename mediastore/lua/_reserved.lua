@@ -9,6 +9,7 @@ local function reserved(by, bytes, scope)
 end
 
 local function reserved_kinds()
+  keeping()
   for _, name in ipairs({ "usage", "writing", "stats" }) do expect("hash", name) end
 end
 
@@ -23,6 +24,6 @@ end
 -- What was written of it goes now; it is never handed out (`ever`), and counts for nothing (`draft`).
 local function give_up(root, blob)
   unreserve(blob)
-  redis.call("HSET", P .. "blob:" .. blob, "state", "doomed", "ever", 1)
+  redis.call("HSET", P .. "blob:" .. blob, "state", "doomed", "ever", 1, stamp())
   redis.call("ZADD", P .. "trash:" .. root, str(now), blob)
 end

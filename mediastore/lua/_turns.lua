@@ -27,16 +27,17 @@ local function take_turns(paths, batch, views, moved)
 end
 
 -- A lapsed claim goes to another sweeper whole, so that the chain of tokens stays one line and every late worker
--- is fenced by one rename. Returns its blobs, the tokens it went through, oldest first,
--- and whether its key is of a foreign type.
+-- is fenced by one rename. Returns its blobs, the tokens it went through, oldest first, whether its key is of a
+-- foreign type, and a set of the blobs whose last worker has said that it did not delete them.
 local function take_over(token)
-  local batch, prev = {}, {}
+  local batch, prev, failed = {}, {}, {}
   local lapsed, foreign = record("HGETALL", "claim:" .. token)
   for i = 1, #lapsed, 2 do
     local id = string.match(lapsed[i], "^blob:(.+)$")
     if id then batch[#batch + 1] = id end
+    if id and lapsed[i + 1] == "failed" then failed[id] = true end
     if lapsed[i] == "prev" then for p in string.gmatch(lapsed[i + 1], "%S+") do prev[#prev + 1] = is_id(p) and p or nil end end
   end
   prev[#prev + 1] = token
-  return batch, prev, foreign
+  return batch, prev, foreign, failed
 end

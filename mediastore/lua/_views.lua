@@ -3,8 +3,8 @@
 local views = {}
 
 local function view(id)
-  local b, foreign = record("HMGET", "blob:" .. id, "state", "token", "root", "path", "identity", "custody", "size", "due", "leased", "sha", "draft")
-  local v = { state = b[1], token = b[2], root = b[3], path = b[4], b[5], b[6], b[7], due = b[8], sha = b[10], draft = b[11] }
+  local b, foreign = record("HMGET", "blob:" .. id, "state", "token", "root", "path", "identity", "custody", "size", "due", "leased", "sha", "draft", "doomed")
+  local v = { state = b[1], token = b[2], root = b[3], path = b[4], b[5], b[6], b[7], due = b[8], sha = b[10], draft = b[11], doomed = num(b[12]) or 0 }
   v.wrong = wrong_in_blob({ refs = "0", root = b[3], path = b[4], size = b[7], identity = b[5], custody = b[6] })
   if foreign then v.state, v.wrong = "foreign", "its type" end
   v.waits = v.state == "doomed" or v.state == "reserved"

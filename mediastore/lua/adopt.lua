@@ -11,9 +11,11 @@
 local root, place, copied = argument(is_id, ARGV[4]), ARGV[5], int(ARGV[6], 0, 1)
 local roots, lost = expect("hash", "roots"), expect("hash", "lost")
 expect("string", "seq")
-local older = expect("hash", "older:" .. root)
+local older, noted = expect("hash", "older:" .. root), expect("hash", "noted")
 if redis.call("HEXISTS", roots, root) + redis.call("HEXISTS", lost, root) == 0 then return finish({ known = 0, seq = "0" }) end
 redis.call("HSET", roots, root, place)
 redis.call("HDEL", lost, root)
+-- A copy shows an entry of the day on which it was made.
+redis.call("HSET", noted, root, "*" .. str(now))
 if copied == 1 then redis.call("UNLINK", older) end
 return finish({ known = 1, seq = str(next_seq()) })

@@ -9,11 +9,14 @@
 -- ARGV[9] barrier text the system's error for which no directory can be made; "" where it stands
 -- ARGV[10] shut   int  1 if not even a file of the store's own can be deleted
 -- ARGV[11] skip   int  due blobs that were left before, because of the barrier
--- ARGV[12..]      ids  only these blobs; none given: whatever is due, soonest first
+-- ARGV[12] pause  ms   for how long nothing is claimed after the server was started or replaced
+-- ARGV[13] shown  text the entry of the chain of epochs that the root shows (see _frozen)
+-- ARGV[14..]      ids  only these blobs; none given: whatever is due, soonest first
 --
--- Returns {put_off, barred, prev = {token, ...}, blobs = {{id, path or "", identity, custody, size, path as registered}, ...}}.
+-- Returns {held = "" or why nothing is claimed, due = how many wait then, put_off, barred, prev = {token, ...}, blobs = {{id, path or "", identity, custody, size, path as registered, silent}, ...}}.
 -- Of what was never written to its end the custody is "draft". What is leased, or being written, waits for the last deadline, whatever its entry says.
--- A lapsed claim is taken over whole and alone: `prev` are the tokens it went through, oldest first.
+-- A lapsed claim is taken over whole and alone: `prev` are the tokens it went through, oldest first. `silent` is 1 if its
+-- last worker has said nothing of the blob, so that it may have deleted it.
 -- If there is a barrier, only files of the store's own are claimed; `barred` others stay as they are (see _choice).
 -- Of a root that was forgotten, nothing. Twice with one op: the same batch. Cost: O(limit * log trash).
 
@@ -25,15 +28,20 @@ local paths, record = expect("hash", "path:" .. root), expect("hash", "claim:" .
 reserved_kinds()
 expect("hash", "stuck")
 for _, name in ipairs({ "older:" .. root, "dedup:" .. root }) do expect("hash", name) end
-local answer = { prev = {}, blobs = {}, put_off = 0, barred = 0 }
+local answer = { prev = {}, blobs = {}, put_off = 0, barred = 0, held = "", due = 0 }
 
 if redis.call("HEXISTS", expect("hash", "lost"), root) == 1 then return finish(answer) end
-local named = { unpack(ARGV, 12) }
+local named = { unpack(ARGV, 14) }
+answer.held = held(int(ARGV[12], 0, 9e15), { root, argument(is_shown, ARGV[13], true) }) or ""
+if answer.held ~= "" then
+  answer.due = #named > 0 and #named or redis.call("ZCOUNT", trash, "-inf", str(now))
+  return finish(answer)
+end
 local due = #named > 0 and named or redis.call("ZRANGEBYSCORE", trash, "-inf", str(now), "LIMIT", skip, limit)
-local batch, old, foreign, moved, lost, wrong = {}, nil, false, {}, {}, {}
+local batch, old, foreign, failed, moved, lost, wrong = {}, nil, false, {}, {}, {}, {}
 batch, old, answer.barred = choose(root, trash, due, moved, lost, wrong)
 if old then
-  batch, answer.prev, foreign = take_over(old)
+  batch, answer.prev, foreign, failed = take_over(old)
   batch = of_claim(old, root, batch, due)
 end
 -- A blob that was named is not put off: whoever names it looks again when the path's current one has gone.
@@ -55,7 +63,7 @@ for i, id in ipairs(batch) do
   claim[#claim + 1], claim[#claim + 2] = "blob:" .. id, ""
   until_then[#until_then + 1], until_then[#until_then + 2] = str(now + hold), id
   local v = views[id]
-  answer.blobs[i] = { id, path_of[id], v[1], v.draft and "draft" or v[2], v[3], v.path }
+  answer.blobs[i] = { id, path_of[id], v[1], v.draft and "draft" or v[2], v[3], v.path, old and not failed[id] and 1 or 0 }
   seize(root, id, v)
 end
 redis.call("HSET", unpack(claim))

@@ -3,14 +3,22 @@
 -- KEYS[1] prefix  "mediastore:{bots}:"
 -- ARGV[4] limit   int   most refs to look at, 1..64
 -- ARGV[5] terms   text  "tombstone_ms most_tombstones grace_ms who"
+-- ARGV[6] pause   ms    for how long nothing ends after the server was started or replaced
+-- ARGV[7..]       text  roots of the caller in twos: root id, the entry of the chain of epochs that it shows (see _frozen)
 --
--- Returns {released, expired, kept, doomed = {{root, blob}, ...}, done = 0 or 1}.
+-- Returns {released, expired, kept, doomed = {{root, blob}, ...}, done = 0 or 1, held = "" or why nothing ends, due = how many refs then}.
 -- A due ref that a release had already ended counts as released.
 -- Twice with one op: the same answer. Cost: O(limit * log refs); nothing due costs one look.
 
 local limit = int(ARGV[4], 1, 64)
 agree(ARGV[5])
 plan_common()
+local shown = shown_by({ unpack(ARGV, 7) })
+tally.held, tally.due = held(int(ARGV[6], 0, 9e15), shown) or "", 0
+if tally.held ~= "" then
+  tally.due, tally.done = redis.call("ZCOUNT", P .. "expiry", "-inf", str(now)), 1
+  return finish(tally)
+end
 local ids = redis.call("ZRANGEBYSCORE", P .. "expiry", "-inf", str(now), "LIMIT", 0, limit)
 tally.done = #ids < limit and 1 or 0
 if #ids == 0 then return finish(tally) end
@@ -26,8 +34,8 @@ for _, id in ipairs(ids) do
   end
   if known and not whole then
     put_off[#put_off + 1] = id
-  elseif known and not (due and due <= now) then
-    misplaced[id] = due or "never"
+  elseif known and not overdue(due, num(ref[3])) then
+    misplaced[id] = due and due <= now and keeping().till or due or "never"
   end
   left = left - (known and (misplaced[id] or not whole) and 1 or plan(id))
 end

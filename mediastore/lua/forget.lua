@@ -20,7 +20,7 @@ local place = redis.call("HGET", roots, root)
 if not answer.words and (begun == 1 or not place) then return finish({ known = 0, words = "", blobs = 0, bytes = 0, left = 0 }) end
 
 local ids = redis.call("ZRANGE", trash, 0, limit - 1)
-local known, wanted, claims, current = {}, {}, {}, {}
+local known, wanted, claims, current, kept = {}, {}, {}, {}, 0
 for i, id in ipairs(ids) do
   local b = redis.call("HMGET", P .. "blob:" .. id, "path", "token", "cut", "custody", "size", "due", "leased", "identity", "draft", "state")
   known[i] = b
@@ -45,6 +45,7 @@ for i, id in ipairs(ids) do
   if b[2] then later("HDEL", P .. "claim:" .. b[2], "blob:" .. id) end
   if b[3] then later("SREM", P .. "left:" .. b[3], id) end
   -- A borrowed one waited for its second name to go; its file was never ours to lose. A draft was never whole.
+  if b[1] and b[4] == "borrowed" then kept = kept + 1 end
   if b[1] and b[4] ~= "borrowed" and not b[9] then
     answer.blobs, answer.bytes = answer.blobs + 1, answer.bytes + (num(b[5]) or 0)
   end
@@ -60,7 +61,7 @@ for claim in pairs(claims) do
   local rest = string.find(table.concat(redis.call("HKEYS", claim), " "), "blob:", 1, true)
   if not rest then redis.call("UNLINK", claim) end
 end
-local gone = { lost_blobs = answer.blobs, lost_bytes = answer.bytes, ["lost:" .. root] = answer.blobs, ["stuck:" .. root] = -freed_stuck }
+local gone = { kept_blobs = kept, lost_blobs = answer.blobs, lost_bytes = answer.bytes, ["lost:" .. root] = answer.blobs, ["stuck:" .. root] = -freed_stuck }
 for name, by in pairs(gone) do
   if by ~= 0 then bump(stats, name, by) end
 end

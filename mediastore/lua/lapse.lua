@@ -1,15 +1,22 @@
 -- lapse: close the scopes whose deadline has passed; drains then end what is in them.
 --
 -- KEYS[1] prefix  "mediastore:{bots}:"
--- ARGV[4] limit   int  most scopes to look at, 1..64
+-- ARGV[4] limit   int   most scopes to look at, 1..64
+-- ARGV[5] pause   ms    for how long nothing lapses after the server was started or replaced
+-- ARGV[6..]       text  roots of the caller in twos: root id, the entry of the chain of epochs that it shows (see _frozen)
 --
--- Returns {closed = {scope, ...}, done = 0 or 1}.
+-- Returns {closed = {scope, ...}, done = 0 or 1, held = "" or why nothing lapses, due = how many scopes then}.
 -- Twice with one op: the same answer. Cost: O(limit * depth).
 
 local limit = int(ARGV[4], 1, 64)
 for name, kind in pairs({ lifetimes = "hash", deadlines = "zset", closed = "zset", cuts = "hash", scopes = "zset", seq = "string", stuck = "hash" }) do expect(kind, name) end
 local due = redis.call("ZRANGEBYSCORE", P .. "deadlines", "-inf", str(now), "LIMIT", 0, limit)
-local answer, found = { closed = {}, done = #due < limit and 1 or 0 }, {}
+local answer, found = { closed = {}, done = #due < limit and 1 or 0, held = "", due = 0 }, {}
+answer.held = held(int(ARGV[5], 0, 9e15), shown_by({ unpack(ARGV, 6) })) or ""
+if answer.held ~= "" then
+  answer.due, answer.done = redis.call("ZCOUNT", P .. "deadlines", "-inf", str(now)), 1
+  return finish(answer)
+end
 local unreadable = {}
 for i, scope in ipairs(due) do
   lineage_to_change(scope)
@@ -33,6 +40,8 @@ for i, scope in ipairs(due) do
   if unreadable[scope] then
     redis.call("ZADD", P .. "deadlines", str(now + LOOK_AGAIN_MS), scope)
     note_stuck("scope:" .. scope, nil, "lifetimes")
+  elseif found[i] and not overdue(now, found[i].seq) then
+    redis.call("ZADD", P .. "deadlines", str(keeping().till), scope)
   else
     lapse(scope, found[i])
   end

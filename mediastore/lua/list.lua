@@ -15,8 +15,7 @@ for i = 1, #page, 2 do
   local flat = redis.call("HGETALL", P .. "ref:" .. page[i])
   local ref = {}
   for f = 1, #flat, 2 do ref[flat[f]] = flat[f + 1] end
-  local due = num(ref.expires_at)
-  if #flat > 0 and not (due and due <= now) and not first_cut(marks, num(ref.seq) or 9e15) then
+  if #flat > 0 and not overdue(num(ref.expires_at), num(ref.seq)) and not first_cut(marks, num(ref.seq) or 9e15) then
     local b = redis.call("HMGET", P .. "blob:" .. (ref.blob or ""), "state", "custody", "refs")
     answer.refs[#answer.refs + 1] = { page[i], flat, b[1], b[2], b[3] }
   end

@@ -59,7 +59,7 @@ if b[1] then
   reserved(0, more, scope)
 else
   reserved(1, size, scope)
-  redis.call("HSET", P .. "blob:" .. blob, "state", "reserved", "refs", 0, "ever", 0, "root", root, "custody", "owned", "draft", 1, "scope", scope)
+  redis.call("HSET", P .. "blob:" .. blob, "state", "reserved", "refs", 0, "ever", 0, "root", root, "custody", "owned", "draft", 1, "scope", scope, stamp())
   if sidecar == 1 then redis.call("HSET", P .. "blob:" .. blob, "meta", id) end
 end
 redis.call("HSET", P .. "path:" .. root, path, blob)

@@ -2,7 +2,7 @@
 --
 -- KEYS[1] prefix  "mediastore:{bots}:"
 --
--- Returns {counters = {name, value, ...}, roots = {id, place, ...}, scopes, closed, stuck, trash, oldest = ms}.
+-- Returns {counters = {name, value, ...}, roots = {id, place, ...}, scopes, closed, stuck, trash, oldest = ms, frozen = {reason, ...}}.
 -- Cost: O(roots).
 
 local roots = redis.call("HGETALL", P .. "roots")
@@ -10,6 +10,7 @@ local answer = { counters = redis.call("HGETALL", P .. "stats"), roots = roots, 
 answer.scopes = redis.call("ZCARD", P .. "scopes")
 answer.closed = redis.call("ZCARD", P .. "closed")
 answer.stuck = redis.call("HLEN", P .. "stuck")
+answer.frozen = redis.call("HKEYS", P .. "frozen")
 local oldest = now
 for i = 1, #roots, 2 do
   local trash = P .. "trash:" .. roots[i]
