@@ -142,6 +142,9 @@ _UNKNOWN: Final = frozenset({"", "application/octet-stream", "binary/octet-strea
 _GENERIC: Final = frozenset(
     {"text/plain", "application/zip", "application/gzip", "application/xml"}
 )
+_UNSPECIFIC: Final = _GENERIC | {"application/json", "text/vtt"}
+#: Types under which formats of one program go, which may be written as text, as XML or in an archive.
+_OWN_FORMAT: Final = re.compile(r"(?:application|model|chemical|message|x-[\w-]+)/")
 _MARKUP: Final = frozenset({"text/html", "image/svg+xml"})
 #: An extension that a name may lend.
 _LENT: Final = re.compile(r"(?<=[^/\\])\.[A-Za-z0-9]{1,12}\Z")
@@ -230,12 +233,14 @@ def agree(given: str, sniffed: str) -> bool:
     """Whether bytes that look like `sniffed` can be what was `given`; a type nobody knows agrees with every other.
 
     Case, parameters and other spellings do not count. Text can be of any textual type, and a container of any that it holds;
-    a document with markup that a browser would run is no picture and no plain text.
+    a format of which we know nothing can be written as either, unless it is a picture, a sound, a film or a font. A document with markup that a browser would run is no picture and no plain text.
     """
     ours, theirs = essence(given), essence(sniffed)
     if ours == theirs or ours in _UNKNOWN or theirs in _UNKNOWN:
         return True
     if any(ours in group and theirs in group for group in _KIN):
+        return True
+    if theirs in _UNSPECIFIC and ours not in _EXTENSION_OF and _OWN_FORMAT.match(ours):
         return True
     if theirs == "application/zip":
         return bool(_ZIPPED.fullmatch(ours))

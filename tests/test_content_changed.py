@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import os
+import subprocess
+import sys
 
 import pytest
 
@@ -20,8 +22,6 @@ from .content_fixtures import (  # noqa: F401 - a fixture
 )
 from .lanes import mostly_real
 from .processes import Once
-
-pytestmark = mostly_real
 
 WRONG = b"\x89PNG\r\n\x1a\n" + b"CONTENT" * 9
 
@@ -60,6 +60,7 @@ each_way = pytest.mark.parametrize("way", WAYS)
 each_source = pytest.mark.parametrize("known", [True, False], ids=["bytes", "stream"])
 
 
+@mostly_real
 @each_way
 @each_source
 def test_overwritten_content_is_not_joined(sharing, tmp_path, way, known):
@@ -78,6 +79,7 @@ def test_overwritten_content_is_not_joined(sharing, tmp_path, way, known):
     nothing_is_left(lab)
 
 
+@mostly_real
 @each_way
 def test_content_that_nobody_touched_is_joined(sharing, tmp_path, way):
     lab, store = sharing, sharing.process()
@@ -89,6 +91,7 @@ def test_content_that_nobody_touched_is_joined(sharing, tmp_path, way):
     assert blobs_of(lab, *new) == blobs_of(lab, old) * 2
 
 
+@mostly_real
 def test_the_next_write_shows_however_coarse_the_clock_of_the_file_system_is(sharing, tmp_path):
     """A clock that moves in steps of two seconds gives a file that is written to at once the time that it had."""
     for way in WAYS:
@@ -102,6 +105,7 @@ def test_the_next_write_shows_however_coarse_the_clock_of_the_file_system_is(sha
         store.release_all("s")
 
 
+@mostly_real
 def test_what_was_overwritten_is_not_joined_by_a_move_either(sharing, tmp_path):
     lab, store = sharing, sharing.process()
     old, late = handed_over(store, tmp_path)
@@ -116,6 +120,7 @@ def test_what_was_overwritten_is_not_joined_by_a_move_either(sharing, tmp_path):
     assert not (tmp_path / "found.png").exists()
 
 
+@mostly_real
 def test_a_moved_file_that_joins_loses_its_former_name(sharing, tmp_path):
     lab, store = sharing, sharing.process()
     old = hand_over(store)
@@ -127,6 +132,7 @@ def test_a_moved_file_that_joins_loses_its_former_name(sharing, tmp_path):
     assert not (tmp_path / "found.png").exists()
 
 
+@mostly_real
 @pytest.mark.parametrize("change", [os.chmod, os.link], ids=["chmod", "link"])
 def test_new_rights_and_further_names_change_no_bytes(sharing, tmp_path, change):
     """Its ctime is another one; its bytes are looked at, and they are the same."""
@@ -140,6 +146,7 @@ def test_new_rights_and_further_names_change_no_bytes(sharing, tmp_path, change)
     assert blobs_of(lab, new) == blobs_of(lab, old)
 
 
+@mostly_real
 def test_bytes_whose_time_was_set_back_are_looked_at(sharing):
     lab, store = sharing, sharing.process()
     old = hand_over(store)
@@ -154,6 +161,7 @@ def test_bytes_whose_time_was_set_back_are_looked_at(sharing):
     assert blobs_of(lab, new) != blobs_of(lab, old)
 
 
+@mostly_real
 @pytest.mark.parametrize("wrong", [False, True], ids=["same", "other"])
 def test_a_blob_of_an_older_index_is_joined_if_its_bytes_are_the_same(sharing, wrong):
     lab, store = sharing, sharing.process()
@@ -169,6 +177,7 @@ def test_a_blob_of_an_older_index_is_joined_if_its_bytes_are_the_same(sharing, w
     assert store.resolve(new).read_bytes() == DATA
 
 
+@mostly_real
 def test_content_that_somebody_can_still_write_to_is_not_joined(sharing, tmp_path):
     """Overwritten after it was joined, the stranger would have the wrong bytes all the same."""
     lab, store = sharing, sharing.process()
@@ -182,6 +191,7 @@ def test_content_that_somebody_can_still_write_to_is_not_joined(sharing, tmp_pat
     assert blobs_of(lab, new) != blobs_of(lab, old)
 
 
+@mostly_real
 def test_a_moved_file_keeps_its_time_if_nothing_comes_of_it(sharing, tmp_path):
     lab, store = sharing, sharing.process()
     path = tmp_path / "found.png"
@@ -196,6 +206,7 @@ def test_a_moved_file_keeps_its_time_if_nothing_comes_of_it(sharing, tmp_path):
     assert path.read_bytes() == DATA
 
 
+@mostly_real
 def test_a_file_that_changes_while_it_is_hashed_is_refused(sharing, stage, tmp_path):
     """Of the same size, so that only its time tells."""
     store = sharing.process()
@@ -210,6 +221,7 @@ def test_a_file_that_changes_while_it_is_hashed_is_refused(sharing, stage, tmp_p
     nothing_is_left(sharing)
 
 
+@mostly_real
 def test_what_was_written_to_is_never_joined_again_whatever_it_holds_now(sharing):
     """Whoever writes to it may do so once more."""
     lab, store = sharing, sharing.process()
@@ -221,3 +233,29 @@ def test_what_was_written_to_is_never_joined_again_whatever_it_holds_now(sharing
     new = hand_over(store, "t")
 
     assert blobs_of(lab, new) != blobs_of(lab, old)
+
+
+JOINS = """
+import hashlib, sys
+from mediastore.blobs import drafting
+from mediastore.blobs.local import LocalBlobs
+root, name = sys.argv[1:]
+local = LocalBlobs((root,), "default")
+[known] = local.roots()
+step = drafting.Same(known, name, 4, "", hashlib.sha256(b"ours").hexdigest())
+seen = {True: 0, False: 0}
+while min(seen.values()) < 100:
+    seen[local.perform(step)] += 1
+"""
+
+
+def test_whoever_opens_a_file_for_writing_while_it_is_looked_at_ends_nobody(tmp_path):
+    """The kernel sends a signal then, and by default one that ends the process that looks."""
+    path = tmp_path / "cat"
+    path.write_bytes(b"ours")
+    joins = subprocess.Popen([sys.executable, "-c", JOINS, str(tmp_path), path.name])
+
+    while joins.poll() is None:
+        os.close(os.open(path, os.O_WRONLY))
+
+    assert joins.returncode == 0

@@ -122,6 +122,14 @@ SETTLED = [
     ("", zipped(), "a.docx", (by_extension("a.docx"), "")),
     ("", b"\x00\x01", "a.mp3", ("audio/mpeg", "")),
     ("", b"\x00\x01", "", ("application/octet-stream", "")),
+    # A format of its own may be written as text or in an archive; a picture is not.
+    ("application/x-of-mine", b"text\n", "", ("application/x-of-mine", "")),
+    ("model/obj", b"v 0 0 0\n", "", ("model/obj", "")),
+    ("application/vnd.apple.pages", zipped(), "", ("application/vnd.apple.pages", "")),
+    ("application/x-of-mine", HTML, "", ("application/x-of-mine", "text/html")),
+    ("application/x-of-mine", PNG, "", ("application/x-of-mine", "image/png")),
+    ("image/x-of-mine", b"text\n", "", ("image/x-of-mine", "text/plain")),
+    ("application/pdf", b"text\n", "", ("application/pdf", "text/plain")),
     # What a browser would run is known by its bytes alone.
     ("", b"hello", "a.html", ("text/plain", "")),
     ("", HTML, "a.txt", ("text/html", "")),
@@ -156,6 +164,18 @@ def test_content_lies_under_the_extension_of_what_it_is(clients, settings, media
             assert (found.mime_type, found.said_type) == (truth, claim)
             assert store.get_data_url(ref).startswith(f"data:{truth};base64,")
             assert store.get(ref).detected_type == (truth if claim else "")
+
+
+def test_two_spellings_of_one_type_and_a_type_that_says_nothing_are_no_contradiction(store):
+    for said, other, kept in (
+        ("image/jpg", "image/JPEG", "image/jpeg"),
+        ("application/octet-stream", "image/jpeg", "image/jpeg"),
+        ("image/jpeg", "binary/octet-stream", "image/jpeg"),
+    ):
+        content = MediaContent(data=JPEG, mime_type=said)
+        ref = store.store_media(content, scope="s", meta=MediaMeta(content_type=other))
+
+        assert store.get(ref).meta.content_type == kept
 
 
 @mostly_real

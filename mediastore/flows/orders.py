@@ -81,8 +81,12 @@ def completed(content: MediaContent, meta: MediaMeta) -> MediaMeta:
     Raises:
         InvalidRequest: the two contradict each other.
     """
+    types = [
+        "" if media_types.says_nothing(each) else each
+        for each in (meta.content_type, content.mime_type)
+    ]
     for ours, theirs, name in (
-        (meta.content_type, content.mime_type, "content type"),
+        (*map(media_types.spelt, types), "content type"),
         (meta.policy, content.policy, "policy"),
     ):
         if ours and theirs and ours.lower() != theirs.lower():
@@ -91,7 +95,7 @@ def completed(content: MediaContent, meta: MediaMeta) -> MediaMeta:
             )
     return replace(
         meta,
-        content_type=meta.content_type or content.mime_type,
+        content_type=types[0] or types[1],
         policy=meta.policy or content.policy,
         filename=meta.filename or _name_of(content),
     )
