@@ -169,6 +169,7 @@ class MediaContent:
             retrieve_media fills it in.
         text: Text to be stored as UTF-8. Empty text counts as a source if `size_bytes` is 0.
         sha256: The SHA-256 that the bytes must have, in hex; empty (default) if nobody knows.
+        said_type: Filled in by retrieve_media if the bytes contradict it: the content type that was said. Not used when storing.
 
     Raises:
         InvalidRequest: no source or several, a source of a wrong type, a file object in text mode,
@@ -184,10 +185,11 @@ class MediaContent:
     size_bytes: int | None = None
     text: str | None = None
     sha256: str = ""
+    said_type: str = ""
 
     def __post_init__(self) -> None:
         """Refuse what could never be stored."""
-        for name in ("url", "mime_type", "policy", "sha256"):
+        for name in ("url", "mime_type", "policy", "sha256", "said_type"):
             value = getattr(self, name)
             if not isinstance(value, str):
                 raise InvalidRequest(f"{name} is text, not {type(value).__name__}")
@@ -232,7 +234,7 @@ class MediaContent:
     def __repr__(self) -> str:
         """Show everything but the data: of a source only its kind and length, because URLs may hold secrets."""
         said = {name: _shape(self.kind, getattr(self, name)) for name in ("data", "url", "text")}
-        for name in ("file_path", "mime_type", "policy", "size_bytes", "sha256"):
+        for name in ("file_path", "mime_type", "policy", "size_bytes", "sha256", "said_type"):
             value = getattr(self, name)
             said[name] = "" if value is None or value == "" else repr(value)
         told = ", ".join(f"{name}={value}" for name, value in said.items() if value)

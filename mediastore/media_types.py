@@ -10,6 +10,8 @@ import json
 import re
 from typing import Any, Final
 
+from . import signatures
+
 #: Extension and type; of several lines with one type the first names the file, of several with one extension the first is its type.
 _TABLE: Final = """
 .jpg image/jpeg         .jpeg image/jpeg        .png image/png          .gif image/gif
@@ -20,8 +22,10 @@ _TABLE: Final = """
 .mp3 audio/mpeg         .wav audio/wav          .ogg audio/ogg          .oga audio/ogg
 .weba audio/webm        .pcm audio/pcm          .flac audio/flac        .m4a audio/mp4
 .aac audio/aac          .opus audio/opus        .amr audio/amr          .mid audio/midi
+.awb audio/amr-wb       .caf audio/x-caf        .silk audio/silk
 .aiff audio/aiff        .3ga audio/3gpp         .mka audio/x-matroska
 .mp4 video/mp4          .webm video/webm        .ogv video/ogg          .mov video/quicktime
+.3g2 video/3gpp2        .vtt text/vtt           .srt application/x-subrip
 .mkv video/x-matroska   .avi video/x-msvideo    .3gp video/3gpp         .m4v video/x-m4v
 .mpg video/mpeg         .mpeg video/mpeg        .wmv video/x-ms-wmv     .flv video/x-flv
 .txt text/plain         .log text/plain         .md text/markdown       .markdown text/markdown
@@ -72,6 +76,10 @@ _ALIASES: Final = {
         "audio/midi": "audio/x-midi audio/mid",
         "audio/aiff": "audio/x-aiff",
         "audio/amr": "audio/amr-nb audio/x-amr",
+        "audio/amr-wb": "audio/x-amr-wb",
+        "audio/x-caf": "audio/caf",
+        "audio/silk": "audio/x-silk audio/silk-v3",
+        "application/x-subrip": "text/srt text/x-subrip application/x-srt",
         "video/x-msvideo": "video/avi video/msvideo",
         "video/x-matroska": "video/matroska",
         "video/mpeg": "video/mpg",
@@ -96,12 +104,18 @@ _ALIASES: Final = {
     }.items()
     for other in others.split()
 }
+#: Spellings above that are registered for themselves, with another meaning than the usual one or as its better name.
+_REGISTERED: Final = frozenset(
+    {"application/xhtml+xml", "image/heic-sequence", "image/vnd.microsoft.icon", "video/matroska"}
+    | {"audio/mp4a-latm", "audio/vnd.wave", "audio/aacp", "text/xml", "text/rtf", "text/directory"}
+)
 #: One container, several contents: the first bytes do not tell which.
 _KIN: Final = tuple(
     frozenset(group.split())
     for group in (
         "audio/ogg video/ogg application/ogg audio/opus audio/vorbis audio/speex",
-        "audio/mp4 video/mp4 video/x-m4v video/quicktime video/3gpp audio/3gpp audio/aac",
+        "audio/mp4 video/mp4 video/x-m4v video/quicktime audio/aac video/3gpp audio/3gpp video/3gpp2",
+        "video/3gpp2 audio/3gpp2",
         "audio/webm video/webm audio/x-matroska video/x-matroska",
         "audio/x-ms-wma video/x-ms-wmv video/x-ms-asf",
         "image/heic image/heif image/avif",
@@ -123,7 +137,12 @@ _ZIPPED: Final = re.compile(
 _TEXTUAL: Final = re.compile(
     r"text/.*|.*\+(?:xml|json)|application/(?:json|xml|yaml|x-sh|sql|toml|x-ndjson|jsonl|x-subrip|rtf)"
 )
-_UNKNOWN: Final = frozenset({"", "application/octet-stream"})
+_UNKNOWN: Final = frozenset({"", "application/octet-stream", "binary/octet-stream"})
+#: What a more special format is written as; a name may say which. Not of markup that a browser would run.
+_GENERIC: Final = frozenset(
+    {"text/plain", "application/zip", "application/gzip", "application/xml"}
+)
+_MARKUP: Final = frozenset({"text/html", "image/svg+xml"})
 #: An extension that a name may lend.
 _LENT: Final = re.compile(r"(?<=[^/\\])\.[A-Za-z0-9]{1,12}\Z")
 #: Never lent: a stored file called so would pass for a sidecar, which `rebuild` believes.
@@ -155,6 +174,37 @@ def essence(content_type: str) -> str:
     """Return the type without its parameters, in lower case, in its usual spelling: "image/jpeg" for "image/JPG; q=1"."""
     plain = content_type.partition(";")[0].strip().lower()
     return _ALIASES.get(plain, plain)
+
+
+def says_nothing(content_type: str) -> bool:
+    """Whether a content type says nothing of the bytes: it is empty or `application/octet-stream`, or no type at all."""
+    return essence(content_type) in _UNKNOWN or "/" not in content_type
+
+
+def spelt(content_type: str) -> str:
+    """Return a content type in its registered spelling, with its parameters: "image/jpeg; q=1" for "image/JPG; q=1"."""
+    said, semicolon, parameters = content_type.partition(";")
+    plain = said.strip().lower()
+    usual = plain if plain in _REGISTERED else _ALIASES.get(plain, plain)
+    return f"{usual}{semicolon}{parameters.rstrip()}"
+
+
+def settled(said: str, sniffed: str, name: str) -> tuple[str, str]:
+    """Return the type that counts and, if the bytes contradict it, what they are.
+
+    What was said counts. If nothing was, what the bytes look like does, or what the name says if that is a special case of
+    it, such as ".csv" of text; else the name's type, else `application/octet-stream`.
+
+    Args:
+        said: The content type that was given with the bytes; may be empty.
+        sniffed: What `sniff` says of them.
+        name: A file name; may be empty.
+    """
+    if not says_nothing(said):
+        return spelt(said), "" if agree(said, sniffed) else sniffed
+    named = by_extension(name)
+    special = sniffed in _GENERIC and named not in _MARKUP and agree(named, sniffed)
+    return (named if named and special else sniffed or named or "application/octet-stream"), ""
 
 
 def extension(content_type: str, filename: str = "") -> str:
@@ -189,7 +239,7 @@ def agree(given: str, sniffed: str) -> bool:
         return True
     if theirs == "application/zip":
         return bool(_ZIPPED.fullmatch(ours))
-    if theirs == "text/plain":
+    if theirs in {"text/plain", "text/vtt"}:
         return bool(_TEXTUAL.fullmatch(ours))
     if theirs == "application/json":
         return bool(_TEXTUAL.fullmatch(ours)) and ours not in {"application/xml", "text/html"}
@@ -206,13 +256,21 @@ def sniff(head: bytes) -> str:
     if not head:
         return ""
     text = _text(head)
-    found = _magic(head)
+    found = (text is None and signatures.of_bytes(head)) or _magic(head)
     if found and (text is None or found in _TEXT_FORMATS):
         return found
     markup = _markup(head.decode("latin-1") if text is None and b"\x00" not in head else text or "")
-    if markup or text is None:
+    if markup:
         return markup
-    return "application/json" if _json(text, len(head)) else "text/plain"
+    if signatures.is_late_pdf(head, text=text is not None):
+        return "application/pdf"
+    return "" if text is None else _of_text(text, len(head))
+
+
+def _of_text(text: str, size: int) -> str:
+    if signatures.is_webvtt(text):
+        return "text/vtt"
+    return "application/json" if _json(text, size) else "text/plain"
 
 
 def _magic(head: bytes) -> str:

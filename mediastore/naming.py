@@ -137,6 +137,20 @@ def _word(text: str) -> str:
     return text
 
 
+def suffix(text: str) -> str:
+    """Return the extension of a temporary file in lower case; empty if it is to have that of its type.
+
+    Raises:
+        InvalidRequest: it is no dot and 1 to 12 ASCII letters or digits, or that of sidecars.
+    """
+    plain = text.lower() if isinstance(text, str) else None
+    if plain is None or plain == ".meta" or (plain and not _EXTENSION.fullmatch(plain)):
+        raise InvalidRequest(
+            f'suffix is an extension such as ".png", and not ".meta"; not {text!r:.60}'
+        )
+    return plain
+
+
 def _extension(text: str) -> str:
     if not _EXTENSION.fullmatch(text):
         raise InvalidRequest(f"not an extension: {text!r:.100}")

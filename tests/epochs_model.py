@@ -11,7 +11,7 @@ All states within the bounds of a `Left` are visited, the nearest first, so that
 Time is told by entries: one is pushed only if the newest is older than a minute. That a root is new, and that an entry is
 unknown, is said after a second reading of the file. Nobody claims until every root that is there was looked at after a
 restart: in the product a pause sees to it. Two kinds of roots cannot tell what was lost: one that is away, and one of which
-a restored index knows nothing, if it shows an entry of another chain than the index has.
+a restored index has noted nothing, if what it shows was made before that index.
 """
 
 from __future__ import annotations
@@ -197,8 +197,6 @@ class Model(Scripts):
     def store(self, w: World, r: int) -> World:
         index = w.servers[0]
         root = index.roots[r]._replace(blobs=True)
-        if self.rule("first blob") and not root.notes and not root.mark:
-            root = root._replace(mark=w.now)
         item = "due" if index.item == "none" else index.item
         w = w.with_index(0, with_root(index, r, root)._replace(item=item)).spend("stores")
         return w._replace(now=w.now + 1)
@@ -209,7 +207,7 @@ class Model(Scripts):
         for root in index.roots:
             known = root.notes or root.blobs or root.mark
             roots.append(Root(blobs=root.blobs, mark=w.now) if known else root)
-        index = Index(tuple(roots), index.chain, index.item, bound=True)
+        index = Index(tuple(roots), index.chain, index.item, bound=True, born=index.born)
         w = w.with_index(0, index).spend("accepts")
         w = w._replace(proof=frozenset(), accepted=True, may_freeze=(False,))
         looked = self.look(w, 0, 0, w.read(0))
@@ -229,7 +227,7 @@ class Model(Scripts):
             then = w._replace(servers=(index, w.copy.data), copy=None, forked=w.copy.made)
             found.append(("fork", then._replace(may_freeze=(True, True)).spend("forks")))
         if left.flushes:
-            index = Index((Root(blobs=False),) * len(w.disk), item="none")
+            index = Index((Root(blobs=False),) * len(w.disk), item="none", born=w.now)
             found.append(("FLUSHALL", w.with_index(0, index).spend("flushes")))
         return found
 
@@ -249,8 +247,7 @@ class Model(Scripts):
             return False
         if not file.n:
             return root.seen
-        ours = bool(index.chain) and file.line == index.chain[0].line
-        return ours or bool(root.notes) or root.blobs
+        return file.born >= index.born or bool(root.notes)
 
 
 def explore(model: Model, first: World) -> dict[World, tuple[World | None, str]]:

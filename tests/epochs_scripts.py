@@ -14,10 +14,9 @@ RULES = {
     "pause": "claims go on at once after a restart",
     "bound due": "after accept, refs expire that were due before it",
     "bound trash": "after accept, blobs are claimed that were doomed or reserved before it",
-    "first blob": "a root that nobody looked at is not marked by the store that makes its first blob",
-    "shown": "the last notes are kept, whatever the root shows",
+    "born": "a root is new to an index that has no blobs there, instead of one that was made after what the root shows",
+    "shown": "an entry is noted with each tick, whether the one before has been written or not",
     "early": "an entry is noted by the very script that has it written",
-    "line": "a root that is new to the index may show an entry of the index's own chain",
     "mark": "after accept a root may show any entry once, also one that was made after it",
     "clear": "a writer leaves the temporary files of others",
     "announce": "the temporary file is made after the answer and named by its number",
@@ -54,9 +53,9 @@ class Scripts:
         """Whether an entry that the index does not know is a root's first: after accept, or where all of the root is new."""
         if root.mark:
             return shown.born < root.mark or not self.rule("mark")
-        if root.notes or root.blobs:
+        if root.notes:
             return False
-        return not (index.chain and shown.line == index.chain[0].line and self.rule("line"))
+        return shown.born < index.born if self.rule("born") else not root.blobs
 
     def look(self, w: World, k: int, r: int, shown: Entry | None) -> World | None:
         """The world after a look that passed; None after one that did not."""
@@ -73,14 +72,11 @@ class Scripts:
         return w._replace(unseen=w.unseen - {r}) if r in w.unseen else w
 
     def shown(self, index: Index, root: Root, shown: Entry) -> Root:
-        notes = root.notes
-        if shown in notes and root.seen:
+        if root.seen and root.notes and not root.mark:
             return root
-        if not notes:
-            first = shown in index.chain or self.rule("first note")
-            notes = (shown,) if first else ()
-        elif shown not in notes and self.rule("shown"):
-            notes = tuple(sorted((shown, *notes[-self.notes + 1 :])))
+        notes = root.notes
+        if shown not in notes and (shown in index.chain or self.rule("first note")):
+            notes = (*notes, shown)[-self.notes :]
         return root._replace(notes=notes, seen=True, mark=0)
 
     def tick(
@@ -93,28 +89,41 @@ class Scripts:
         looked = self.look(w, k, r, shown)
         if looked is None:
             return None
-        w = self.pushed(looked, k) if push else self.waited(looked)
+        w = self.pushed(looked, k, shown) if push else self.waited(looked)
         index = w.servers[k]
         root = index.roots[r]
         if not index.chain:
             return w, None
-        if self.rule("early"):
-            notes = self.noted(root.notes, shown, index.chain[-1])
-            young = index.chain[-2:] if push else index.chain[-1:]
-            settled = [each for each in notes if each not in young]
-        else:
-            settled = list(index.chain[-2:-1])
-            notes = self.noted(root.notes, shown, *settled)
+        notes, answer = self.noted(index, root.notes, shown, push=push)
         if notes != root.notes or root.mark:
             w = w.with_index(k, with_root(index, r, root._replace(notes=notes, mark=0)))
-        answer = settled[-1] if settled else None
-        older = shown in notes and answer in notes and notes.index(answer) < notes.index(shown)
-        return w, None if older else answer
+        return w, answer
 
-    def pushed(self, w: World, k: int) -> World:
+    def noted(
+        self, index: Index, notes: tuple[Entry, ...], shown: Entry | None, *, push: bool
+    ) -> tuple[tuple[Entry, ...], Entry | None]:
+        """What is noted after a tick, and what is to be written."""
+        newest, at = index.chain[-1], shown.n if shown else 0
+        if not self.rule("early"):
+            settled = index.chain[-2] if len(index.chain) > 1 else None
+            if settled is None or settled.n <= at:
+                return notes, None
+            return (notes if settled in notes else (*notes, settled)[-self.notes :]), settled
+        young = index.chain[-2:] if push else index.chain[-1:]
+        last = notes[-1] if notes else None
+        waits = last is not None and last.n > at
+        answer = last if waits and last not in young else None
+        if self.rule("shown") and waits:
+            return notes, answer
+        if newest.n > at and newest not in notes:
+            notes = (*notes, newest)[-self.notes :]
+        old = [each for each in notes if each not in young and each.n > at]
+        return notes, (old[-1] if old else None) if not self.rule("shown") else None
+
+    def pushed(self, w: World, k: int, shown: Entry | None) -> World:
         index, copy = w.servers[k], w.copy
-        last = index.chain[-1] if index.chain else Entry(0, 0, w.now)
-        chain = (*index.chain, Entry(w.now, last.n + 1, last.line))[-self.keep :]
+        last = max(index.chain[-1].n if index.chain else 0, shown.n if shown else 0)
+        chain = (*index.chain, Entry(w.now, last + 1))[-self.keep :]
         if copy:
             soon = copy.soon and not copy.pushed
             copy = copy._replace(pushed=min(copy.pushed + 1, 2), soon=soon)
@@ -125,16 +134,6 @@ class Scripts:
         if w.copy and w.copy.soon and w.copy.pushed:
             return w._replace(copy=w.copy._replace(soon=False))
         return w
-
-    def noted(
-        self, notes: tuple[Entry, ...], shown: Entry | None, *new: Entry
-    ) -> tuple[Entry, ...]:
-        """With the new one; what came before the shown one makes room for it, nothing else does."""
-        if not new or new[0] in notes:
-            return notes
-        if len(notes) < self.notes or not self.rule("shown"):
-            return (*notes, *new)[-self.notes :]
-        return (*notes[1:], *new) if shown in notes[1:] else notes
 
     def claimable(self, index: Index) -> bool:
         if index.item in {"kept", "none"}:

@@ -6,11 +6,10 @@ from typing import Any, NamedTuple
 
 
 class Entry(NamedTuple):
-    """When it was made (counted, over all servers), its number in its chain, that chain's name. In a removed file: number 0."""
+    """When it was made (counted, over all servers), and its number in its chain. In a removed file: number 0."""
 
     born: int
     n: int
-    line: int
 
 
 class Root(NamedTuple):
@@ -31,6 +30,8 @@ class Index(NamedTuple):
     released: bool = False
     bound: bool = False
     frozen: bool = False
+    #: When it was made or emptied.
+    born: int = 0
 
 
 class Writer(NamedTuple):
@@ -118,7 +119,7 @@ def with_root(index: Index, r: int, root: Root) -> Index:
 
 def restored(**left: int) -> World:
     """As `running`, but just restored: the second root has an entry of the life that was lost, made after the item was saved."""
-    world = running(2, "due", **left).with_file(1, Entry(4, 4, 1))
+    world = running(2, "due", **left).with_file(1, Entry(4, 4))
     everybody = frozenset(range(2))
     world = world._replace(kept=4, proof=frozenset({1}), unseen=everybody, may_freeze=(True,))
     return world._replace(now=5)
@@ -132,7 +133,7 @@ def empty(roots: int = 2, **left: int) -> World:
 
 def running(roots: int = 2, item: str = "due", **left: int) -> World:
     """Three entries were pushed, every root has the second and was shown with it."""
-    chain = tuple(Entry(n, n, 1) for n in (1, 2, 3))
+    chain = tuple(Entry(n, n) for n in (1, 2, 3))
     index = Index((Root(notes=chain[1:], seen=True),) * roots, chain, item)
     return World((index,), (chain[1],) * roots, Left(**left), now=4)
 
@@ -141,7 +142,7 @@ def accepted(**left: int) -> World:
     """As `running`, but the second root was not looked at since accept; its entry is of the life that was lost."""
     world = running(2, "due", **left)
     index = with_root(world.servers[0], 1, Root(mark=1))
-    return world.with_index(0, index).with_file(1, Entry(0, 4, 1))
+    return world.with_index(0, index).with_file(1, Entry(0, 4))
 
 
 def growing(**left: int) -> World:
@@ -162,7 +163,7 @@ def overtaken(**left: int) -> World:
     """A slow writer is about to rename an entry made after the item was saved; the snapshot is older than that."""
     world = running(1, "due", **left)
     older, mine = world.servers[0], world.disk[0]
-    chain = tuple(Entry(n, n, 1) for n in (2, 3, 4, 5, 6))
+    chain = tuple(Entry(n, n) for n in (2, 3, 4, 5, 6))
     copy = Copy(older._replace(chain=chain[:3]), made=5, pushed=2, soon=False)
     index = with_root(older, 0, Root(notes=(*chain[:4],), seen=True))
     index = index._replace(chain=chain[-3:], item="kept")

@@ -63,12 +63,7 @@ class Index:
     def fill(self):
         places = {name: f"host:/{name}" for name in ("root", "gone", "last", "own", "told")}
         self.do(changes.open_index(places))
-        self.do(epochs.tick("root", "", 1_000, ident("e1"), "op30", sure=True))
-        start = prefix(self.namespace)
-        self.client.hset(f"{start}frozen", "other", f"{NOW_MS} 1 1")
-        self.client.hset(f"{start}noted", "gone", f"1 {ENTRY}")
-        self.client.set(f"{start}bound", f"1 {NOW_MS}")
-        self.client.set(f"{start}server", f"{'0' * 40} 0", nx=True)  # fakeredis is no server
+        self.have_epochs()
         lost = Held("gone", "lost.jpg", 1, "link:31", "31:1:1", "adopted")
         self.do(changes.store(ident("r31"), ident("b31"), "lost", lost, None, META))
         self.do(roots.forget("gone", "op8"))
@@ -106,6 +101,15 @@ class Index:
         self.tell()
         self.now += 2_000
         return self.dump()
+
+    def have_epochs(self):
+        """Make a chain, and leave what each of its keys may hold."""
+        self.do(epochs.tick("root", "", 1_000, ident("e1"), "op30", sure=True))
+        start = prefix(self.namespace)
+        self.client.hset(f"{start}frozen", "other", f"{NOW_MS} 1 1")
+        self.client.hset(f"{start}noted", "gone", f"1 {ENTRY}")
+        self.client.set(f"{start}bound", f"1 {NOW_MS}")
+        self.client.set(f"{start}server", f"{'0' * 40} 0", nx=True)  # fakeredis is no server
 
     def write(self):
         """Leave content in each state: in grace, being written, given up by its writer, due."""

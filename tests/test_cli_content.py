@@ -90,6 +90,20 @@ def test_put_streams_stdin(bot):
     assert bot.resolve(found.ref).read_bytes() == PNG
 
 
+def test_put_keeps_to_what_is_said_of_the_bytes(media, bot):
+    cut = fed("put", "-", "-s", "a", "--size-bytes", len(PNG) + 1)
+    other = fed("put", "-", "-s", "a", "--sha256", "5" * 64)
+    nothing = spawn("put", "-", "-s", "a")
+    _, said = nothing.communicate("", timeout=30)
+
+    assert (cut.exit_code, other.exit_code, nothing.returncode) == (2, 2, 2)
+    assert "got" in cut.output
+    assert "size_bytes=0" in said
+    assert files(media) == []
+    meant = fed("put", "-", "-s", "a", "--size-bytes", 0, data=b"")
+    assert bot.resolve(meant.stdout.strip()).read_bytes() == b""
+
+
 def test_a_file_that_is_moved_is_gone_from_where_it_was(picture, bot):
     ref = told("put", picture, "--scope", "chat:42", "--move")["ref"]
 

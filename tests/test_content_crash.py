@@ -80,7 +80,8 @@ def outside(lab: Lab) -> Path:
 
 
 def write_it(_: Lab, process: Any) -> None:
-    with process.writer(meta=META) as draft:
+    # Its extension is known at the exit: the temporary name changes before the path is said anew.
+    with process.writer(meta=replace(META, filename="")) as draft:
         draft.path.write_bytes(LARGE)
 
 

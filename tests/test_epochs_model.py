@@ -18,10 +18,9 @@ TRAPS = {
     "pause": ("deleted", "just restored"),
     "bound due": ("deleted", "accept of what is due"),
     "bound trash": ("deleted", "accept of what is in grace"),
-    "first blob": ("frozen", "a flush"),
+    "born": ("frozen", "a flush"),
     "shown": ("frozen", "killed writers"),
-    "early": ("frozen", "after accept, and a failover"),
-    "line": ("deleted", "a new root"),
+    "early": ("frozen", "a new root"),
     "mark": ("deleted", "after accept"),
     "clear": ("frozen", "a writer that is late"),
     "announce": ("frozen", "slow writers and a flush"),
@@ -59,6 +58,11 @@ def test_a_reserved_blob_whose_commit_was_lost_needs_the_bound_as_well():
 def test_smaller_numbers_taken_for_old_let_two_servers_of_one_snapshot_go_on():
     with pytest.raises(Trap, match="both go on"):
         explore(Model("notes"), WORLDS["a fork that grows"])
+
+
+def test_a_root_that_was_added_since_the_snapshot_is_not_new_to_the_index():
+    with pytest.raises(Trap, match="deleted"):
+        explore(Model("born"), WORLDS["a new root"])
 
 
 def test_four_killed_writers_push_the_shown_entry_out_of_the_notes():

@@ -85,7 +85,9 @@ def test_the_index_is_the_one_it_was_but_for_the_order(sharing, client, settings
 
     after = facts()
     # The ref whose sidecar is beside the file has ended; until now the blob remembered its name.
+    # The times of a file are in no sidecar: whoever joins it has its bytes looked at.
     for name in [name for name in before if name.startswith("blob:")]:
+        del before[name][b"stamp"]
         if after[name][b"meta"] == b".":
             before[name][b"meta"] = b"."
     assert after == before

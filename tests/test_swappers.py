@@ -128,8 +128,9 @@ class Attacked:
         self.store.store(self.file(), scope="s")
 
     def write(self):
-        with self.store.writer(scope="s") as writer:
-            writer.path.write_text("ours")
+        # The path leads where the member wants, so this must not make a file.
+        with self.store.writer(scope="s") as writer, writer.path.open("r+") as file:
+            file.write("ours")
 
     def move(self):
         self.store.store(self.file(), scope="s", move=True)

@@ -85,6 +85,14 @@ class Reopen(Step[bytes]):
 
 
 @dataclass(frozen=True, slots=True)
+class Rename(Step[bool]):
+    """Give a temporary name another extension; False where it is gone: a sweeper has taken the blob."""
+
+    draft: Draft
+    extension: str
+
+
+@dataclass(frozen=True, slots=True)
 class Absorb(Step[bool]):
     """Count and hash the next `size` bytes of a reopened file; False at the end."""
 
@@ -142,6 +150,13 @@ class Identify(Step[tuple[int, ...]]):
     """Return what tells a file from others, and from itself after a change, for as long as it is open or has a name."""
 
     path: str
+
+
+@dataclass(frozen=True, slots=True)
+class Head(Step[bytes]):
+    """Return the first bytes of an open file; where it is read from next stays."""
+
+    file: FileIO
 
 
 @dataclass(frozen=True, slots=True)

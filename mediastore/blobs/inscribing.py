@@ -20,7 +20,7 @@ from mediastore.errors import Corrupt, InvalidRequest
 from mediastore.plain import plain_id
 from mediastore.sidecars import ENDING, MAX_BYTES, Sidecar
 
-from . import owned, posix
+from . import posix, rights
 from .homes import DRAFTS, META
 
 if TYPE_CHECKING:
@@ -57,7 +57,7 @@ def _announce(there: Opened, blob: str, own: str) -> None:
         except FileNotFoundError:
             continue  # somebody has just removed the empty directory
         try:
-            owned.share(there.fd, file)
+            rights.share(there.fd, file)
         finally:
             os.close(file)
         return
@@ -70,7 +70,7 @@ def _make_directory(there: Opened, home: str, blob: str) -> None:
         posix.make_directory(blob, 0o700, at=there.home(home))
     made = posix.open_to_change(blob, at=there.home(home))
     try:
-        owned.share(there.fd, made)
+        rights.share(there.fd, made)
     finally:
         os.close(made)
 

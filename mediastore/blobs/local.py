@@ -26,6 +26,7 @@ from . import (
     posix,
     pruning,
     registering,
+    rights,
     stamps,
     surveying,
     taking,
@@ -114,12 +115,14 @@ class LocalBlobs(Reach):
         return {
             drafting.Begin: self._begin,
             drafting.Reopen: self._reopen,
+            drafting.Rename: self._rename,
             drafting.Absorb: lambda step: owned.absorb(step.draft, step.size),
             drafting.Locate: lambda step: taking.locate(self.roots().values(), step.path),
             drafting.Take: self._take,
             drafting.Own: self._own,
             drafting.Identify: lambda step: taking.identify(step.path),
             drafting.Leave: lambda step: taking.leave(step.path, step.seen, step.marked),
+            drafting.Head: lambda step: os.pread(step.file.fileno(), owned.HEAD, 0),
             drafting.Encode: lambda step: encoded(step.file, step.limit),
             drafting.Digest: lambda step: hashlib.sha256(step.data).hexdigest(),
             drafting.Write: self._write,
@@ -204,6 +207,10 @@ class LocalBlobs(Reach):
         with self._opened(step.draft.root) as (_, there):
             return owned.reopen(there, step.draft, hashed=step.hashed)
 
+    def _rename(self, step: drafting.Rename) -> bool:
+        with self._opened(step.draft.root) as (_, there):
+            return owned.rename(there, step.draft, step.extension)
+
     def _take(self, step: drafting.Take) -> bool:
         with self._opened(step.draft.root) as (_, there):
             return taking.take(there, step.draft, step.path)
@@ -214,7 +221,7 @@ class LocalBlobs(Reach):
             contextlib.suppress(OSError, BlobsUnavailable),
             self._opened(step.draft.root) as (_, there),
         ):
-            owned.own(there, step.draft, step.path)
+            rights.own(there, step.draft, step.path)
 
     def _publish(self, step: drafting.Publish) -> str | None:
         with self._opened(step.draft.root) as (_, there):

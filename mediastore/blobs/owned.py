@@ -29,6 +29,7 @@ from mediastore.plain import plain_path
 from . import posix, stamps
 from .homes import TMP, held_name, path_in
 from .parking import park
+from .rights import FILE_MODE, give, share
 
 if TYPE_CHECKING:
     from hashlib import _Hash
@@ -38,8 +39,6 @@ if TYPE_CHECKING:
     from .drafting import Begin
     from .homes import Opened
 
-#: Nobody but the owner's user, unless the root is shared with a group.
-_FILE_MODE: Final = 0o600
 _DIRECTORY_MODE: Final = 0o750
 #: How often the room that is left is looked at while a file is written.
 _LOOK_BYTES: Final = 16 << 20
@@ -91,7 +90,7 @@ class Draft:
 def begin(there: Opened, step: Begin) -> Draft:
     """Make the temporary files."""
     _room(there.fd, step.need, step.floor)
-    name = held_name(step.blob, step.extension and f"x{step.extension}")
+    name = _named(step.blob, step.extension)
     path = Path(there.path, path_in(TMP, name))
     draft = Draft(step.root, step.blob, name, path, step.floor, _created(there, name))
     if step.sidecar:
@@ -104,9 +103,26 @@ def begin(there: Opened, step: Begin) -> Draft:
     return draft
 
 
+def _named(blob: str, extension: str) -> str:
+    return held_name(blob, extension and f"x{extension}")
+
+
+def rename(there: Opened, draft: Draft, extension: str) -> bool:
+    """Give a temporary name another extension; False where it is gone."""
+    name = _named(draft.blob, extension)
+    if name == draft.name:
+        return True
+    try:
+        posix.rename(draft.name, there.home(TMP), name, there.home(TMP))
+    except FileNotFoundError:
+        return False
+    draft.name, draft.path = name, Path(there.path, path_in(TMP, name))
+    return True
+
+
 def _created(there: Opened, name: str) -> io.FileIO:
     try:
-        file = posix.create_file(name, _FILE_MODE, at=there.home(TMP))
+        file = posix.create_file(name, FILE_MODE, at=there.home(TMP))
     except FileNotFoundError:
         raise BlobsUnavailable(f"{TMP} is gone from a root; start the process again") from None
     made = io.FileIO(file, "r+b")
@@ -120,19 +136,6 @@ def _created(there: Opened, name: str) -> io.FileIO:
 
 def _beside(blob: str) -> str:
     return f"{held_name(blob, '')}{_SIDECAR}"
-
-
-def share(root: int, made: int) -> None:
-    """Let the group of a root that it may write to read and delete what we make.
-
-    By its descriptor: a name could lead elsewhere by now, as the group may write here.
-    """
-    own, seen = os.fstat(root), os.fstat(made)
-    if not own.st_mode & stat.S_IWGRP:
-        return
-    with contextlib.suppress(PermissionError):
-        os.fchown(made, -1, own.st_gid)
-        os.fchmod(made, 0o2770 if stat.S_ISDIR(seen.st_mode) else 0o660)
 
 
 def _room(fd: int, need: int, floor: int) -> None:
@@ -178,30 +181,11 @@ def reopen(there: Opened, draft: Draft, *, hashed: bool) -> bytes:
     draft.file, draft.sha = io.FileIO(file, "rb"), hashlib.sha256() if hashed else None
     draft.size, draft.reopened = 0 if hashed else seen.st_size, True
     if seen.st_nlink == 1:
-        _own(there.fd, file)
+        give(there.fd, file)
     else:  # it is somebody's still, and is to stay as it is where nothing comes of this
         draft.before = seen.st_mtime_ns
     draft.marked = stamps.mark(file) if hashed else None
     return os.pread(file, HEAD, 0)
-
-
-def _own(fd: int, file: int) -> None:
-    """Give a file that somebody else has made the rights of ours."""
-    with contextlib.suppress(PermissionError):
-        os.fchmod(file, _FILE_MODE)
-    share(fd, file)
-
-
-def own(there: Opened, draft: Draft, path: str) -> None:
-    """Give a file that was taken the rights of ours, now that its ref is there."""
-    with posix.walked(there.fd, path) as (parent, name):
-        file = posix.open_file(name, at=parent)
-    try:
-        seen = os.fstat(file)
-        if (seen.st_dev, seen.st_ino) == draft.made:
-            _own(there.fd, file)
-    finally:
-        os.close(file)
 
 
 def absorb(draft: Draft, size: int) -> bool:

@@ -31,7 +31,7 @@ _LEASES: Final = all(hasattr(fcntl, name) for name in ("F_SETLEASE", "F_SETSIG")
 def mark(fd: int) -> int | None:
     """Set a file's modification time back, unless it is old enough; returns it in ns.
 
-    Returns None if the file is another user's: its times then prove nothing.
+    Returns None if that is not allowed, as of another user's file: its times then prove nothing.
     """
     seen = os.fstat(fd)
     # The change time was given by the file system's own clock, when the file got our name or our bytes.
@@ -39,7 +39,7 @@ def mark(fd: int) -> int | None:
         return seen.st_mtime_ns
     try:
         posix.set_times(fd, seen.st_atime_ns, seen.st_ctime_ns - _STEP_NS)
-    except PermissionError:
+    except OSError:
         return None
     return os.fstat(fd).st_mtime_ns
 

@@ -57,6 +57,13 @@ def put(
         typer.Option(metavar="POLICY", help="A retention policy, spelt or named; no --ttl then."),
     ] = "",
     ttl: Ttl = None,
+    size_bytes: Annotated[
+        int | None,
+        typer.Option(min=0, metavar="N", help="How many bytes there are; others are refused."),
+    ] = None,
+    sha256: Annotated[
+        str, typer.Option(metavar="HEX", help="Their SHA-256; other bytes are refused.")
+    ] = "",
     move: Annotated[
         bool, typer.Option("--move", help="Take FILE itself; it is gone from where it was.")
     ] = False,
@@ -66,7 +73,8 @@ def put(
 
     The store keeps it in a file of its own; FILE may lie outside the roots, and stays as it is
     without --move. The ref is there once the whole file is. Ctrl-C while stdin is read leaves
-    nothing; what is left of a process that is killed goes with a sweep.
+    nothing; what is left of a process that is killed goes with a sweep. Stdin without a byte, as
+    of a download that failed, is refused without --size-bytes 0.
 
     \b
     Example:
@@ -92,11 +100,12 @@ def put(
         policy=policy,
     )
     said = {"scope": scope, "meta": meta, "ttl": ttl}
+    bytes_said: Any = {"mime_type": content_type, "size_bytes": size_bytes, "sha256": sha256}
     with opened(ctx, as_json=as_json) as media:
         if file == _STREAM:
-            ref = _put_stdin(media, content_type, said)
+            ref = _put_stdin(media, bytes_said, said)
         else:
-            content = MediaContent(file_path=file, mime_type=content_type)
+            content = MediaContent(file_path=file, **bytes_said)
             ref = media.store_media(content, **said, move=move)  # type: ignore[arg-type]
     if as_json:
         print_json({"ref": ref})
@@ -104,11 +113,11 @@ def put(
         put_line(ref)
 
 
-def _put_stdin(media: MediaStore, content_type: str, said: dict[str, Any]) -> Ref:
+def _put_stdin(media: MediaStore, bytes_said: dict[str, Any], said: dict[str, Any]) -> Ref:
     stream = _Stdin(sys.stdin.buffer)
     try:
         with stream.heeding_ctrl_c():
-            ref = media.store_media(MediaContent(data=stream, mime_type=content_type), **said)
+            ref = media.store_media(MediaContent(data=stream, **bytes_said), **said)
     except _Interrupted:
         raise KeyboardInterrupt from None
     if stream.interrupted:

@@ -131,7 +131,7 @@ def file_name(media: Media) -> str:
     # Hidden, `.` and `..`; and what Windows drops.
     name = name.lstrip(". ").rstrip(". ")
     if not name.strip("_"):
-        return f"{media.ref.id}{media_types.extension(media.meta.content_type, '')}"
+        return f"{media.ref.id}{media_types.extension(media.detected_type or media.meta.content_type, '')}"
     stem, ending = Path(name).stem, Path(name).suffix
     room = _NAME_MAX_BYTES - len(ending.encode())
     if room <= 0:

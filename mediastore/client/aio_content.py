@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from mediastore import naming
 from mediastore.content import Announced
 from mediastore.flows import content as flows, storing
 from mediastore.flows.orders import Asked
@@ -46,11 +47,13 @@ class AsyncContent(AsyncDriver):
         ttl: Duration | None = None,
         size_bytes: int | None = None,
         sha256: str = "",
+        suffix: str = "",
     ) -> AsyncWriter:
         """As `MediaStore.writer`, with `async with`."""
         meta = checked_meta(meta)
         said = Announced(size_bytes, sha256)
-        return AsyncWriter(self, Asked(self._home_of(scope, meta), meta, ttl, said))
+        asked = Asked(self._home_of(scope, meta), meta, ttl, said, naming.suffix(suffix))
+        return AsyncWriter(self, asked)
 
     async def retrieve_media(self, ref: str) -> MediaContent:
         """As `MediaStore.retrieve_media`."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Final
 
+from mediastore import naming
 from mediastore.content import Announced, MediaContent
 from mediastore.errors import InvalidRequest
 from mediastore.flows import content as flows, storing
@@ -73,6 +74,7 @@ class Content(Driver):
         ttl: Duration | None = None,
         size_bytes: int | None = None,
         sha256: str = "",
+        suffix: str = "",
     ) -> Writer:
         """Have a library write content: a block with a real path and a real file, whose exit makes the ref.
 
@@ -80,8 +82,7 @@ class Content(Driver):
                 attachment.save(draft.path)      # or draft.file.write(...), or subprocess.run([..., draft.path])
             ref = draft.ref
 
-        Where the body raises, nothing is kept. The limit counts at the exit. The name's extension is that of the content
-        type or the filename in the metadata.
+        Where the body raises, nothing is kept. The limit counts at the exit.
 
         Args:
             scope: As in `store_media`.
@@ -89,6 +90,8 @@ class Content(Driver):
             ttl: As in `store_media`; it counts from the exit.
             size_bytes: How many bytes there will be, as in `MediaContent`; 0 if nothing may be written.
             sha256: The SHA-256 that they must have, as in `MediaContent`.
+            suffix: The extension of the path, such as ".png", for libraries that go by it. Empty (default): that of the content
+                type or the filename in the metadata. The stored file gets that of what was written.
 
         Raises:
             InvalidRequest: at the exit, nothing was written.
@@ -96,10 +99,14 @@ class Content(Driver):
         """
         meta = checked_meta(meta)
         said = Announced(size_bytes, sha256)
-        return Writer(self, Asked(self._home_of(scope, meta), meta, ttl, said))
+        asked = Asked(self._home_of(scope, meta), meta, ttl, said, naming.suffix(suffix))
+        return Writer(self, asked)
 
     def retrieve_media(self, ref: str) -> MediaContent:
-        """Return what a ref refers to: `file_path`, `mime_type`, `policy` and `size_bytes`; no byte is read.
+        """Return what a ref refers to: `file_path`, `mime_type`, `policy` and `size_bytes`; the bytes are not loaded.
+
+        The type is what the bytes are: if they contradict what was said of them, `said_type` has that. Of a file that is
+        registered where it lies the first 8 KiB are looked at, of content they were when it was handed over.
 
         Works for every ref, whether its file was handed over or registered where it lies.
 
@@ -139,7 +146,10 @@ class Content(Driver):
         return self._run(flows.encoded(self._ctx, ref, parse_size("limit", limit)))[0]
 
     def get_data_url(self, ref: str, limit: int | str = INLINE) -> str:
-        """Return a ref's file as a data URL, `data:image/png;base64,...`. Arguments and errors as `get_base64`."""
+        """Return a ref's file as a data URL, `data:image/png;base64,...`. Arguments and errors as `get_base64`.
+
+        It says what the bytes are, as the `mime_type` of `retrieve_media` does.
+        """
         text, kind = self._run(flows.encoded(self._ctx, ref, parse_size("limit", limit)))
         return f"data:{kind};base64,{text}"
 

@@ -171,11 +171,11 @@ class Scope(BaseScope):
         ttl: Duration | None = None,
         size_bytes: int | None = None,
         sha256: str = "",
+        suffix: str = "",
     ) -> Writer:
         """Have a library write content in this scope. As `MediaStore.writer`."""
-        return self._store.writer(
-            scope=self._name, meta=meta, ttl=ttl, size_bytes=size_bytes, sha256=sha256
-        )
+        said: Any = {"size_bytes": size_bytes, "sha256": sha256, "suffix": suffix}
+        return self._store.writer(scope=self._name, meta=meta, ttl=ttl, **said)
 
     def share(self, ref: str, *, ttl: Duration | None = None) -> Ref:
         """Make a new ref in this scope on the bytes of `ref`. As `MediaStore.share`."""
@@ -279,11 +279,11 @@ class AsyncScope(BaseScope):
         ttl: Duration | None = None,
         size_bytes: int | None = None,
         sha256: str = "",
+        suffix: str = "",
     ) -> AsyncWriter:
         """As `Scope.writer`."""
-        return self._store.writer(
-            scope=self._name, meta=meta, ttl=ttl, size_bytes=size_bytes, sha256=sha256
-        )
+        said: Any = {"size_bytes": size_bytes, "sha256": sha256, "suffix": suffix}
+        return self._store.writer(scope=self._name, meta=meta, ttl=ttl, **said)
 
     async def share(self, ref: str, *, ttl: Duration | None = None) -> Ref:
         """As `Scope.share`."""

@@ -6,6 +6,7 @@ import logging
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any, Final
 
+from mediastore import media_types
 from mediastore.blobs import drafting
 from mediastore.blobs.sources import source_of
 from mediastore.content import Announced, MediaContent, is_mime
@@ -23,7 +24,9 @@ from .storing import opened, resolved
 from .writing import conclude, give_up, keep, make_room, reserve
 
 if TYPE_CHECKING:
-    from mediastore.model import Duration, MediaMeta
+    from io import FileIO
+
+    from mediastore.model import Duration, Media, MediaMeta
 
     from .context import Context, Flow
     from .orders import Order
@@ -204,7 +207,10 @@ def _absorbed(ctx: Context, job: Job) -> Flow[bytes]:
 
 def begin(ctx: Context, asked: Asked) -> Flow[Job]:
     """Reserve a blob for a writer; what it becomes is decided again when its content is there."""
-    return (yield from _reserve_and_keep(ctx, order(ctx.settings, b"", asked)))
+    wanted = order(ctx.settings, b"", asked)
+    if asked.suffix:
+        wanted = replace(wanted, extension=asked.suffix)
+    return (yield from _reserve_and_keep(ctx, wanted))
 
 
 def end(ctx: Context, job: Job, asked: Asked) -> Flow[Ref]:
@@ -224,20 +230,44 @@ def end(ctx: Context, job: Job, asked: Asked) -> Flow[Ref]:
 
 
 def retrieve(ctx: Context, ref: str) -> Flow[MediaContent]:
-    """Find a ref's file, and say what it is; its bytes are not read."""
+    """Find a ref's file, and say what it is; its bytes are not loaded."""
     path, media = yield from resolved(ctx, ref)
-    meta = media.meta
-    kind = meta.content_type if is_mime(meta.content_type) else ""
+    kind, said = _known_type(media)
+    if not kind:
+        with (yield from opened(media, path)) as file:
+            kind, said = yield from _seen_type(media, file)
     return MediaContent(
-        file_path=path, mime_type=kind, policy=meta.policy, size_bytes=media.size_bytes
+        file_path=path,
+        mime_type=kind,
+        policy=media.meta.policy,
+        size_bytes=media.size_bytes,
+        said_type=said,
     )
 
 
+def _known_type(media: Media) -> tuple[str, str]:
+    """Return what content is, as it was seen when it was handed over, and what was said instead; empty where its bytes must be looked at."""
+    said = media.meta.content_type
+    if media.custody != "owned" or media_types.says_nothing(said) or not is_mime(said):
+        return "", ""
+    said = media_types.spelt(said)
+    return media.detected_type or said, said if media.detected_type else ""
+
+
+def _seen_type(media: Media, file: FileIO) -> Flow[tuple[str, str]]:
+    """Return what the first bytes of a file look like, and what was said instead if they contradict it."""
+    head, meta = (yield from drafting.Head(file)), media.meta
+    claim = meta.content_type if is_mime(meta.content_type) else ""
+    name = meta.filename or media.path.name
+    said, detected = media_types.settled(claim, media_types.sniff(head), name)
+    return detected or said, said if detected else ""
+
+
 def encoded(ctx: Context, ref: str, limit: int) -> Flow[tuple[str, str]]:
-    """Read a ref's file as base64 text; returns that and its content type."""
+    """Read a ref's file as base64 text; returns that and what it is."""
     path, media = yield from resolved(ctx, ref)
     if 0 <= limit < media.size_bytes:
         raise TooLarge(limit, media.size_bytes)
     file = yield from opened(media, path)
-    text = yield from drafting.Encode(file, limit)
-    return text, media.meta.content_type or "application/octet-stream"
+    kind = _known_type(media)[0] or (yield from _seen_type(media, file))[0]
+    return (yield from drafting.Encode(file, limit)), kind

@@ -27,7 +27,7 @@ class Order:
 
     Attributes:
         limit: The most bytes; None for any number.
-        detected: What the bytes look like, where that is not what was said.
+        detected: What the bytes look like, where that contradicts what was said.
         announced: How many bytes there are to be, and their SHA-256, as far as that was said.
     """
 
@@ -42,12 +42,16 @@ class Order:
 
 @dataclass(frozen=True, slots=True)
 class Asked:
-    """What a caller asks for: a scope, metadata and a lifetime for the ref, and what is said of the bytes."""
+    """What a caller asks for: a scope, metadata and a lifetime for the ref, and what is said of the bytes.
+
+    `suffix` is the extension of a writer's temporary file; empty for that of its type.
+    """
 
     scope: str | None
     meta: MediaMeta
     ttl: Duration | None
     announced: Announced = NOTHING_SAID
+    suffix: str = ""
 
 
 def order(settings: Settings, head: bytes, asked: Asked) -> Order:
@@ -62,11 +66,10 @@ def order(settings: Settings, head: bytes, asked: Asked) -> Order:
             "a file that the store writes is its own to delete: Cleanup.FORGET is for files that are "
             "registered where they lie"
         )
-    sniffed = media_types.sniff(head)
-    said = meta.content_type or sniffed or media_types.by_extension(meta.filename)
-    meta = replace(meta, content_type=said or "application/octet-stream")
-    detected = "" if media_types.agree(meta.content_type, sniffed) else sniffed
-    extension = media_types.extension(meta.content_type, meta.filename)
+    name = meta.filename or (asked.suffix and f"file{asked.suffix}")
+    said, detected = media_types.settled(meta.content_type, media_types.sniff(head), name)
+    meta = replace(meta, content_type=said)
+    extension = media_types.extension(detected or said, name)
     home = scope_meant(settings, asked.scope, meta)
     life, meta = lifetime(settings, meta, asked.ttl)
     return Order(home, meta, life, extension, settings.size_limit, detected, asked.announced)

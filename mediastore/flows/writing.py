@@ -76,8 +76,7 @@ class Job:
         )
 
     def reorder(self, order: Order) -> None:
-        """Take a new order for content that is known better now. Its extension stays: a sweeper finds its names by it."""
-        order = replace(order, extension=self.order.extension)
+        """Take a new order for content that is known better now."""
         self.order = order
         self.wish = replace(
             self.wish,
@@ -236,7 +235,10 @@ def _committed(job: Job, written: Written, stamp: str, stored_ms: int) -> Flow[i
 
 
 def _place_again(ctx: Context, job: Job, written: Written) -> Flow[Ref | None]:
-    """Say where content lies whose hash is known only now; its ref where a blob has it already."""
+    """Say where content lies whose hash or type is known only now; its ref where a blob has it already."""
+    # First: a sweeper finds the temporary name by the extension of the path.
+    if not (yield from drafting.Rename(job.draft, job.order.extension)):
+        raise _lapsed()
     for _ in range(_MOST_TRIES):
         sha = written.sha if ctx.settings.dedup else ""
         path = path_of(ctx.settings, job.order, job.wish, sha)

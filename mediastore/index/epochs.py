@@ -131,7 +131,7 @@ class Chain:
         if not ENTRY.fullmatch(shown):
             return "unknown" if seen == "1" else "known" if noted else "new"
         if shown in noted or shown in self.entries:
-            return "known"
+            return "known" if noted else "new"
         before = int(seen[1:]) if seen.startswith("*") else self.born_ms
         return "new" if not noted and int(shown.split(".")[1]) < before else "unknown"
 

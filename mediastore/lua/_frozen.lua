@@ -36,11 +36,12 @@ local function keep_notes(root, notes, entry)
 end
 
 -- Returns "known", "new" where the index cannot have known better, or nil: the index is not the one that the root knows.
--- One that has shown nothing yet is new as well: somebody may be about to write there what an emptied index had told.
+-- Where nothing is noted it is new as well: somebody may be about to write what an index had told that was emptied since.
 local function standing(root, shown)
   local notes, born = notes_of(root), redis.call("GET", expect("string", "born"))
   if not is_entry(shown) then return not notes.seen and (#notes > 0 and "known" or "new") or nil end
-  if has(notes, shown) or has(redis.call("LRANGE", expect("list", "epochs"), 0, -1), shown) then return "known" end
+  if has(notes, shown) then return "known" end
+  if has(redis.call("LRANGE", expect("list", "epochs"), 0, -1), shown) then return #notes > 0 and "known" or "new" end
   if #notes > 0 then return nil end
   local before = notes.before or num(born) or redis.call("EXISTS", P .. "format") == 0 and 9e15 or 0
   return made(shown) < before and "new" or nil
