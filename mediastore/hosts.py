@@ -56,6 +56,7 @@ class Adopted:
         rebound: Files that were found as registered and are known again.
         missing: Paths, relative to the root, where no file is any more; their refs are BlobMissing.
         differ: Paths where another file is; their refs are BlobMissing, the file is nobody's.
+        hidden: Paths where no file or another one is, and whose refs give their held links.
         removed: Second names of files that no blob has any more; the files keep their own names.
         parked: Such names that were the file's only one, kept in `.mediastore/parked`.
     """
@@ -65,6 +66,7 @@ class Adopted:
     rebound: int
     missing: tuple[str, ...]
     differ: tuple[str, ...]
+    hidden: tuple[str, ...]
     removed: int
     parked: int
 

@@ -161,7 +161,10 @@ class Placed:
 
 @dataclass(frozen=True, slots=True)
 class Bound:
-    """How a blob of an adopted root knows its file from now on; `fault` is "missing" or "differ" where it is not there."""
+    """How a blob of an adopted root knows its file from now on.
+
+    `fault`, where it is not at its path: "hidden" if there is its held link, else "missing", or "differ" from what is there.
+    """
 
     blob: str
     path: str

@@ -24,8 +24,9 @@ class Clock:
 
 
 @pytest.fixture
-def clock(store):
-    """Give the clock of the store."""
+def clock(store, monkeypatch):
+    """Give the clock of the store, which looks at its roots with each sweep: this clock does not move the host's."""
+    monkeypatch.setattr("mediastore.flows.epochs.LOOK_EVERY_S", 0.0)
     made = Clock()
     inner(store)._speech.now = lambda: made.ms
     return made

@@ -93,7 +93,7 @@ def test_a_release_finds_out_by_itself(store, jump, make_file):
     held.end()
 
 
-def test_a_sweeper_that_just_started_looks_at_its_wall_clock(store, host, make_file):
+def test_a_sweeper_that_just_started_looks_at_its_wall_clock(store, host, clock, make_file):
     host.wall_behind_s = 2 * HOUR_S
     store.store(make_file("a.jpg"), scope="s")
 

@@ -210,9 +210,9 @@ def test_a_root_that_cannot_be_written_for_long_is_known_when_it_can(
     store, clock, minutes, make_file, monkeypatch
 ):
     minutes(5)
-    monkeypatch.setattr(files, "show", lambda *_: False)
-    minutes(70)
-    monkeypatch.undo()
+    with monkeypatch.context() as full:
+        full.setattr(files, "show", lambda *_: False)
+        minutes(70)
 
     assert goes_on(store, clock, make_file)
     before = files_shown(store)

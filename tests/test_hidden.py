@@ -86,7 +86,7 @@ def test_a_large_root_is_counted_in_parts(other, make_file, monkeypatch):
         parts.append(counted(other))
 
     assert parts[-1] == (7, 7 * len(JPEG))
-    assert len(parts) > 3
+    assert 3 < len(parts) < 15  # never less at once than at first: it comes to an end
 
 
 @mostly_real

@@ -184,6 +184,22 @@ def test_a_huge_tree_is_gone_through_in_parts(pruner, media, monkeypatch):
     assert rounds > 20
 
 
+def test_a_new_process_each_time_comes_to_the_end_of_a_large_tree_as_well(
+    pruner, make_file, media, monkeypatch
+):
+    """Began they all at the first directory, and stopped before the last, an empty one there would stay for ever."""
+    for number in range(5):
+        make_file(f"{number}/kept")
+    (media / "z").mkdir()
+    monkeypatch.setattr(pruning, "_PART_S", -1)
+
+    rounds = 0
+    while (media / "z").exists():
+        pruner().sweep()
+        rounds += 1
+        assert rounds < 500
+
+
 def test_a_very_deep_tree_does_no_harm(pruner, media):
     fd = os.open(media, os.O_RDONLY)
     for _ in range(300):

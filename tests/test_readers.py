@@ -256,6 +256,29 @@ def test_every_reader_agrees_on_an_adopted_copy(store, at, cat, media, copy):
     assert answers(at(media), ref) == all_give(JPEG)
 
 
+def test_a_number_of_the_old_disk_leads_nobody_to_what_came_to_the_path(
+    store, at, cat, media, settings, client
+):
+    """In a young file system numbers begin anew: without its held link, the old file's may be that of the new one."""
+    old = store.store(cat, scope="s")
+    replaced(cat)
+    new = store.store(cat, scope="s")
+    restored(media)
+    [held] = (media / ".mediastore" / "held").glob(f"{store.get(old).blob}*")
+    held.unlink()
+    store.adopt_root(media)
+    again = at(media)
+    for kind, name in (("ref", old.id), ("blob", store.get(old).blob)):
+        key = f"{prefix(settings.namespace)}{kind}:{name}"
+        client.hset(key, "identity", f"link:{cat.stat().st_ino}")
+
+    found = answers(again, old)
+
+    del found["share"]  # a ref that is made now believes what its blob says
+    assert set(found.values()) == {"blob_missing"}
+    assert answers(again, new) == all_give(b"another's")
+
+
 @pytest.mark.parametrize("move", [False, True])
 def test_what_a_reader_was_given_is_not_registered_again_and_it_says_what_is_meant(
     store, cat, move

@@ -103,13 +103,16 @@ def test_forget_of_a_root_nobody_knows_is_a_wrong_request(far):
 
 def test_adopt_asks_and_tells_what_it_found(bot, cat, make_file, media):
     ref = bot.store(cat, scope="s")
-    for name in ("gone.jpg", "other.jpg"):
-        bot.store(make_file(name), scope="s")
+    lost = [bot.store(make_file(name), scope="s") for name in ("gone.jpg", "other.jpg")]
+    bot.store(make_file("removed.jpg"), scope="s")
     root = root_of(bot)
     shutil.copytree(media, media.with_name("backup"))
     shutil.rmtree(media)
     media.with_name("backup").rename(media)
-    (media / "gone.jpg").unlink()
+    for each in lost:
+        (media / ".mediastore" / "held" / f"{bot.get(each).blob}.jpg").unlink()
+    for name in ("gone.jpg", "removed.jpg"):
+        (media / name).unlink()
     (media / "other.jpg").write_text("other")
 
     refused, (code, asked) = (
@@ -122,7 +125,10 @@ def test_adopt_asks_and_tells_what_it_found(bot, cat, make_file, media):
 
     code, shown = on_a_terminal("roots", "adopt", media, answer="y\n")
     assert code == 0
-    assert "1 file known again, 1 missing, 1 other than registered" in shown
+    assert (
+        "1 file known again, 1 missing, 1 other than registered, 1 under held links only" in shown
+    )
+    assert "held link only: removed.jpg" in shown
     assert "missing: gone.jpg" in shown
     assert "other: other.jpg" in shown
     assert run("resolve", ref).stdout.strip() == str(cat)

@@ -317,6 +317,14 @@ class Rebind(Step[tuple[Bound, ...]]):
 
 
 @dataclass(frozen=True, slots=True)
+class RebindDisplaced(Step[tuple[Bound, ...]]):
+    """As `Rebind`, of blobs whose paths are others' by now: only their held links are looked for."""
+
+    path: str
+    blobs: tuple[Placed, ...]
+
+
+@dataclass(frozen=True, slots=True)
 class HeldBlobs(Step[tuple[str, ...]]):
     """Name the blobs that have a second name in a directory that is being adopted, or that a claim was deleting there.
 

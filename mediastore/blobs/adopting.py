@@ -4,6 +4,8 @@ A copied or restored tree has other inode numbers. What shows that a file is the
 name: the same inode where the copy kept hard links, the same bytes where it did not. A file that never had one is known
 by its size and time, as it was before; a borrowed one, which is never deleted, by its size. Nothing else is taken for
 ours: a release would destroy it. Nobody else acts in the directory meanwhile: its marker is wrong.
+
+If the registered file is not at its path, the held link alone is what readers get, for it has the blob's own name.
 """
 
 from __future__ import annotations
@@ -41,6 +43,24 @@ def rebind(there: Opened, blobs: tuple[Placed, ...], drafts: tuple[str, ...]) ->
     return tuple(_bind(there, blob, draft) for blob, draft in zip(blobs, drafts, strict=True))
 
 
+def rebind_displaced(there: Opened, blobs: tuple[Placed, ...]) -> tuple[Bound, ...]:
+    """As `rebind`, of blobs whose paths are others' by now: they have their held links, or nothing."""
+    return tuple(_not_at_its_path(there, blob, "missing") for blob in blobs)
+
+
+def _not_at_its_path(there: Opened, blob: Placed, fault: str) -> Bound:
+    """Bind a blob to its held link; without one it is lost, for this fault."""
+    name = held_name(blob.blob, blob.path)
+    for home in (HELD, NEW) if blob.identity.startswith("link:") else ():
+        seen = posix.look_or_none(name, at=there.home(home))
+        if seen is not None and stat.S_ISREG(seen.st_mode):
+            if home == NEW:
+                posix.rename(name, there.home(NEW), name, there.home(HELD))
+            identity = f"link:{seen.st_ino}"
+            return Bound(blob.blob, blob.path, blob.identity, identity, "hidden")
+    return Bound(blob.blob, blob.path, blob.identity, blob.lost_identity, fault)
+
+
 def _bind(there: Opened, blob: Placed, draft: str) -> Bound:
     def bound(identity: str, fault: str = "") -> Bound:
         return Bound(blob.blob, blob.path, blob.identity, identity, fault)
@@ -51,20 +71,20 @@ def _bind(there: Opened, blob: Placed, draft: str) -> Bound:
                 return bound(blob.lost_identity, "missing")  # on a mount inside: not in the root
             seen = posix.look(name, at=parent)
             if not stat.S_ISREG(seen.st_mode):
-                return bound(blob.lost_identity, "missing")
+                return _not_at_its_path(there, blob, "missing")
             if blob.identity.startswith("owned:"):
                 same = seen.st_size == blob.size
                 return bound(f"owned:{blob.size}") if same else bound(blob.lost_identity, "differ")
             kept = _held_links(there, blob, parent, name, seen.st_ino)
             if not _is_registered(blob, kept, seen):
-                return bound(blob.lost_identity, "differ")
+                return _not_at_its_path(there, blob, "differ")
             if blob.identity.startswith("inode:"):
                 return bound(f"inode:{seen.st_ino}")
             linked = _hold(there, blob, kept, parent, name, seen.st_ino, draft)
     except OSError as error:
         if error.errno not in _NOT_THERE:
             raise
-        return bound(blob.lost_identity, "missing")
+        return _not_at_its_path(there, blob, "missing")
     if linked:
         return bound(f"link:{seen.st_ino}")
     return bound(f"stat:{seen.st_ino}:{seen.st_size}:{seen.st_mtime_ns}")

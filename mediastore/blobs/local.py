@@ -32,7 +32,7 @@ from . import (
     taking,
     tidying,
 )
-from .adopting import adopting, held_blobs, rebind, unhold
+from .adopting import adopting, held_blobs, rebind, rebind_displaced, unhold
 from .deleting import destroy, prepare
 from .homes import PARKED, path_in, put_away
 from .reaching import Reach
@@ -96,6 +96,7 @@ class LocalBlobs(Reach):
             steps.Inspect: lambda step: inspect(step.path, namespace),
             steps.Stands: lambda step: stands(step.root, step.path, step.beside),
             steps.Rebind: self._rebind,
+            steps.RebindDisplaced: self._rebind_displaced,
             steps.HeldBlobs: self._held_blobs,
             steps.Unhold: self._unhold,
             steps.Remark: self._remark,
@@ -357,6 +358,10 @@ class LocalBlobs(Reach):
     def _rebind(self, step: steps.Rebind) -> tuple[Bound, ...]:
         with adopting(step.path) as there:
             return rebind(there, step.blobs, step.drafts)
+
+    def _rebind_displaced(self, step: steps.RebindDisplaced) -> tuple[Bound, ...]:
+        with adopting(step.path) as there:
+            return rebind_displaced(there, step.blobs)
 
     def _held_blobs(self, step: steps.HeldBlobs) -> tuple[str, ...]:
         with adopting(step.path) as there:

@@ -161,8 +161,10 @@ def _tell(done: Adopted) -> None:
     put(
         f"{printable(str(done.path))} is root {done.root}: {_count(done.rebound, 'file')} known again, "
         f"{len(done.missing)} missing, {len(done.differ)} other than registered"
+        + (f", {len(done.hidden)} under held links only" if done.hidden else "")
     )
-    for what, paths in (("missing", done.missing), ("other", done.differ)):
+    faults = {"missing": done.missing, "other": done.differ, "held link only": done.hidden}
+    for what, paths in faults.items():
         for path in paths[:_NAMED]:
             note(f"{what}: {printable(path)}")
         if len(paths) > _NAMED:

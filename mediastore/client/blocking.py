@@ -214,7 +214,8 @@ class MediaStore(
     def adopt_root(self, path: AnyPath) -> Adopted:
         """Take a directory as the root that its marker names: a restored backup, a moved copy, a forgotten root that is back.
 
-        Each file that is still the registered one is known again; nothing is deleted but second names. Afterwards
+        Each file that is still the registered one is known again, at its path or by its held link; nothing is deleted but
+        second names of which no blob is known. Afterwards
         the directory is the root, and no other is: any copy elsewhere must not be used any more.
         Stopped halfway, the directory stays refused; call again.
 

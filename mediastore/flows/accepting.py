@@ -9,9 +9,6 @@ from mediastore import blobs
 from mediastore.epochs import Accepted, Epoch, RootEpoch
 from mediastore.index import epochs, presence, reads
 from mediastore.index.steps import BATCH
-from mediastore.journal import Found
-
-from .hosting import let_go as let_go_in
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -51,14 +48,27 @@ def _each(chain: Chain, roots: dict[str, str], shown: dict[str, str]) -> Iterato
         yield RootEpoch(root, place, here, entry, state)
 
 
+def _let_go(path: str) -> Flow[tuple[int, int]]:
+    """Let second names go that belong to nobody; returns how many were removed, and how many parked."""
+    removed = parked = 0
+    held = yield from blobs.HeldBlobs(path, copied=False)
+    for start in range(0, len(held), BATCH):
+        batch = frozenset(held[start : start + BATCH])
+        known = yield from reads.known_ids(tuple(batch))
+        gone = yield from blobs.Unhold(path, batch - known, copied=False)
+        removed += gone[0]
+        parked += gone[1]
+    return removed, parked
+
+
 def accept(ctx: Context, *, let_go: bool) -> Flow[Accepted]:
     """Let the namespace go on as it is; then let second names go of which the index knows nothing."""
     shown = yield from blobs.Shown()
     accepted = yield from epochs.accept(shown, ctx.new_id())
     ctx.looked.clear()
     removed = parked = 0
-    for root, path in (yield from blobs.Roots()).items() if let_go else ():
-        gone = yield from let_go_in(Found(root, path, ""))
+    for path in (yield from blobs.Roots()).values() if let_go else ():
+        gone = yield from _let_go(path)
         removed += gone[0]
         parked += gone[1]
     return replace(accepted, removed=removed, parked=parked)

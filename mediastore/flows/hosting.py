@@ -73,48 +73,69 @@ def adopt(ctx: Context, path: str, host: str) -> Flow[Adopted]:
     seq = yield from roots.adopt(found.root, place, ctx.new_id(), copied=bool(found.fault))
     if not seq:
         raise InvalidRoot(path, f"the index does not know its root {found.root}")
-    bound = yield from _rebind(ctx, found, place)
-    removed, parked = yield from let_go(found)
+    bound, seen_blobs = yield from _rebind(ctx, found, place)
+    removed, parked, displaced = yield from _let_go(ctx, found, place, seen_blobs)
     if found.fault:
         yield from blobs.Remark(found.path, found.root, seq)
     faults = {
         fault: tuple(sorted(name for name, said in bound.items() if said == fault))
         for fault in ("missing", "differ")
     }
+    hidden = {name for name, said in bound.items() if said == "hidden"} | displaced
     rebound = sum(not fault for fault in bound.values())
-    return Adopted(found.root, Path(found.path), rebound, **faults, removed=removed, parked=parked)
+    return Adopted(
+        found.root,
+        Path(found.path),
+        rebound,
+        **faults,
+        hidden=tuple(sorted(hidden)),
+        removed=removed,
+        parked=parked,
+    )
 
 
-def _rebind(ctx: Context, found: Found, place: str) -> Flow[dict[str, str]]:
-    """Go through the root's paths page by page; returns path -> what is wrong with its file, or nothing.
+def _rebind(ctx: Context, found: Found, place: str) -> Flow[tuple[dict[str, str], set[str]]]:
+    """Go through the root's paths page by page; returns path -> what is wrong with its file, or nothing, and the blobs.
 
     Where the marker is right, only files are looked for that an earlier adoption missed: the others are known.
     """
     root, path = found.root, found.path
     faults: dict[str, str] = {}
+    seen: set[str] = set()
     cursor = -1
     while cursor:
         page = yield from roots.paths(root, max(cursor, 0))
         cursor = page.cursor
         for start in range(0, len(page.blobs), BATCH):
             placed = yield from roots.placed(page.blobs[start : start + BATCH])
+            seen.update(each.blob for each in placed)
             placed = tuple(each for each in placed if found.fault or each.unbound)
             if not placed:
                 continue
             drafts = tuple(ctx.new_id() for _ in placed)
             bound: tuple[Bound, ...] = yield from blobs.Rebind(path, placed, drafts)
-            done = yield from roots.rebind(root, place, ctx.new_id(), bound)
-            if done.place != place:
-                raise BlobsUnavailable(
-                    f"root {root} was taken by {done.place} meanwhile: is its host alive, or is it adopted there?"
-                )
+            yield from _tell(ctx, root, place, bound)
             faults |= {each.path: each.fault for each in bound}
-    return faults
+    return faults, seen
 
 
-def let_go(found: Found) -> Flow[tuple[int, int]]:
-    """Let second names go that belong to nobody: a name is made after its blob, so one without a blob has lost it."""
+def _tell(ctx: Context, root: str, place: str, bound: tuple[Bound, ...]) -> Flow[None]:
+    done = yield from roots.rebind(root, place, ctx.new_id(), bound)
+    if done.place != place:
+        raise BlobsUnavailable(
+            f"root {root} was taken by {done.place} meanwhile: is its host alive, or is it adopted there?"
+        )
+
+
+def _let_go(
+    ctx: Context, found: Found, place: str, seen: set[str]
+) -> Flow[tuple[int, int, set[str]]]:
+    """Let second names go that belong to nobody: a name is made after its blob, so one without a blob has lost it.
+
+    Those of blobs whose paths are others' by now were not `seen` there: they are bound, and their paths returned.
+    """
     removed = parked = 0
+    hidden: set[str] = set()
     # What is in `new/` of a root in use is being registered just now.
     copied = bool(found.fault)
     held = yield from blobs.HeldBlobs(found.path, copied)
@@ -124,4 +145,10 @@ def let_go(found: Found) -> Flow[tuple[int, int]]:
         gone = yield from blobs.Unhold(found.path, frozenset(batch) - known, copied)
         removed += gone[0]
         parked += gone[1]
-    return removed, parked
+        others = sorted(known - seen) if copied else []
+        displaced = (yield from roots.displaced(found.root, others)) if others else ()
+        if displaced:
+            bound = yield from blobs.RebindDisplaced(found.path, displaced)
+            yield from _tell(ctx, found.root, place, bound)
+            hidden |= {each.path for each in bound if each.fault == "hidden"}
+    return removed, parked, hidden

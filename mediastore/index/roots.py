@@ -208,6 +208,26 @@ def placed(blobs: Sequence[tuple[str, str]]) -> Read[tuple[Placed, ...]]:
     return Read(build, parse, unrooted=True)
 
 
+def displaced(root: str, blobs: Sequence[str]) -> Read[tuple[Placed, ...]]:
+    """Read how these blobs know their files; only those of the root whose path is another blob's, and that can be read still."""
+
+    def build(p: str, _: Marks) -> list[tuple[str | int, ...]]:
+        fields = ("state", "ever", "identity", "size", "root", "path")
+        return [("HMGET", f"{p}blob:{blob}", *fields) for blob in blobs]
+
+    def parse(_: Marks, replies: list[Any], __: int) -> tuple[Placed, ...]:
+        found = []
+        for blob, row in zip(blobs, replies, strict=True):
+            state, ever, identity, size, home, path = (raw(v) if v is not None else "" for v in row)
+            readable = state == "live" or (state == "doomed" and ever != "1")
+            if readable and home == root and identity.startswith("link:") and is_plain_path(path):
+                with reading(f"blob:{blob}"):
+                    found.append(Placed(blob, path, checked_identity(identity), whole(size)))
+        return tuple(found)
+
+    return Read(build, parse, unrooted=True)
+
+
 @dataclass(frozen=True, slots=True)
 class Rebound:
     """Where the index says the root is, and how many blobs got their new identity."""
