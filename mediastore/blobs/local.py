@@ -261,12 +261,15 @@ class LocalBlobs(Reach):
             return Prepared(away=True)
         try:
             with self._opened(step.root) as (root, there):
-                entry = epochs.shown(there)
+                entry: str | None = None
                 try:
+                    entry = epochs.shown(there)
                     prepare(there, step.token)
                 except OSError as error:
                     name = errno.errorcode.get(error.errno or 0, "EUNKNOWN")
-                    return replace(self._barrier(root, name), shown=entry)
+                    barred = self._barrier(root, name)
+                    # What cannot be read now must not be told as missing: that would freeze the namespace.
+                    return replace(barred, shown=entry or "", away=entry is None)
         except BlobsUnavailable as error:
             return Prepared(error.errno, shut=True, away=not error.errno)
         if self._barred.pop(root.id, None):
