@@ -24,7 +24,7 @@ _LOOK_AGAIN: Final = frozenset({"unknown", "new"})
 
 def looks(ctx: Context) -> Flow[Looks]:
     """Read what the roots of this process show."""
-    return Looks(ctx.pause_ms, (yield from blobs.Shown()))
+    return Looks(ctx.pause_ms, (yield from blobs.Shown()), ctx.breaker)
 
 
 def look(ctx: Context, *, now: bool) -> Flow[str]:
