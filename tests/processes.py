@@ -95,6 +95,11 @@ class Once:
             self._act()
 
 
+def unlinks(name: str, args: tuple[Any, ...]) -> bool:
+    """Tell the removal of a file: not of a draft of what a root shows, which a sweep makes and removes before all else."""
+    return name == "unlink" and "/epoch." not in args[0]
+
+
 class Paused:
     """A process that stops before its n-th file call, of those that count, until it is told to go on."""
 

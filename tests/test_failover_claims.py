@@ -10,7 +10,7 @@ from mediastore.blobs import posix
 
 from .conftest import names_left
 from .lab import CLAIM_S, STRAY_S, Crash
-from .processes import Once, Paused, crash, identity, no_link, replace, there
+from .processes import Once, Paused, crash, identity, no_link, replace, there, unlinks
 
 
 @pytest.fixture
@@ -85,7 +85,7 @@ def lost(lab, stage):
     """Leave what a worker had begun to delete in a directory that the index does not know, and that is old."""
     path, process = doomed(lab)
     kept = snapshot(lab)
-    with stage.during(Once(crash, when=lambda name, _: name == "unlink")), pytest.raises(Crash):
+    with stage.during(Once(crash, when=unlinks)), pytest.raises(Crash):
         process.sweep()
     restore(lab, kept)
     lab.pass_time(STRAY_S)
@@ -131,7 +131,7 @@ def half_deleted(lab, stage):
     ref = process.store(path, scope="s")
     kept = snapshot(lab)
     process.release_all("s", wait=False)
-    with stage.during(Once(crash, when=lambda name, _: name == "unlink")), pytest.raises(Crash):
+    with stage.during(Once(crash, when=unlinks)), pytest.raises(Crash):
         process.sweep()
     assert there(path) == []
     restore(lab, kept)

@@ -18,7 +18,7 @@ from mediastore.blobs import posix
 from mediastore.doctor import examine
 
 from .lab import CLAIM_S, Crash
-from .processes import Once, crash
+from .processes import Once, crash, unlinks
 from .test_hosts_mounts import PREPARE, UNSHARE, own_mounts
 
 FILLED = """
@@ -218,7 +218,7 @@ def test_a_claim_that_lapsed_with_registered_files_in_it_waits_for_a_directory(l
     process.store(lab.file("a.jpg", "ours"), scope="s")
     process.store_media(MediaContent(data=b"owned"), scope="s")
     process.release_all("s", wait=False)
-    with stage.during(Once(crash, when=lambda name, _: name == "unlink")), pytest.raises(Crash):
+    with stage.during(Once(crash, when=unlinks)), pytest.raises(Crash):
         process.sweep()
     lab.pass_time(CLAIM_S + 1)
     barred(errno.ENOSPC)
@@ -234,7 +234,7 @@ def test_a_lapsed_claim_of_our_own_files_makes_no_other_file_count_twice(lab, st
     for n in range(12):
         process.store_media(MediaContent(data=f"{n}".encode()), scope="a")
     process.release_all("a", wait=False)
-    with stage.during(Once(crash, when=lambda name, _: name == "unlink")), pytest.raises(Crash):
+    with stage.during(Once(crash, when=unlinks)), pytest.raises(Crash):
         process.sweep()
     lab.pass_time(CLAIM_S + 1)
     for n in range(9):
@@ -309,7 +309,7 @@ def test_a_symlink_in_the_place_of_a_dead_claim_keeps_nothing_waiting(lab, stage
     path = lab.file("a.jpg", "ours")
     process.store(path, scope="s")
     process.release_all("s", wait=False)
-    with stage.during(Once(crash, when=lambda name, _: name == "unlink")), suppress(Crash):
+    with stage.during(Once(crash, when=unlinks)), suppress(Crash):
         process.sweep()
     (claim,) = (lab.root / ".mediastore/quarantine").iterdir()
     lab.pass_time(CLAIM_S + 1)

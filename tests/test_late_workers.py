@@ -30,6 +30,7 @@ from .processes import (
     no_link,
     replace,
     there,
+    unlinks,
 )
 
 if TYPE_CHECKING:
@@ -265,7 +266,7 @@ def test_a_chain_of_three_dead_workers_is_finished_by_the_fourth(labs, stage):
 
 def test_what_late_workers_left_in_two_claims_of_a_chain_is_not_laid_one_over_the_other(lab, stage):
     path, process = doomed(lab)
-    with stage.during(Once(crash, when=lambda name, _: name == "unlink")), pytest.raises(Crash):
+    with stage.during(Once(crash, when=unlinks)), pytest.raises(Crash):
         process.sweep()
     lab.pass_time(CLAIM_S + 1)
     with stage.during(Once(crash, when=lists_a_claim)), pytest.raises(Crash):
@@ -286,7 +287,7 @@ def test_what_late_workers_left_in_two_claims_of_a_chain_is_not_laid_one_over_th
 @pytest.mark.parametrize("depth", [2, 4], ids=["the old directory", "an entry of it"])
 def test_a_take_over_that_fails_raises_nothing_and_is_repeated(lab, stage, caplog, depth):
     path, process = doomed(lab)
-    with stage.during(Once(crash, when=lambda name, _: name == "unlink")), pytest.raises(Crash):
+    with stage.during(Once(crash, when=unlinks)), pytest.raises(Crash):
         process.sweep()
     lab.pass_time(CLAIM_S + 1)
 
@@ -322,7 +323,7 @@ def test_a_flushed_index_makes_the_sweeps_delete_nothing_and_park_what_was_claim
     kept = lab.file("kept.jpg", "kept")
     lab.process().store(kept, scope="t")
     path, process = doomed(lab)
-    with stage.during(Once(crash, when=lambda name, _: name == "unlink")), pytest.raises(Crash):
+    with stage.during(Once(crash, when=unlinks)), pytest.raises(Crash):
         process.sweep()
     lab.client.flushall()
 

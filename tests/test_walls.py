@@ -13,7 +13,7 @@ from mediastore.blobs import posix
 from mediastore.errors import Corrupt, MediaStoreError
 
 from .lab import CLAIM_S, STRAY_S, Crash
-from .processes import Once, crash
+from .processes import Once, crash, unlinks
 
 # --- a path in the index that leaves the root
 
@@ -215,7 +215,7 @@ def take_a_claim_over(lab):
     release_files(lab)
     process = lab.process()
     process.release_all("s", wait=False)
-    with lab.stage.during(Once(crash, when=lambda name, _: name == "unlink")), suppress(Crash):
+    with lab.stage.during(Once(crash, when=unlinks)), suppress(Crash):
         process.sweep()
     lab.pass_time(CLAIM_S + 1)
     return lambda: lab.process().sweep()
