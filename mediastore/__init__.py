@@ -19,6 +19,7 @@ from .escaping import PrintableRecords
 
 if TYPE_CHECKING:
     from . import errors
+    from .breaker import Breaker, Tripped
     from .client import AsyncMediaStore, AsyncScope, MediaStore, Scope
     from .client.lease import AsyncLease, Lease
     from .content import MediaContent
@@ -50,6 +51,8 @@ _HOME = {
     "AsyncScope": "client",
     "MediaStore": "client",
     "NEVER": "model",
+    "Breaker": "breaker",
+    "Tripped": "breaker",
     "Accepted": "epochs",
     "Epoch": "epochs",
     "Frozen": "epochs",
@@ -95,6 +98,7 @@ __all__ = [
     "AsyncMediaStore",
     "AsyncPolicyHandler",
     "AsyncScope",
+    "Breaker",
     "Cleanup",
     "Epoch",
     "FileMediaStore",
@@ -122,6 +126,7 @@ __all__ = [
     "Stats",
     "Swept",
     "Tombstone",
+    "Tripped",
     "Waiting",
     "errors",
 ]

@@ -13,14 +13,15 @@ from typing import TYPE_CHECKING, Any, Final
 from redis import exceptions as redis_errors
 
 from .errors import InvalidSettings, MediaStoreError, as_value
+from .escaping import mask
 from .refusals import Sends
-from .settings import Settings, mask
 from .speech import Speech, Step, Words, translate, unknown_scripts
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
     from .index.steps import Marks
+    from .settings import Settings
 
 #: A bot learns within a second that the server is not there; the round trip itself may take `timeout`.
 _CONNECT_S: Final = 0.8

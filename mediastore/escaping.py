@@ -6,11 +6,14 @@ Every name that is printed or logged goes through here. JSON needs none of it: i
 from __future__ import annotations
 
 import logging
+import re
 import unicodedata
 from typing import Final
 
 #: Control and format characters, surrogates, and what breaks lines. Format characters hide text or turn it around.
 _STEERING: Final = frozenset({"Cc", "Cf", "Cs", "Zl", "Zp"})
+
+_SECRET_PARAMETER: Final = re.compile(r"(?i)([?&;](?:\w*pass\w*|\w*secret\w*|\w*token\w*)=)[^&;#]*")
 
 
 def printable(text: str, *, keep: str = "") -> str:
@@ -28,6 +31,16 @@ def printable(text: str, *, keep: str = "") -> str:
     return "".join(
         c if c in keep or unicodedata.category(c) not in _STEERING else ascii(c)[1:-1] for c in text
     )
+
+
+def mask(url: str) -> str:
+    """Return a URL with its passwords replaced wherever they stand, safe to print."""
+    scheme, separator, rest = url.partition("://")
+    # A password may hold an unescaped `@` or `/`: what comes before the last `@` is all the user's.
+    user, at, host = rest.rpartition("@")
+    name, colon, _ = user.partition(":")
+    shown = f"{scheme}{separator}{name}{':***' if colon else ''}{at}{host}"
+    return _SECRET_PARAMETER.sub(r"\1***", shown)
 
 
 class PrintableRecords(logging.Filter):

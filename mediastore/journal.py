@@ -104,7 +104,7 @@ class Outcome:
 
 @dataclass(frozen=True, slots=True)
 class Watched:
-    """What a root shows of the chain of epochs, and the draft of what it is to show; "" where none can be made."""
+    """What a root shows of the chain of epochs, and the draft of what it is to show."""
 
     draft: str
     shown: str

@@ -348,8 +348,8 @@ class Swept:
     """What one sweep did: refs that ended (`expired` by time, `drained` after a release), and what became of their blobs.
 
     The counts of blobs are those of `Released`; `pending` is what waits in the trash of every root.
-    `frozen` counts what was due and was not done, refs, scopes and files, because the namespace is frozen, or because the
-    index server was started or replaced a moment ago.
+    `frozen` counts what was due and was not done, refs, scopes and files, because the namespace is frozen, the breaker is
+    tripped, or the index server was started or replaced a moment ago.
     """
 
     refs: int = 0

@@ -11,7 +11,9 @@ from dataclasses import MISSING, dataclass, fields
 from inspect import cleandoc
 from typing import Any, Final
 
-from .settings import PREFIX, Settings, default_root, mask
+from .escaping import mask
+from .settings import PREFIX, Settings, default_root
+from .values import SHARES
 
 #: Largest first: a duration is said in the largest unit that divides it.
 _UNITS: Final = ((86400, "d"), (3600, "h"), (60, "m"), (1, "s"))
@@ -63,7 +65,7 @@ def as_text(name: str, value: Any) -> str:
     if value is None:
         return "never"
     if isinstance(value, float):
-        return _span(value)
+        return f"{value:g}" if name in SHARES else _span(value)
     if name == "policies" and not isinstance(value, str):
         return ",".join(f"{n}={'never' if s is None else _span(s)}" for n, s in value)
     if isinstance(value, tuple):

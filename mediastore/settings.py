@@ -16,17 +16,21 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final, Self
 
 from .errors import InvalidSettings
+from .escaping import mask
 from .state import Running, state_directory
 from .values import (
     BOOLEANS,
     DEFAULT_MAX_FILE_SIZE,
     NUMBERS,
+    SHARES,
     SIZES,
+    check_number,
     checked_boolean,
     checked_default_policy,
     checked_namespaces,
     checked_policies,
     checked_roots,
+    checked_share,
     checked_size,
     from_text,
     minute_or_off,
@@ -49,7 +53,6 @@ _NAMESPACE = re.compile(r"[a-z0-9][a-z0-9._-]{0,62}")
 _HOST = re.compile(r"[A-Za-z0-9._-]{0,253}")
 _URL = re.compile(r"(redis|rediss|unix)://\S+")
 _BROKER_URL = re.compile(r"[a-z][a-z0-9+.-]*://\S*")
-_SECRET_PARAMETER = re.compile(r"(?i)([?&;](?:\w*pass\w*|\w*secret\w*|\w*token\w*)=)[^&;#]*")
 _LOG_FORMATS: Final = ("text", "json")
 _ORGANIZATIONS: Final = ("session", "conversation", "run")
 #: Where a root has the name of its namespace.
@@ -90,6 +93,10 @@ class Settings:
             at all.
         clock_jump: How far the server's clock may be from what this host expects, by its own clocks, before the namespace is
             frozen: nothing expires and nothing is deleted until it is mended; 0: that is not looked at.
+        breaker_min: How many refs may be past their deadline at once, whatever else is there; with more, and with more than
+            `breaker_share`, and than ten times what ended in an hour lately, the breaker stops whatever nobody asked for by
+            name before the first ref ends; 0: it never trips.
+        breaker_share: Which share of all refs may be past their deadline at once, from 0 to 1.
         timeout: The longest one round trip to Redis may take; a server that is not there is noticed within a second.
         retries: How often a lost connection is tried again within one call; workers are more patient.
         claim: How long a sweeper may take for one batch before another takes it over, 60 s at most.
@@ -140,6 +147,8 @@ class Settings:
     cleanup_enabled: bool = True
     restart_pause: Duration = 90.0
     clock_jump: Duration = 600.0
+    breaker_min: int = 1000
+    breaker_share: float = 0.5
     timeout: Duration = 5.0
     retries: int = 3
     claim: Duration = 30.0
@@ -190,12 +199,10 @@ class Settings:
         self._set("policies", checked_policies(self.policies))
         checked_default_policy(self.default_policy)
         self._check_words()
-        for name, (least, most) in NUMBERS.items():
-            number = getattr(self, name)
-            if not isinstance(number, int) or not least <= number <= most:
-                raise InvalidSettings(
-                    f"{name} is a whole number from {least} to {most}, not {number!r:.60}"
-                )
+        for name in SHARES:
+            self._set(name, checked_share(name, getattr(self, name)))
+        for name in NUMBERS:
+            check_number(name, getattr(self, name))
         if self.seconds("claim") > _CLAIM_MAX_S:
             raise InvalidSettings(f"claim is at most {_CLAIM_MAX_S:.0f} s")
 
@@ -370,16 +377,6 @@ def gather(
 def names() -> tuple[str, ...]:
     """Return the names of all settings."""
     return tuple(f.name for f in fields(Settings))
-
-
-def mask(url: str) -> str:
-    """Return a URL with its passwords replaced wherever they stand, safe to print."""
-    scheme, separator, rest = url.partition("://")
-    # A password may hold an unescaped `@` or `/`: what comes before the last `@` is all the user's.
-    user, at, host = rest.rpartition("@")
-    name, colon, _ = user.partition(":")
-    shown = f"{scheme}{separator}{name}{':***' if colon else ''}{at}{host}"
-    return _SECRET_PARAMETER.sub(r"\1***", shown)
 
 
 def default_root() -> Path:

@@ -16,7 +16,7 @@ class Stats:
     `waiting` are those of the trash whose bytes stay for a while, in grace or under a lease, until a sweep takes them.
     `reserved` counts content that is being written, `reserved_bytes` how much of it is announced; neither is in `blobs`.
     `hidden` live under held links only, as sweeps have counted: their files were removed or replaced at their paths.
-    `frozen` says why nothing expires and nothing is deleted, such as "epoch"; it is empty where work goes on.
+    `frozen` says why nothing expires ("breaker"), or nothing is deleted either ("epoch"); it is empty where work goes on.
     """
 
     refs: int

@@ -15,10 +15,14 @@ from .model import Duration, Never, is_named, parse_duration, parse_retention, s
 #: The whole numbers, with the least and the most that make sense.
 NUMBERS: Final = {
     "retries": (0, 100),
+    "breaker_min": (0, 1_000_000_000),
     "tombstones": (0, 1_000_000_000),
     "worker_concurrency": (1, 64),
     "worker_max_tasks": (0, 1_000_000_000),
 }
+#: The parts of a whole, from 0 to 1.
+SHARES: Final = ("breaker_share",)
+_SHARE: Final = re.compile(r"[0-9]{1,3}(\.[0-9]{1,18})?|\.[0-9]{1,18}")
 #: What is on or off.
 BOOLEANS: Final = ("cleanup_enabled", "dedup", "durable", "sidecars")
 #: The numbers of bytes; those that may be less than nothing mean no limit by it.
@@ -53,7 +57,26 @@ def from_text(name: str, text: str, variable: str) -> object:
         if not text.isdecimal() or len(text) > _MOST_DIGITS:
             raise InvalidSettings(f"{variable} is a whole number, not {text!r:.60}")
         return int(text)
+    if name in SHARES:
+        if not _SHARE.fullmatch(text):
+            raise InvalidSettings(f"{variable} is a number from 0 to 1, not {text!r:.60}")
+        return float(text)
     return text
+
+
+def check_number(name: str, value: object) -> None:
+    """Refuse what is no whole number, or none that makes sense."""
+    least, most = NUMBERS[name]
+    if not isinstance(value, int) or not least <= value <= most:
+        raise InvalidSettings(f"{name} is a whole number from {least} to {most}, not {value!r:.60}")
+
+
+def checked_share(name: str, value: object) -> float:
+    """Return a part of a whole."""
+    known = isinstance(value, int | float) and not isinstance(value, bool)
+    if not known or not 0 <= value <= 1:  # type: ignore[operator]  # a number, as was just seen
+        raise InvalidSettings(f"{name} is a number from 0 to 1, not {value!r:.60}")
+    return float(value)  # type: ignore[arg-type]
 
 
 def checked_boolean(name: str, value: object) -> bool:

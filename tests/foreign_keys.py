@@ -12,6 +12,11 @@ _QUOTA = "quotas usage writing stats closed"
 _WRITTEN = f"frozen bound {_ENTERED} lost {_QUOTA} path:own dedup:own trash:own"
 _NEW = f"{_WRITTEN} op:op ref:rnew gone:rnew blob:bnew lease:bnew holders:bnew"
 _DRAFT = f"{_WRITTEN} ref:r42 gone:r42 blob:b42 lease:b42 holders:b42"
+#: What the breaker asks before anything ends by itself.
+_JUDGED = (
+    "breaker changing under:short scope:kept/y children:kept/y scope:closed children:closed scope:closed/x children:closed/x"
+    " stuck clock closed cuts deadlines expiry stats lifetimes scopes seq op:op frozen bound noted born server"
+)
 LOOKS_AT = {
     "reserve": _NEW,
     "reserve and join": f"{_NEW} blob:b41 left:own/x",
@@ -34,9 +39,9 @@ LOOKS_AT = {
     " lifetimes frozen bound",
     "drain": "stuck stuck usage lost blob:b4 blob:b5 children:closed clock closed expiry borrowed:root older:root"
     " path:root ref:r4 ref:r5 scope:closed scope:closed/x scopes seq stats trash:root"
-    " children:closed/x left:closed op:op cuts deadlines graves left:closed/x lifetimes frozen bound",
+    " children:closed/x left:closed op:op cuts deadlines graves left:closed/x lifetimes frozen bound breaker",
     "expire": "stuck stuck usage lost blob:b3 children:due clock closed expiry borrowed:root older:root path:root ref:r3"
-    " scope:due/x scopes seq stats trash:root op:op cuts deadlines graves left:due/x lifetimes frozen bound noted born server",
+    " scope:due/x scopes seq stats trash:root op:op cuts deadlines graves left:due/x lifetimes frozen bound noted born server breaker changing",
     "claim": "stuck stuck usage writing lost blob:b7 blob:b9 claim:t9 clock dedup:root older:root path:root stats trash:root claim:t op:op frozen bound noted born server",
     "acknowledge": "blob:b8 claim:t8 clock left:cut path:root spared stats stuck trash:root op:op",
     "refuse": "clock ref:new gone:new",
@@ -58,8 +63,8 @@ LOOKS_AT = {
     "accept_epoch": "clock op:op frozen noted roots bound seq",
     "farewell": "gone:r1",
     "blob_state": "blob:b1 trash:root",
-    "due": "changing closed expiry meta:root trash:root deadlines",
-    "due and forgotten": "changing closed expiry lost meta:root roots stats trash:root deadlines",
+    "due": "changing closed expiry meta:root trash:root deadlines frozen",
+    "due and forgotten": "changing closed expiry lost meta:root roots stats trash:root deadlines frozen",
     "roots_of": "blob:b1",
     "place_of": "roots lost",
     "scope_names": "scopes",
@@ -81,8 +86,12 @@ LOOKS_AT = {
     "end_lease": "stats blob:b13 clock holders:b13 lease:b13 op:op trash:root",
     "accept": "stats blob:b13 clock gone:r13 holders:b13 lease:b13 op:op ref:r13 trash:root",
     "limit": "children:kept/x children:kept clock closed deadlines expiry lifetimes op:op scope:kept/x scopes seq",
+    "expire warily": f"{_JUDGED} graves lost usage",
+    "lapse warily": _JUDGED,
+    "breaker": "frozen breaker expiry deadlines stats",
+    "allow_breaker": "clock op:op frozen breaker",
     "lapse": "stuck stuck children:kept children:kept/y clock closed cuts deadlines lifetimes op:op scope:kept/y"
-    " scopes seq frozen bound noted born server",
+    " scopes seq frozen bound noted born server breaker changing expiry stats",
     "idle": "op:op clock lifetimes deadlines scope:kept/x ref:r15",
     "note": "op:op clock deadlines lifetimes",
     "leases": "holders:b13 lease:b13",
@@ -93,7 +102,7 @@ LOOKS_AT = {
     "root_of": "blob:b1",
     "set_policy": "changing clock op:op policies seq under:short",
     "remove_policy": "changing clock op:op policies seq under:short",
-    "move_policy": "changing clock closed expiry op:op policies ref:r16 ref:r17 under:short",
+    "move_policy": "changing clock closed expiry op:op policies ref:r16 ref:r17 under:short breaker",
     "apply_policy": "changing clock closed deadlines expiry lifetimes op:op policies ref:r15 scopes seq"
     " under:long under:short",
     "policies": "changing policies",

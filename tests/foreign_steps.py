@@ -8,6 +8,7 @@ from pathlib import Path
 from mediastore import MediaMeta
 from mediastore.connection import Link
 from mediastore.index import (
+    breaker,
     changes,
     content,
     epochs,
@@ -43,6 +44,8 @@ def ident(name):
 ENTRY = f"1.{NOW_MS}.{ident('e1')}"
 LOOKS = Looks(1_000, {"root": ENTRY})
 FULL, SPARED = changes.Barrier("here", "ENOSPC"), Outcome(ident("b18"), kind="spared", found="fifo")
+#: What is due of all this is too much, but for the policy that is being changed.
+WARY = Looks(1_000, {"root": ENTRY}, "1 0")
 
 
 class Index:
@@ -107,6 +110,7 @@ class Index:
         self.do(epochs.tick("root", "", 1_000, ident("e1"), "op30", sure=True))
         start = prefix(self.namespace)
         self.client.hset(f"{start}frozen", "other", f"{NOW_MS} 1 1")
+        self.client.hset(f"{start}breaker", mapping={"1": 0, "allowed": 0})
         self.client.hset(f"{start}noted", "gone", f"1 {ENTRY}")
         self.client.set(f"{start}bound", f"1 {NOW_MS}")
         self.client.set(f"{start}server", f"{'0' * 40} 0", nx=True)  # fakeredis is no server
@@ -242,6 +246,7 @@ STEPS = {
     "release": changes.release("small", "op", TERMS),
     "drain": changes.drain("closed", "op", TERMS),
     "expire": changes.expire("op", TERMS, LOOKS),
+    "expire warily": changes.expire("op", TERMS, WARY),
     "delete": changes.delete(ident("r15"), "op", TERMS),
     "extend": lives.extend(ident("r15"), "touch", 1_000, "op"),
     "transfer": lives.transfer(ident("r15"), "s/x", "op"),
@@ -262,6 +267,7 @@ STEPS = {
     "accept": lives.accept(HANDED, ident("t"), 1_000, LONG_MS, "here:1", "op"),
     "limit": lives.limit("kept/x", 1_000, 1_000, "op"),
     "lapse": changes.lapse("op", LOOKS),
+    "lapse warily": changes.lapse("op", WARY),
     "idle": lives.idle("kept/x", 0, "op"),
     "note": lives.note("kept/x", "op"),
     "leases": lives.leases(ident("b13")),
@@ -274,6 +280,8 @@ STEPS = {
     "clock": epochs.clock(700, "here", "op"),
     "epoch": epochs.tick("root", ENTRY, 1_000, ident("e2"), "op"),
     "accept_epoch": epochs.accept({"root": ENTRY}, "op"),
+    "breaker": breaker.breaker(NOW_MS),
+    "allow_breaker": breaker.allow(1_000, "op"),
     "look up what is overdue": reads.lookup([Ref(f"media://{ident('r1')}")], overdue=True),
     "acknowledge": changes.acknowledge("root", ident("t8"), "op", [Outcome(ident("b8"), 1)]),
     "refuse": changes.refuse(ident("new"), ident("newb")),

@@ -8,7 +8,7 @@ from pathlib import Path
 from mediastore import Cleanup, MediaContent, MediaMeta
 from mediastore.errors import QuotaExceeded
 from mediastore.flows import leasing, scoping
-from mediastore.index import changes, content, lives, policies, roots, sidecars
+from mediastore.index import changes, content, epochs, lives, policies, roots, sidecars
 from mediastore.index.steps import prefix
 from mediastore.journal import Bound, Held, Outcome
 from mediastore.lifetimes import Taken
@@ -325,8 +325,21 @@ def limited(lab, process):
     process.release_all("s")
 
 
+def frozen(lab, process):
+    """A server's clock that lies and is mended, and an index that is accepted as it is."""
+    process.store(lab.file("f.jpg", "f"), scope="s", ttl=5)
+    process._ask(epochs.clock(7_200.0, "here", "clock 1"))
+    lab.pass_time(6)
+    process.sweep()
+    process._ask(epochs.clock(0.0, "here", "clock 2"))
+    process.accept_epoch()
+    process.sweep()
+    process.release_all("s")
+
+
 HELD = Held("root", "4.jpg", 1, "link:4", "4:1:1", "adopted")
 HISTORIES = [
+    frozen,
     hidden,
     limited,
     written,

@@ -71,6 +71,8 @@ CALLS = {
     "rebuild": lambda store, _: store.rebuild(),
     "epoch": lambda store, _: store.epoch(),
     "accept_epoch": lambda store, _: store.accept_epoch(),
+    "breaker": lambda store, _: store.breaker(),
+    "allow_breaker": lambda store, _: store.allow_breaker("1h"),
     "roots": lambda store, _: store.roots(),
     "forget_root": lambda store, _: store.forget_root(ROOT, even_here=True),
     "adopt_root": lambda store, path: (inner(store)._blobs.roots(), store.adopt_root(path.parent)),
@@ -106,6 +108,7 @@ def life(store, media):
     said += [store.roots(), store.forget_root(next(iter(store.stats().roots)), even_here=True)]
     said += [store.roots(), store.adopt_root(media), store.roots(), store.stats()]
     said += [store.epoch(), store.accept_epoch(), store.epoch()]
+    said += [store.breaker(), store.allow_breaker("1h")]
     for ref in (*refs, "media://" + "0" * 22):
         with pytest.raises(MediaStoreError) as caught:
             store.resolve(ref)

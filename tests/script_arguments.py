@@ -22,18 +22,19 @@ GOOD = {
     "end_lease": (1, "leased", "token0"),
     "accept": (LIVE, "leased", "token0", "token1", 1000, 1000, "me"),
     "limit": ("idling", 1000, ""),
-    "lapse": (64, 0),
+    "lapse": (64, "0 0", 0),
     "idle": ("idling", 0, 64),
     "withdraw": (LIVE, "1000 10 0 me"),
     "note": ("idling",),
     "store": (ID, BLOB, "s", *HELD, ""),
     "release": ("s", 64, "1000 10 0 me"),
     "drain": ("closed", 64, "1000 10 0 me"),
-    "expire": (64, "1000 10 0 me", 0),
+    "expire": (64, "1000 10 0 me", "0 0", 0),
     "claim": ("root", "token", 64, 1000, "host", "", 0, 0, 0, ""),
     "clock": (700_000, 0, "host"),
     "epoch": ("token", 0, "root", "", 1),
     "accept_epoch": (1000, "root", ""),
+    "allow_breaker": (1000,),
     "acknowledge": ("root", "token0", 1, 1, "blob", 1, "deleted"),
     "forget": ("root", 64, 0),
     "hidden": ("root", 1, 10),
@@ -54,6 +55,7 @@ LIMIT, SIZE, SPAN = (
     (0, -1, "x", "1e16"),
 )
 TERMS = ("", "x", "0 10 0 me", "1000 -1 0 me", "1000 10 0.5 me", "1000 10 0")
+BREAKER = ("", "x", "1", "-1 0", "0.5 0", "0 -1", "0 1000001", "0 0.5", "1 1 1")
 #: Lifetimes, and a policy that nobody knows.
 LIFE = (*SPAN, "@other:0", "@other:x")
 TTL = (0, -1, "x", "", "0.5", "1e16")
@@ -110,13 +112,16 @@ BOUNDS = {
     ("claim", 10): FLAG,
     ("claim", 11): SIZE,
     ("claim", 12): SIZE,
-    ("expire", 6): SIZE,
-    ("lapse", 5): SIZE,
+    ("expire", 6): BREAKER,
+    ("expire", 7): SIZE,
+    ("lapse", 5): BREAKER,
+    ("lapse", 6): SIZE,
     ("clock", 4): SIZE,
     ("clock", 5): FLAG,
     ("epoch", 5): SIZE,
     ("epoch", 8): FLAG,
     ("accept_epoch", 4): TTL,
+    ("allow_breaker", 4): TTL,
     ("acknowledge", 6): FLAG,
     ("acknowledge", 7): (-1, 65, "x"),
     ("acknowledge", 9): SIZE,

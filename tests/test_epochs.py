@@ -317,7 +317,7 @@ def test_a_late_writer_puts_back_nothing(store, clock, minutes, media, make_file
     alone = files.alone
     overtaken: list[str] = []
 
-    def slow(there, mine):
+    def slow(there, mine=""):
         shown = alone(there, mine)
         if not overtaken:
             overtaken.append(mine)

@@ -195,15 +195,8 @@ say(same=same, failed=failed, done=[done.deleted, done.spared, done.gone, done.p
         tmp_path / "aside",
     )
 
-    assert told == {
-        "same": True,
-        "failed": [True, True],
-        "done": [0, 0, 0, 1],
-        "swept": 0,
-        "theirs": "theirs",
-        "back": 1,
-        "left": False,
-    }
+    there = {"same": True, "failed": [True, True], "done": [0, 0, 0, 1], "swept": 0}
+    assert told == {**there, "theirs": "theirs", "back": 1, "left": False}
 
 
 @own_mounts
@@ -258,7 +251,7 @@ for cleanup in (Cleanup.DELETE, Cleanup.FORGET):
     try:
         store.store(path, scope="s", meta=MediaMeta(cleanup=cleanup))
     except errors.OutsideRoots as error:
-        refused.append("lies on another mount" in str(error))
+        refused.append("or another mount, than its root" in str(error))
 ref = store.store_media(MediaContent(file_path=path), scope="s", move=True)
 content = store.open(ref).read().decode()
 done = store.release_all("s")
@@ -358,21 +351,24 @@ def test_a_union_without_lasting_inode_numbers_is_told_as_that(on_host, tmp_path
 import os
 from mediastore import Settings
 from mediastore.doctor.roots import findings
+def problem():
+    found = findings(Settings(namespace=namespace, roots=(root,)), {})
+    return [[each.state, each.advice] for each in found if each.state == "problem"]
 def refusal():
     try:
         MediaStore.from_url(url, namespace=namespace, roots=[root]).stats()
     except errors.InvalidRoot as error:
         return error.detail
 first, left = refusal(), os.listdir(root)
-[unused] = findings(Settings(namespace=namespace, roots=(root,)), {})
+unused = problem()
 sh("umount", "-l", root)
 store.stats()
 sh("sh", "-c", f"cp -a {root}/.mediastore {sys.argv[4]}/disk")
 sh("mergerfs", "-o", "inodecalc=passthrough,nonempty", sys.argv[4] + "/disk", root)
 again = refusal()
-[used] = findings(Settings(namespace=namespace, roots=(root,)), {})
+used = problem()
 sh("umount", "-l", root)
-say(first=first, left=left, again=again, unused=[unused.state, unused.advice], used=[used.state, used.advice])
+say(first=first, left=left, again=again, unused=unused, used=used)
 """,
         tmp_path,
     )
@@ -381,5 +377,5 @@ say(first=first, left=left, again=again, unused=[unused.state, unused.advice], u
     assert told["first"].startswith("its file system (fuse.mergerfs) gives the names of one file")
     assert told["left"] == []
     assert told["unused"] == told["used"]
-    assert told["used"][0] == "problem"
-    assert told["used"][1].startswith("Mount it with lasting inode numbers (mergerfs: use_ino)")
+    [(_, advice)] = told["used"]
+    assert advice.startswith("Mount it with lasting inode numbers (mergerfs: use_ino)")

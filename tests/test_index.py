@@ -235,7 +235,7 @@ def test_a_number_out_of_bounds_is_refused_and_nothing_changes(
 
 
 def test_every_number_that_a_script_takes_was_tried():
-    number = r"(?:int|agree|wanted|lifetime)\(ARGV\[(\d+)"
+    number = r"(?:int|agree|wanted|lifetime|tripped)\(ARGV\[(\d+)"
     found = {(p.stem, int(n)) for p in SCRIPTS for n in re.findall(number, code(p))}
 
     assert found | {("acknowledge", 9), ("acknowledge", 10), ("renew", 7), ("extend", 6)} == set(
@@ -248,7 +248,7 @@ def test_a_clock_that_is_none_is_refused(busy, client, settings):
     busy._speech.now = lambda: -1
 
     with pytest.raises(Corrupt, match="BADARG"):
-        run(busy, "expire", 64, "1000 10 0 me")
+        run(busy, "expire", 64, "1000 10 0 me", 0)
 
     assert dump(client, settings.namespace) == before
 

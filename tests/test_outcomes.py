@@ -2,17 +2,14 @@
 
 from __future__ import annotations
 
-import dataclasses
 import errno
 import os
-from pathlib import Path
 
 import pytest
 
 from mediastore import Cleanup, MediaContent, MediaMeta, Released
 from mediastore.blobs import posix
 
-from .doctor_fixtures import found
 from .lab import CLAIM_S, Crash
 from .lanes import mostly_real
 from .processes import no_link, replace
@@ -69,22 +66,23 @@ def a_symlink(path):
 
 
 @pytest.mark.parametrize("change", [touched, appended, replaced, a_directory, a_symlink])
+@mostly_real
 def test_what_cannot_be_shown_to_be_the_registered_file_is_spared(
-    store, client, settings, cat, no_links, change
+    other, client, settings, cat, no_links, change
 ):
-    store.store(cat, scope="s")
+    other.store(cat, scope="s")
     was = cat.stat()
     change(cat)
     before = cat.lstat()
 
-    done = store.release_all("s")
+    done = other.release_all("s")
 
     assert done == Released(refs=1, spared=1)
     after = cat.lstat()
     assert (after.st_ino, after.st_size, after.st_mtime_ns) == (
         *(before.st_ino, before.st_size, before.st_mtime_ns),
     )
-    stats = store.stats()
+    stats = other.stats()
     assert (ended(stats), stats.freed_bytes, stats.trash) == ((0, 0, 1, 0), 0, 0)
     [(_, root, _, expected, found, path)] = noted(client, settings)
     assert ([root], path) == (list(stats.roots), cat.name)
@@ -351,57 +349,3 @@ def test_a_registered_file_that_cannot_leave_its_directory_is_not_deleted(
     lab.pass_time(301)
 
     assert (counts(process.sweep()), path.exists()) == ((1, 0, 0, 0), False)
-
-
-# --- what doctor says
-
-
-def spared_by(settings):
-    """What doctor says of spared files."""
-    return [each for each in found(settings) if each.name == "spared"]
-
-
-@pytest.mark.parametrize("lane", ["real"], indirect=True)
-def test_doctor_names_what_was_spared_and_still_stands(other, settings, server_url, cat, no_links):
-    mine = dataclasses.replace(settings, redis_url=server_url)
-    assert spared_by(mine) == []
-    other.store(cat, scope="s")
-    was = cat.stat()
-    appended(cat)
-    other.release_all("s")
-
-    [told] = spared_by(mine)
-
-    assert (told.state, "Cleanup.FORGET" in told.advice) == ("warning", True)
-    assert told.detail.startswith(f"{cat} was not deleted at ")
-    expected, there = told.detail.partition(": expected ")[2].split(", there is ")
-    assert expected.startswith(f"a file with inode {was.st_ino}, {was.st_size} bytes, written 20")
-    assert there.startswith(f"a file with inode {was.st_ino}, {was.st_size + 4} bytes, written 20")
-
-    other.store(cat, scope="s", meta=BORROWED)
-    assert spared_by(mine) == []
-    other.release_all("s")
-    cat.rename(cat.with_name("elsewhere.jpg"))
-    assert spared_by(mine) == []
-
-
-@pytest.mark.parametrize("lane", ["real"], indirect=True)
-def test_doctor_names_twenty_and_counts_what_other_hosts_have(other, client, settings, server_url):
-    mine = dataclasses.replace(settings, redis_url=server_url)
-    [root], [place] = other.stats().roots, settings.roots
-    key = f"mediastore:{{{settings.namespace}}}:spared"
-    for number in range(23):
-        (Path(place) / f"{number}.jpg").mkdir()
-        client.rpush(key, f"1795233252411 {root} blob link:{number} directory {number}.jpg")
-    client.rpush(key, "1795233252411 elsewhere blob link:7 file:1:1:1 other.jpg")
-
-    findings = spared_by(mine)
-
-    assert [each.state for each in findings] == ["warning"] * 21 + ["ok"]
-    assert findings[0].detail.startswith(f"{place}/22.jpg was not deleted at 2026-")
-    assert findings[0].detail.endswith("inode 22 and its held link, there is a directory")
-    assert findings[-2].detail == "3 more files of earlier times"
-    for each in Path(place).glob("*.jpg"):
-        each.rmdir()
-    [elsewhere] = spared_by(mine)
-    assert (elsewhere.state, elsewhere.detail[:32]) == ("ok", "1 file in roots that are not her")

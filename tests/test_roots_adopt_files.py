@@ -164,8 +164,9 @@ def test_an_inode_number_that_comes_back_by_chance_means_nothing(
     assert cat.read_bytes() == b"another's"
 
 
+@pytest.mark.parametrize("again", [False, True], ids=["", "after one that was stopped"])
 def test_a_ref_whose_path_went_on_to_another_blob_is_read_by_its_held_link(
-    store, at, cat, media, settings, client
+    store, at, cat, media, settings, client, again
 ):
     """Its number may be that of the new file by chance: numbers begin anew in a young file system."""
     old = store.store(cat, scope="s")
@@ -177,23 +178,21 @@ def test_a_ref_whose_path_went_on_to_another_blob_is_read_by_its_held_link(
         key = f"{prefix(settings.namespace)}{kind}:{name}"
         client.hset(key, "identity", f"link:{cat.stat().st_ino}")
 
+    if again:  # it has forgotten which blobs had the path before
+        client.delete(f"{prefix(settings.namespace)}older:{store.get(old).root}")
+
     done = store.adopt_root(media)
 
     assert (done.rebound, done.hidden) == (1, ("cat.jpg",))
-    again = at(media)
-    shared = again.share(old, "t")
-    assert again.resolve(new) == cat
+    there = at(media)
+    shared = there.share(old, "t")
+    assert there.resolve(new) == cat
     for ref in (old, shared):
-        assert again.resolve(ref).read_bytes() == JPEG
-        assert base64.b64decode(again.get_base64(ref)) == JPEG
-    again.release_all("t")
-    again.release_all("s")
-    lab_ends(again, media)
-
-
-def lab_ends(store, media):
-    """Versions of one path go one after the other."""
-    until(lambda: store.sweep().pending == 0)
+        assert there.resolve(ref).read_bytes() == JPEG
+        assert base64.b64decode(there.get_base64(ref)) == JPEG
+    there.release_all("t")
+    there.release_all("s")
+    until(lambda: there.sweep().pending == 0)
     assert names_left(media) == []
 
 

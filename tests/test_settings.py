@@ -11,8 +11,9 @@ import pytest
 
 from mediastore import NEVER, AsyncMediaStore, MediaStore, Settings
 from mediastore.errors import InvalidRequest, InvalidSettings
+from mediastore.escaping import mask
 from mediastore.model import parse_duration
-from mediastore.settings import default_root, mask, names
+from mediastore.settings import default_root, names
 
 DOCS = Path(__file__).parent.parent / "docs" / "settings.md"
 

@@ -173,23 +173,24 @@ class Open(Step[MaybeFile]):
 class Shown(Step[dict[str, str]]):
     """Read the entry of the chain of epochs in each root of this process: "" where there is none, "?" where it is unreadable.
 
-    A root that is away, or cannot be read now, is left out.
+    A root that is away, or cannot be read now, is left out. `root`: only this one.
     """
+
+    root: str = ""
 
 
 @dataclass(frozen=True, slots=True)
 class Watch(Step[MaybeWatched]):
-    """Make a draft of what a root is to show, then read what it shows; None where it cannot be read now."""
+    """Make a draft of what a root is to show, then read what it shows; None where that cannot be done now."""
 
     root: str
 
 
 @dataclass(frozen=True, slots=True)
 class WatchAlone(Step[MaybeText]):
-    """Take away all drafts but this one, then read what the root shows; None where it cannot be read now."""
+    """Take away all drafts, then read what the root shows; None where that cannot be done now."""
 
     root: str
-    draft: str
 
 
 @dataclass(frozen=True, slots=True)

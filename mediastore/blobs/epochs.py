@@ -2,9 +2,9 @@
 
 An index that came back older, or another one, does not know it, and then deletes nothing: see `lua/_frozen.lua`.
 
-Whoever looks makes a draft first, then reads. Before an entry is shown, or taken for the index's own, all other drafts are
-removed and the file is read once more: so nobody who was stopped in between for long puts back what is outdated, or
-replaces what nobody else has seen yet.
+Whoever has an entry to write makes a draft first, then reads, then asks the index. Before an entry is shown, or taken for the
+index's own, all other drafts are removed and the file is read once more: so nobody who was stopped in between for long puts
+back what is outdated, or replaces what nobody else has seen yet.
 """
 
 from __future__ import annotations
@@ -50,12 +50,13 @@ def shown(there: Opened) -> str:
 
 
 def draft(there: Opened) -> str:
-    """Make a draft; "" where none can be made now."""
+    """Make a draft.
+
+    Raises:
+        OSError: none can be made now.
+    """
     name = f"{_DRAFT}{secrets.token_hex(8)}"
-    try:
-        file = posix.create_file(name, 0o600, at=there.ours)
-    except OSError:
-        return ""
+    file = posix.create_file(name, 0o600, at=there.ours)
     try:
         give_rights(file, os.fstat(there.fd))
     finally:
@@ -63,8 +64,8 @@ def draft(there: Opened) -> str:
     return name
 
 
-def alone(there: Opened, mine: str) -> str:
-    """Take away all other drafts, and return what the root shows then.
+def alone(there: Opened, mine: str = "") -> str:
+    """Take away all drafts but one's own, and return what the root shows then.
 
     Raises:
         OSError: it cannot be read now, or a draft cannot be removed.

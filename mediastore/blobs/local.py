@@ -261,12 +261,15 @@ class LocalBlobs(Reach):
             return Prepared(away=True)
         try:
             with self._opened(step.root) as (root, there):
-                entry = epochs.shown(there)
+                entry: str | None = None
                 try:
+                    entry = epochs.shown(there)
                     prepare(there, step.token)
                 except OSError as error:
                     name = errno.errorcode.get(error.errno or 0, "EUNKNOWN")
-                    return replace(self._barrier(root, name), shown=entry)
+                    barred = self._barrier(root, name)
+                    # What cannot be read now must not be told as missing: that would freeze the namespace.
+                    return replace(barred, shown=entry or "", away=entry is None)
         except BlobsUnavailable as error:
             return Prepared(error.errno, shut=True, away=not error.errno)
         if self._barred.pop(root.id, None):
@@ -292,9 +295,9 @@ class LocalBlobs(Reach):
 
     # --- the chain of epochs
 
-    def _shown(self, _: steps.Shown) -> dict[str, str]:
+    def _shown(self, step: steps.Shown) -> dict[str, str]:
         found: dict[str, str] = {}
-        for root in self.roots():
+        for root in [step.root] if step.root else self.roots():
             with contextlib.suppress(OSError, BlobsUnavailable), self._there(root) as there:
                 found[root] = epochs.shown(there)
         return found
@@ -307,7 +310,7 @@ class LocalBlobs(Reach):
 
     def _watch_alone(self, step: steps.WatchAlone) -> str | None:
         with contextlib.suppress(OSError, BlobsUnavailable), self._there(step.root) as there:
-            return epochs.alone(there, step.draft)
+            return epochs.alone(there)
         return None
 
     def _show(self, step: steps.Show) -> None:

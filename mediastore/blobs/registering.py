@@ -105,7 +105,7 @@ def hold(root: Root, there: Opened, path: str, step: Hold) -> Held:
 
 def _beyond(path: str, root: Root) -> OutsideRoots:
     return OutsideRoots(
-        f"{path} lies on another mount than the root {root.path}, or on another disk of it: "
+        f"{path} lies on another file system, or another mount, than its root {root.path}: "
         "a root ends where something is mounted inside it"
     )
 

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, Final
 from urllib.parse import parse_qsl, quote, unquote, urlencode, urlsplit
 
 from mediastore.errors import InvalidSettings
-from mediastore.settings import mask
+from mediastore.escaping import mask
 
 if TYPE_CHECKING:
     from mediastore.settings import Settings

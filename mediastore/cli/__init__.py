@@ -59,6 +59,7 @@ def command_line() -> typer.Typer:
     from . import (
         acl,
         app,
+        breaker,
         config,
         content,
         deleting,
@@ -91,8 +92,7 @@ def command_line() -> typer.Typer:
     )
     for command in commands:
         line.command()(command)
-    line.add_typer(roots.group(), name="roots")
-    line.add_typer(policies.group(), name="policy")
-    line.add_typer(quotas.group(), name="quota")
-    line.add_typer(epochs.group(), name="epoch")
+    groups = roots, policies, quotas, epochs, breaker
+    for name, each in zip(("roots", "policy", "quota", "epoch", "breaker"), groups, strict=True):
+        line.add_typer(each.group(), name=name)
     return line

@@ -280,7 +280,9 @@ def _leave(done: Released | Swept, *, as_json: bool) -> None:
     """Exit with 1 when a file that should be gone is still there."""
     frozen = done.frozen if isinstance(done, Swept) else 0
     if frozen and not as_json:
-        note(f"warning: {frozen} due and not done: `mediastore epoch show` says why")
+        note(
+            f"warning: {frozen} due and not done: `mediastore epoch show` or `mediastore breaker show` says why"
+        )
     if not done.failed:
         return
     if not as_json:

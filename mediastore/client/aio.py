@@ -18,6 +18,7 @@ from .aio_moving import AsyncMoving
 from .aio_policies import AsyncPolicies
 from .aio_quotas import AsyncQuotas
 from .base import AnyPath, checked_meta, checked_plan, path_text
+from .breaker import AsyncBreakers
 from .epochs import AsyncEpochs
 from .rebuilding import AsyncRebuilding
 from .scope import AsyncScope
@@ -34,6 +35,7 @@ class AsyncMediaStore(
     AsyncQuotas,
     AsyncRebuilding,
     AsyncEpochs,
+    AsyncBreakers,
 ):
     """The store for asyncio: Redis natively, files in threads. The methods are those of `MediaStore`, awaited."""
 

@@ -12,6 +12,7 @@ from mediastore.stats import Stats
 from mediastore.sweeper import Sweeper
 
 from .base import AnyPath, checked_meta, checked_plan, path_text
+from .breaker import Breakers
 from .content import Content
 from .epochs import Epochs
 from .leasing import Leasing
@@ -25,7 +26,7 @@ from .scoping import Scoping
 
 
 class MediaStore(
-    Scoping[Scope], Content, Moving, Leasing, Many, Policies, Quotas, Rebuilding, Epochs
+    Scoping[Scope], Content, Moving, Leasing, Many, Policies, Quotas, Rebuilding, Epochs, Breakers
 ):
     """The store, blocking. Safe to share between threads; a forked child may go on using it."""
 

@@ -26,7 +26,7 @@ class Policies(Driver):
         """Give a named policy its lifetime, for the whole fleet; of one that exists, move the refs that live by it.
 
         Their deadlines are then the new lifetime from when they were stored, also where they were touched since. What is due by
-        that ends with the next sweep. Pinned refs stay pinned, and get the new length for when they are unpinned. It is done
+        that ends with the next sweep, unless it is so much that the breaker trips (`breaker`). Pinned refs stay pinned, and get the new length for when they are unpinned. It is done
         in small steps, at most for the setting `release_budget`; a sweep of any process does the rest, also when this
         one is killed. Of two changes the later wins. Whoever stores by the policy meanwhile gets the new lifetime.
 

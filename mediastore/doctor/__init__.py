@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 from mediastore.connection import connect
 from mediastore.errors import MediaStoreError
 
-from . import epochs, journal, presence, roots, server, spared
+from . import breaker, epochs, journal, presence, roots, server, spared
 from .finding import Finding, human_bytes, human_span
 
 if TYPE_CHECKING:
@@ -58,6 +58,7 @@ def _examine(settings: Settings, client: Any) -> list[Finding]:
         found += spared.findings(answering, roots.trusted(settings))
         found += presence.findings(answering, places.all)
         found += epochs.findings(answering)
+        found += breaker.findings(answering)
     except MediaStoreError as error:
         found.insert(0, server.dead(error))
     finally:

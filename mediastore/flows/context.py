@@ -29,6 +29,7 @@ class Context:
         who: Returns "host:pid", without spaces; a forked child is somebody else.
         looked: When this process last looked at what each of its roots shows of the chain of epochs.
         frozen: Why this process has last said that the namespace is frozen; empty while it is not.
+        tripped: The same of the breaker.
         clock: What this process knows of the server's clock.
         noted: When this process said that an idling scope is in use, by scope, and for how long that is enough, in seconds.
     """
@@ -40,6 +41,7 @@ class Context:
     noted: dict[str, tuple[float, float]] = field(default_factory=dict)
     looked: dict[str, float] = field(default_factory=dict)
     frozen: set[str] = field(default_factory=set)
+    tripped: set[str] = field(default_factory=set)
 
     @property
     def terms(self) -> Terms:
@@ -52,6 +54,11 @@ class Context:
     def pause_ms(self) -> int:
         """For how long nothing is deleted after the server was started or replaced."""
         return round(self.settings.seconds("restart_pause") * 1000)
+
+    @property
+    def breaker(self) -> str:
+        """How much is too much to end by itself, as the scripts read it."""
+        return f"{self.settings.breaker_min} {round(self.settings.breaker_share * 1_000_000)}"
 
     @property
     def claim_ms(self) -> int:

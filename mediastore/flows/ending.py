@@ -45,8 +45,10 @@ class Tally:
     faults: int = 0
     #: By root: not claimed, because no directory can be made for a claim there.
     barred: dict[str, int] = field(default_factory=dict)
-    #: By part, "expiry", "deadlines" or a root: what was not done because the namespace is frozen.
+    #: By part, "expiry", "deadlines" or a root: what was not done because the namespace is frozen, or by the breaker.
     frozen: dict[str, int] = field(default_factory=dict)
+    #: Which of these the breaker alone stops: it stops nothing else.
+    held_back: set[str] = field(default_factory=set)
 
     def ended(self, batch: changes.Ended) -> None:
         """Count the refs that a script has ended."""

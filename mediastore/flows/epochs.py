@@ -11,8 +11,6 @@ from mediastore.index import epochs
 from mediastore.index.epochs import Looks, Ticked
 
 if TYPE_CHECKING:
-    from mediastore.journal import Watched
-
     from .context import Context, Flow
 
 logger = logging.getLogger("mediastore")
@@ -26,7 +24,7 @@ _LOOK_AGAIN: Final = frozenset({"unknown", "new"})
 
 def looks(ctx: Context) -> Flow[Looks]:
     """Read what the roots of this process show."""
-    return Looks(ctx.pause_ms, (yield from blobs.Shown()))
+    return Looks(ctx.pause_ms, (yield from blobs.Shown()), ctx.breaker)
 
 
 def look(ctx: Context, *, now: bool) -> Flow[str]:
@@ -64,33 +62,36 @@ def heed(ctx: Context, why: str) -> Flow[None]:
 
 
 def _look_at(ctx: Context, root: str) -> Flow[str]:
-    watched = yield from blobs.Watch(root)
-    if watched is None:
+    shown = (yield from blobs.Shown(root)).get(root)
+    if shown is None:
         return ""  # it is away, and nothing is deleted there
-    try:
-        ticked = yield from _tick(ctx, root, watched)
-        if ticked.entry and watched.draft:
-            yield from blobs.Show(root, watched.draft, watched.shown, ticked.entry)
-    except MediaStoreError:
-        yield from _put_away(root, watched)
-        raise
-    yield from _put_away(root, watched)
+    ticked = yield from _tick(ctx, root, shown)
+    if ticked.why in _LOOK_AGAIN:
+        # Nobody writes any more what was decided before.
+        if (yield from blobs.WatchAlone(root)) != shown:
+            return "unknown"  # somebody has changed it just now: the next look sees what it is
+        ticked = yield from _tick(ctx, root, shown, sure=True)
+    if ticked.entry:
+        yield from _write(ctx, root)
     return ticked.why
 
 
-def _tick(ctx: Context, root: str, watched: Watched) -> Flow[Ticked]:
-    said = root, watched.shown, ctx.pause_ms
-    ticked = yield from epochs.tick(*said, ctx.new_id(), ctx.new_id())
-    if ticked.why not in _LOOK_AGAIN:
-        return ticked
-    again = yield from blobs.WatchAlone(root, watched.draft)
-    if again != watched.shown:
-        return Ticked(
-            "unknown", ""
-        )  # somebody has changed it just now: the next look sees what it is
-    return (yield from epochs.tick(*said, ctx.new_id(), ctx.new_id(), sure=True))
-
-
-def _put_away(root: str, watched: Watched) -> Flow[None]:
-    if watched.draft:
+def _write(ctx: Context, root: str) -> Flow[None]:
+    """Have a root show its next entry: the draft first, then the look that decides, then the rename."""
+    watched = yield from blobs.Watch(root)
+    if watched is None:
+        return
+    try:
+        ticked = yield from _tick(ctx, root, watched.shown)
+        if ticked.entry:
+            yield from blobs.Show(root, watched.draft, watched.shown, ticked.entry)
+    except MediaStoreError:
         yield from blobs.Unwatch(root, watched.draft)
+        raise
+    yield from blobs.Unwatch(root, watched.draft)
+
+
+def _tick(ctx: Context, root: str, shown: str, *, sure: bool = False) -> Flow[Ticked]:
+    return (
+        yield from epochs.tick(root, shown, ctx.pause_ms, ctx.new_id(), ctx.new_id(), sure=sure)
+    )

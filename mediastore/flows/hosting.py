@@ -70,11 +70,13 @@ def adopt(ctx: Context, path: str, host: str) -> Flow[Adopted]:
             path, f"root {found.root} stands at {before} on this host, and a root is one directory"
         )
     place = f"{host}:{found.path}"
+    # The script forgets them: their inode numbers mean nothing in a copy, and must lead to no file in it.
+    earlier = (yield from _earlier(found.root)) if found.fault else set()
     seq = yield from roots.adopt(found.root, place, ctx.new_id(), copied=bool(found.fault))
     if not seq:
         raise InvalidRoot(path, f"the index does not know its root {found.root}")
     bound, seen_blobs = yield from _rebind(ctx, found, place)
-    removed, parked, displaced = yield from _let_go(ctx, found, place, seen_blobs)
+    removed, parked, displaced = yield from _let_go(ctx, found, place, seen_blobs, earlier)
     if found.fault:
         yield from blobs.Remark(found.path, found.root, seq)
     faults = {
@@ -128,11 +130,12 @@ def _tell(ctx: Context, root: str, place: str, bound: tuple[Bound, ...]) -> Flow
 
 
 def _let_go(
-    ctx: Context, found: Found, place: str, seen: set[str]
+    ctx: Context, found: Found, place: str, seen: set[str], earlier: set[str]
 ) -> Flow[tuple[int, int, set[str]]]:
     """Let second names go that belong to nobody: a name is made after its blob, so one without a blob has lost it.
 
-    Those of blobs whose paths are others' by now were not `seen` there: they are bound, and their paths returned.
+    Those of blobs whose paths are others' by now were not `seen` there: they are bound, and their paths returned. Of what
+    had its path `earlier`, and has no held link here, nothing is known any more.
     """
     removed = parked = 0
     hidden: set[str] = set()
@@ -145,10 +148,30 @@ def _let_go(
         gone = yield from blobs.Unhold(found.path, frozenset(batch) - known, copied)
         removed += gone[0]
         parked += gone[1]
-        others = sorted(known - seen) if copied else []
-        displaced = (yield from roots.displaced(found.root, others)) if others else ()
+        others = known - seen if copied else frozenset()
+        hidden |= yield from _bind_displaced(ctx, found, place, sorted(others))
+        earlier = earlier - others
+    hidden |= yield from _bind_displaced(ctx, found, place, sorted(earlier - seen))
+    return removed, parked, hidden
+
+
+def _bind_displaced(ctx: Context, found: Found, place: str, others: list[str]) -> Flow[set[str]]:
+    """Bind blobs to their held links alone; returns the paths of those that have one."""
+    hidden: set[str] = set()
+    for start in range(0, len(others), BATCH):
+        displaced = yield from roots.displaced(found.root, others[start : start + BATCH])
         if displaced:
             bound = yield from blobs.RebindDisplaced(found.path, displaced)
             yield from _tell(ctx, found.root, place, bound)
             hidden |= {each.path for each in bound if each.fault == "hidden"}
-    return removed, parked, hidden
+    return hidden
+
+
+def _earlier(root: str) -> Flow[set[str]]:
+    """Find the blobs of a root whose path is another blob's by now."""
+    found: set[str] = set()
+    cursor = -1
+    while cursor:
+        cursor, some = yield from roots.older(root, max(cursor, 0))
+        found.update(some)
+    return found

@@ -2,19 +2,22 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import TYPE_CHECKING, Final
 
 from mediastore import blobs
 from mediastore.errors import MediaStoreError
 from mediastore.index import changes, listing, places, reads
 from mediastore.index.steps import BATCH, Batch
-from mediastore.model import Media, Ref, Released
+from mediastore.model import Media, Ref
 
 from .deleting import delete_named
 from .ending import Tally
 from .storing import placed
 
 if TYPE_CHECKING:
+    from mediastore.model import Released
+
     from .context import Context, Flow
 
 #: No ref has a smaller seq.
@@ -74,5 +77,5 @@ def delete(ctx: Context, path: str) -> Flow[Released]:
     if fault is not None:
         raise fault
     # Each ref of several left the bytes to the next one: only what is still held was kept.
-    kept = tally.spared + len(touched - {blob for _, blob in doomed})
-    return Released(tally.by_hand, tally.deleted, tally.freed, kept, tally.pending, tally.failed)
+    left = len(touched - {blob for _, blob in doomed}) - tally.lost
+    return replace(tally.told(tally.by_hand), kept=tally.lent + left)

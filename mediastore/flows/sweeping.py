@@ -9,11 +9,11 @@ from typing import TYPE_CHECKING, Final, TypeVar
 from mediastore import blobs
 from mediastore.errors import BlobsUnavailable, Corrupt, IndexVersion, StoreFull, as_value
 from mediastore.index import changes, listing, reads, roots as hosts
-from mediastore.index.epochs import Looks
+from mediastore.index.epochs import Looks, Stopped
 from mediastore.index.steps import BATCH, REPLAY_WINDOW_MS
 from mediastore.model import Duration, Swept, parse_duration
 
-from . import epochs, sidecars
+from . import breaker, epochs, sidecars
 from .deleting import delete_batch, delete_named
 from .ending import Tally, drain
 from .policing import go_on
@@ -52,9 +52,7 @@ def _expire(
     doomed: list[tuple[str, str]] = []
     while True:
         batch = yield from changes.expire(ctx.new_id(), ctx.terms, looks)
-        if batch.stopped.why:
-            tally.frozen["expiry"] = batch.stopped.due
-            yield from epochs.heed(ctx, batch.stopped.why)
+        yield from _heed(ctx, "expiry", batch.stopped, tally)
         tally.ended(batch)
         doomed += batch.doomed
         over = batch.done or (yield from blobs.Elapsed()) > deadline
@@ -63,6 +61,16 @@ def _expire(
             doomed = []
         if over:
             return
+
+
+def _heed(ctx: Context, part: str, stopped: Stopped, tally: Tally) -> Flow[None]:
+    """Note why a script did nothing, if it did nothing."""
+    breaker.tell(ctx, stopped)
+    if stopped.why:
+        tally.frozen[part] = stopped.due
+        if stopped.why in breaker.REASONS:
+            tally.held_back.add(part)
+        yield from epochs.heed(ctx, stopped.why)
 
 
 def sweep(
@@ -82,7 +90,7 @@ def sweep(
     this = _Sweep(ctx, roots, deadline, expiry=expiry)
     frozen = yield from this.heed("epochs", epochs.look(ctx, now=False))
     due = yield from this.work_off(forgotten=tidy)
-    sound = frozen == "" and not this.tally.frozen
+    sound = frozen == "" and not this.tally.frozen.keys() - this.tally.held_back
     for root in due.sidecars if sound else ():
         yield from sidecars.work_off(ctx, root, deadline)
     if tidy:
@@ -146,7 +154,8 @@ class _Sweep:
             return tuple(part for part in parts if part not in done_with)
 
         ending = left(
-            *(["expiry"] if due.expiry else []), *(["deadlines"] if due.deadlines else [])
+            *(["expiry"] if due.expiry or due.tripped else []),
+            *(["deadlines"] if due.deadlines else []),
         )
         return _Todo(
             expiry=self._expiry and "expiry" in ending,
@@ -168,9 +177,8 @@ class _Sweep:
         if todo.deadlines:
             lapsed = yield from self.heed("deadlines", iter(changes.lapse(ctx.new_id(), looks)))
             closed += lapsed.closed if lapsed else ()
-            if lapsed and lapsed.stopped.why:
-                self.tally.frozen["deadlines"] = lapsed.stopped.due
-                yield from epochs.heed(ctx, lapsed.stopped.why)
+            if lapsed:
+                yield from _heed(ctx, "deadlines", lapsed.stopped, self.tally)
         for name in closed:
             yield from self.heed(name, drain(ctx, name, deadline, self.tally, self._roots))
         progress = False

@@ -30,7 +30,10 @@ Keys of one namespace share the prefix `mediastore:{<namespace>}:` and so one sl
     epochs           list    "n.ms.random" of each minute in which somebody swept, the newest last, 64 at most
     noted            hash    root id -> "seen entry ...": what was noted before it was written in the root, the newest last;
                              seen is 1 once the root showed one; "*ms": an entry made before is taken
-    frozen           hash    reason -> "since_ms root shown": why nothing may expire or be deleted
+    frozen           hash    reason -> "since_ms root shown", "since_ms due live mean" of the breaker: why nothing may expire
+                             or be deleted
+    breaker          hash    hour -> refs that ended by themselves in it, of the last 24 hours in which any did; allowed -> ms
+                             until which all may; nearer -> ms until which a policy counts as changed lately
     bound            string  "seq until_ms": no ref or scope that is older ends by itself until then
     born             string  ms: when the index was first greeted, or for the first time since it was emptied
     server           string  "run_id since_ms": the server that the index was on when it was last asked, and since when

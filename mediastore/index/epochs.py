@@ -24,7 +24,7 @@ ENTRY: Final = re.compile(r"[0-9]{1,15}\.[0-9]{1,15}\.[A-Za-z0-9_-]{1,64}")
 #: Why a script may have done nothing.
 #: Why a namespace is frozen, which is said first.
 _FREEZES: Final = ("epoch", "clock")
-_WHYS: Final = frozenset({"epoch", "clock", "unknown", "server"})
+_WHYS: Final = frozenset({"epoch", "clock", "unknown", "server", "breaker", "settling"})
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,14 +34,20 @@ class Looks:
     Attributes:
         pause_ms: For how long nothing is done after the server was started or replaced.
         shown: Root id -> its entry; "" where it has none, "?" where it cannot be read.
+        breaker: "breaker_min millionths": what is too much to end by itself; "0 0": nothing is.
     """
 
     pause_ms: int = 0
     shown: Mapping[str, str] = field(default_factory=dict)
+    breaker: str = "0 0"
 
     def words(self) -> tuple[str | int, ...]:
         """Spell them as the scripts read them."""
-        return (self.pause_ms, *(word for each in self.shown.items() for word in each))
+        return (
+            self.breaker,
+            self.pause_ms,
+            *(word for each in self.shown.items() for word in each),
+        )
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,7 +56,8 @@ class Stopped:
 
     Attributes:
         why: "" where it did something. "epoch", "clock": the namespace is frozen; "unknown": it will be, once somebody has
-            looked again at what the root shows; "server": the server was started or replaced a moment ago.
+            looked again at what the root shows; "server": the server was started or replaced a moment ago; "breaker": more is
+            due than anybody can have meant; "settling": so it seems, until releases and changes of policies are worked off.
     """
 
     why: str = ""

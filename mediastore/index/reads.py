@@ -232,6 +232,7 @@ class Due:
         changing: Policies that were changed or removed, and not all refs moved yet.
         sidecars: Roots with sidecars to write or to remove.
         hidden: What was counted last of what lives under held links only, by root; asked for with `forgotten`.
+        tripped: The breaker is tripped: it is looked whether it still must be.
     """
 
     expiry: bool
@@ -242,6 +243,7 @@ class Due:
     changing: tuple[str, ...] = ()
     sidecars: tuple[str, ...] = ()
     hidden: Mapping[str, Hidden] = field(default_factory=dict)
+    tripped: bool = False
 
 
 def due(roots: Sequence[str], *, forgotten: bool = False) -> Read[Due]:
@@ -262,14 +264,14 @@ def due(roots: Sequence[str], *, forgotten: bool = False) -> Read[Due]:
         heads = [
             ("ZRANGE", f"{p}closed", "-inf", LARGEST_SEQ, "BYSCORE", "LIMIT", 0, 8),
             ("HKEYS", f"{p}changing"),
+            ("HGET", f"{p}frozen", "breaker"),
         ]
         return [*heads, *first, *unwritten, *given_up]
 
     def parse(_: Marks, replies: list[Any], now_ms: int) -> Due:
         n = len(roots)
-        firsts, given_up = replies[2 : 4 + n], replies[4 + 2 * n :]
-        unwritten = replies[4 + n : 4 + 2 * n]
-        ripe = [bool(s) and s[0][1] <= now_ms for s in map(scored, firsts)]
+        unwritten, given_up = replies[5 + n : 5 + 2 * n], replies[5 + 2 * n :]
+        ripe = [bool(s) and s[0][1] <= now_ms for s in map(scored, replies[3 : 5 + n])]
         lost, known = ({raw(r) for r in reply} for reply in given_up[:2] or ((), ()))
         counted = [raw(each or b"0") for reply in given_up[2:] for each in reply]
         closed = tuple(raw(scope) for scope in replies[0])
@@ -282,6 +284,7 @@ def due(roots: Sequence[str], *, forgotten: bool = False) -> Read[Due]:
             tuple(sorted(name for name in map(raw, replies[1]) if is_named(name))),
             tuple(root for root, some in zip(roots, unwritten, strict=True) if some),
             _hidden(roots, counted),
+            replies[2] is not None,
         )
 
     return Read(build, parse, timed=True)

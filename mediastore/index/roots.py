@@ -208,6 +208,18 @@ def placed(blobs: Sequence[tuple[str, str]]) -> Read[tuple[Placed, ...]]:
     return Read(build, parse, unrooted=True)
 
 
+def older(root: str, cursor: int) -> Read[tuple[int, tuple[str, ...]]]:
+    """Read the next blobs of a root whose path is another blob's, after a cursor; returns the next cursor, 0 at the end."""
+
+    def parse(_: Marks, replies: list[Any], __: int) -> tuple[int, tuple[str, ...]]:
+        going_on, found = replies[0]
+        return int(going_on), tuple(b for b in raw_pairs(found).values() if is_plain_id(b))
+
+    return Read(
+        lambda p, _: [("HSCAN", f"{p}older:{root}", cursor, "COUNT", BATCH)], parse, unrooted=True
+    )
+
+
 def displaced(root: str, blobs: Sequence[str]) -> Read[tuple[Placed, ...]]:
     """Read how these blobs know their files; only those of the root whose path is another blob's, and that can be read still."""
 

@@ -84,8 +84,8 @@ _SHARED = {
     "refuse": ("_twin",),
     "withdraw": _ENDS_REFS,
     "release": _ENDS_REFS,
-    "drain": _ENDS_REFS,
-    "expire": (*_ENDS_REFS, "_paused", "_frozen"),
+    "drain": (*_ENDS_REFS, "_breaker"),
+    "expire": (*_ENDS_REFS, "_paused", "_frozen", "_breaker", "_tripped"),
     "delete": (*_ENDS_REFS, "_live"),
     "extend": _ENTERS,
     "transfer": (*_ENTERS, "_prune"),
@@ -97,7 +97,10 @@ _SHARED = {
     "accept": ("_facts", "_rescue", "_leases"),
     "limit": (*_ENTERS, "_prune"),
     "idle": ("_deadline",),
-    "lapse": ("_marks", "_cuts", "_deadline", "_prune", "_paused", "_frozen"),
+    "lapse": (
+        *("_marks", "_cuts", "_deadline", "_prune", "_paused", "_frozen"),
+        *("_breaker", "_tripped"),
+    ),
     "epoch": (
         "_paused",
         "_frozen",
@@ -132,7 +135,7 @@ _FREES = {
     # A shorter policy is a way out; and a sweep must get past the change of one to what it frees.
     "move_policy",
     "inscribed",
-    *("epoch", "accept_epoch", "clock"),
+    *("epoch", "accept_epoch", "clock", "allow_breaker"),
 }
 _READS = {"list", "roots", "stats"}
 

@@ -49,6 +49,7 @@ end
 
 if not visit(scope) then tally.done = 0 end
 bury()
+count_ended(tally.expired)
 for _, node in ipairs(clean) do
   local parent = string.match(node, "^(.*)/[^/]*$")
   if node == scope then

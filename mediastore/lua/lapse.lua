@@ -2,8 +2,9 @@
 --
 -- KEYS[1] prefix  "mediastore:{bots}:"
 -- ARGV[4] limit   int   most scopes to look at, 1..64
--- ARGV[5] pause   ms    for how long nothing lapses after the server was started or replaced
--- ARGV[6..]       text  roots of the caller in twos: root id, the entry of the chain of epochs that it shows (see _frozen)
+-- ARGV[5] breaker text  "breaker_min millionths" (see _tripped); "0 0": nothing is too many
+-- ARGV[6] pause   ms    for how long nothing lapses after the server was started or replaced
+-- ARGV[7..]       text  roots of the caller in twos: root id, the entry of the chain of epochs that it shows (see _frozen)
 --
 -- Returns {closed = {scope, ...}, done = 0 or 1, held = "" or why nothing lapses, due = how many scopes then}.
 -- Twice with one op: the same answer. Cost: O(limit * depth).
@@ -12,7 +13,7 @@ local limit = int(ARGV[4], 1, 64)
 for name, kind in pairs({ lifetimes = "hash", deadlines = "zset", closed = "zset", cuts = "hash", scopes = "zset", seq = "string", stuck = "hash" }) do expect(kind, name) end
 local due = redis.call("ZRANGEBYSCORE", P .. "deadlines", "-inf", str(now), "LIMIT", 0, limit)
 local answer, found = { closed = {}, done = #due < limit and 1 or 0, held = "", due = 0 }, {}
-answer.held = held(int(ARGV[5], 0, 9e15), shown_by({ unpack(ARGV, 6) })) or ""
+answer.held = held(int(ARGV[6], 0, 9e15), shown_by({ unpack(ARGV, 7) })) or tripped(ARGV[5]) or ""
 if answer.held ~= "" then
   answer.due, answer.done = redis.call("ZCOUNT", P .. "deadlines", "-inf", str(now)), 1
   return finish(answer)
@@ -46,5 +47,6 @@ for i, scope in ipairs(due) do
     lapse(scope, found[i])
   end
 end
+reset_breaker()
 if #due > 0 then keep_time() end
 return finish(answer)

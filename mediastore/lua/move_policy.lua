@@ -12,7 +12,8 @@ local name, limit = ARGV[4], int(ARGV[5], 1, 64)
 local under = expect_policy(name)
 expect("zset", "expiry")
 expect("zset", "closed")
-local change, answer = change_of(name), { moved = 0, left = 0, done = 1 }
+expect("hash", "breaker")
+local change, answer, nearest = change_of(name), { moved = 0, left = 0, done = 1 }, 0
 if not change then return finish(answer) end
 
 local said, found, noted = redis.call("HGET", P .. "policies", name), {}, {}
@@ -34,12 +35,17 @@ for i = 1, #ids, 2 do
     redis.call("HDEL", P .. "ref:" .. id, "policy")
     answer.left = answer.left + 1
   elseif ref then
-    give_lifetime(id, ref, length)
+    local due = give_lifetime(id, ref, length) or 0
+    if due < (num(ref.expires_at) or 9e15) then nearest = math.max(nearest, due) end
     answer.moved = answer.moved + 1
   end
   if noted[i] then note_sidecar(ref.root, id, ref.blob) end
 end
 send_batches()
+-- What has come nearer falls due in one go, by a change that may be a mistake: the breaker looks out for it (see _breaker).
+if nearest > 0 then
+  redis.call("HSET", P .. "breaker", "nearer", str(math.max(nearest + 86400000, num(redis.call("HGET", P .. "breaker", "nearer")) or 0)))
+end
 answer.done = #ids < 2 * limit and 1 or 0
 if answer.done == 1 then redis.call("HDEL", P .. "changing", name) end
 return finish(answer)

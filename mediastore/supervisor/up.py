@@ -18,8 +18,8 @@ from typing import TYPE_CHECKING, Any, Final
 from mediastore import MediaStore, __version__
 from mediastore.embedded import EmbeddedServer, find_engine
 from mediastore.errors import IndexUnavailable
-from mediastore.escaping import printable
-from mediastore.settings import PREFIX, default_root, mask
+from mediastore.escaping import mask, printable
+from mediastore.settings import PREFIX, default_root
 from mediastore.state import Process, Running
 
 from .children import BackOff, Child
