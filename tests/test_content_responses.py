@@ -160,6 +160,34 @@ def test_a_response_says_how_long_its_body_is(store, kind):
             assert store.resolve(store.store_media(content, scope="s")).read_bytes() == PNG
 
 
+class OfUrllib3(Response):
+    """It is read like a file, and counts what is left to come over the wire."""
+
+    def __init__(self, headers, *, decode_content):
+        super().__init__(headers)
+        self.decode_content = decode_content
+        self.length_remaining = int(headers["Content-Length"])
+        self.left = [PNG, b""]
+
+    def read(self, size):
+        return self.left.pop(0)
+
+
+def test_one_of_urllib3_does_unless_it_decodes_its_body(store):
+    coded = CUT | {"Content-Encoding": "gzip"}
+    whole = {"Content-Length": str(len(PNG))}
+    for headers, decode_content, refused in (
+        *((CUT, False, True), (CUT, True, True), (whole, True, False)),
+        *((coded, False, True), (coded, True, False)),
+    ):
+        content = MediaContent(data=OfUrllib3(headers, decode_content=decode_content))
+        if refused:
+            with pytest.raises(ContentMismatch):
+                store.store_media(content, scope="s")
+        else:
+            assert store.resolve(store.store_media(content, scope="s")).read_bytes() == PNG
+
+
 @pytest.mark.parametrize("kind", [OfAsyncHttpx, OfAiohttp])
 def test_so_does_one_that_is_awaited(settings, kind):
     async def stored():

@@ -68,7 +68,7 @@ def test_without_second_names_no_file_is_taken_for_ours(store, at, make_file, me
     for ref in refs.values():
         with pytest.raises(BlobMissing):
             at(media).resolve(ref)
-    assert at(media).release_all("s").deleted == 3
+    assert at(media).release_all("s").spared == 3
     assert [(media / name).read_bytes() for name in names] == [b"mine", b"longer", b"ours"]
     assert (at(media).stats().trash, names_left(media)) == (0, [])
 
