@@ -321,6 +321,7 @@ def limited(lab, process):
     with suppress(QuotaExceeded):
         process.store_media(MediaContent(data=b"abc"), scope="s")
     process.set_quota("s", max_refs=5)
+    process.allow_breaker("1h")
     process.store_media(MediaContent(data=b"abc"), scope="s")
     process.release_all("s")
 

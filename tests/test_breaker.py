@@ -7,7 +7,7 @@ from dataclasses import replace
 
 import pytest
 
-from mediastore import NEVER, MediaMeta
+from mediastore import NEVER, MediaContent, MediaMeta
 from mediastore.errors import InvalidRequest, RefGone
 from mediastore.index import changes, lives
 from mediastore.index.epochs import Looks
@@ -174,6 +174,18 @@ def test_releases_are_carried_out_and_files_are_deleted_meanwhile(
 
 
 @blocking
+def test_sidecars_are_written_meanwhile(store, shortened, client, settings):
+    store.sweep()
+    (root,) = store.stats().roots
+    store.touch(store.store_media(MediaContent(data=b"x"), scope="t"), "1d")
+    assert client.zcard(f"{prefix(settings.namespace)}meta:{root}") == 1
+
+    store.sweep()
+
+    assert client.zcard(f"{prefix(settings.namespace)}meta:{root}") == 0
+
+
+@blocking
 def test_a_release_trips_it_never(store, lived_a_day, clock, crowd):
     crowd(20)
     store.release_all("s", wait=False)
@@ -260,16 +272,28 @@ def test_what_is_allowed_ends_until_then_and_no_longer(store, shortened, clock, 
 
 
 @blocking
-def test_it_is_reset_once_no_more_than_the_least_is_due(store, shortened, clock):
-    refs, _ = shortened
+def test_it_is_reset_once_no_more_than_the_least_is_due(store, clock, crowd):
+    store.set_policy("voice", "30d")
+    for scope in ("s", "t"):
+        crowd(3, scope=scope, ttl=None, meta=MediaMeta(policy="voice"))
+    clock.pass_by(HOUR_MS)
+    by_mistake(store)
+    assert store.sweep().frozen == 6
+
+    store.release_all("t")
+
+    assert (store.clean_expired(), store.stats().frozen) == (3, ())
+
+
+@blocking
+def test_refs_that_end_with_their_scope_count_as_usual_too(store, clock, crowd):
+    crowd(3, scope="a", ttl=NEVER)
+    store._ask(lives.limit("a", MINUTE_MS, "", "op"))
+    clock.pass_by(HOUR_MS)
+
     store.sweep()
-    for ref in refs[:2]:
-        store.delete_media(store.restore(ref, ttl="1h"))
-    assert store.sweep().frozen == LEAST + 2
 
-    store.release_all("s")
-
-    assert (store.sweep().frozen, store.stats().frozen) == (0, ())
+    assert (store.breaker().mean, store.breaker().hours) == (3, 1)
 
 
 @blocking

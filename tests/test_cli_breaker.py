@@ -15,7 +15,8 @@ from .cli_fixtures import bot, env, lane, names, run, told  # noqa: F401 - fixtu
 
 @pytest.fixture(autouse=True)
 def wary(env, monkeypatch):
-    """Have the breaker trip on more than one ref."""
+    """Have the breaker trip on more than one ref; what waits for a few milliseconds waits long."""
+    monkeypatch.setenv("MEDIASTORE_SWEEP_INTERVAL", "0.001")
     monkeypatch.setenv("MEDIASTORE_BREAKER_MIN", "1")
 
 

@@ -35,7 +35,7 @@ local function moving()
 end
 
 local to_reset = false
--- Said once all that can stop the script is past.
+-- Called by `expire`, once all that can stop it is past: a sweep asks it whenever the breaker is tripped.
 local function reset_breaker()
   if to_reset then redis.call("HDEL", P .. "frozen", "breaker") end
 end

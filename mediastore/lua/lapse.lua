@@ -47,6 +47,5 @@ for i, scope in ipairs(due) do
     lapse(scope, found[i])
   end
 end
-reset_breaker()
 if #due > 0 then keep_time() end
 return finish(answer)
