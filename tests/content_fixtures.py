@@ -33,7 +33,10 @@ def all_names(lab):
     found = {str(path.relative_to(lab.root)) for path in lab.root.rglob("*")}
     homes = {
         ".mediastore",
-        *(f".mediastore/{name}" for name in ("root", "new", "held", "tmp", "meta", "drafts")),
+        *(
+            f".mediastore/{name}"
+            for name in ("root", "epoch", "new", "held", "tmp", "meta", "drafts")
+        ),
     }
     spare = {name for name in found if name.startswith(".mediastore/spare")}
     return found - homes - spare - {".mediastore/quarantine", ".mediastore/parked"}
