@@ -67,7 +67,7 @@ def test_a_store_in_use_is_well(mine, cat):
 
 
 def test_every_check_has_its_line(mine):
-    names = "settings server version scripts eviction memory persistence clock access journal waiting worker beat epoch"
+    names = "settings server version scripts eviction memory persistence clock access journal waiting worker beat epoch breaker"
 
     assert [finding.name for finding in examine(mine)] == [*names.split(), f"root {mine.roots[0]}"]
 
