@@ -248,7 +248,7 @@ def test_a_clock_that_is_none_is_refused(busy, client, settings):
     busy._speech.now = lambda: -1
 
     with pytest.raises(Corrupt, match="BADARG"):
-        run(busy, "expire", 64, "1000 10 0 me", 0)
+        run(busy, "expire", 64, "1000 10 0 me", "0 0", 0)
 
     assert dump(client, settings.namespace) == before
 

@@ -110,7 +110,7 @@ class World:
         elif verb in {"release", "drain"}:
             self.run(verb, what, 1, TERMS)
         elif verb == "expire":
-            self.run("expire", 1, TERMS, 0)
+            self.run("expire", 1, TERMS, "0 0", 0)
         elif verb == "tick":
             self.now += 1000
         elif verb == "read":
@@ -142,7 +142,7 @@ class World:
             closed = self.client.zrange(f"{self.speech.prefix}closed", 0, -1)
             for scope in closed:
                 self.run("drain", scope.decode(), 1, TERMS)
-            self.run("expire", 1, TERMS, 0)
+            self.run("expire", 1, TERMS, "0 0", 0)
             if not closed:
                 return
         pytest.fail("the drains never ended")
