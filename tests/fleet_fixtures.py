@@ -40,7 +40,8 @@ class UpFleet:
         kept = {n: v for n, v in os.environ.items() if not n.startswith(("MEDIASTORE_", "CELERY"))}
         source = str(Path(__file__).parents[1])
         self.environ = kept | {"XDG_STATE_HOME": str(directory / "state"), MARK: self.mark}
-        self.environ |= {"PYTHONPATH": source, "MEDIASTORE_SWEEP_INTERVAL": "1s", **extra}
+        self.environ |= {"PYTHONPATH": source, "MEDIASTORE_SWEEP_INTERVAL": "1s"}
+        self.environ |= {"MEDIASTORE_RESTART_PAUSE": "0", **extra}
         self.process: subprocess.Popen[bytes] | None = None
 
     @property

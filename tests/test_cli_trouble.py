@@ -63,6 +63,8 @@ COMMANDS = [
     "roots",
     "policy",
     "quota",
+    "epoch",
+    "breaker",
 ]
 
 

@@ -43,7 +43,8 @@ def test_a_registered_file_comes_back_as_content_too(store, cat, said):
     content = store.retrieve_media(ref)
 
     assert content.file_path == cat
-    assert content.mime_type == (said if "/" in said else "")
+    assert content.mime_type == "image/jpeg"
+    assert content.said_type == (said if "/" in said else "")
 
 
 def test_a_url_is_percent_encoded_and_leads_to_the_file(store, media):

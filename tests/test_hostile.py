@@ -261,7 +261,8 @@ def test_a_restart_of_the_server_between_any_two_calls_changes_no_answer(
     for root in (calm, restless):
         root.mkdir()
     expected = told(make_store(server.url, namespace="calm", roots=[str(calm)]), calm)
-    store = make_store(server.url, namespace="restless", roots=[str(restless)])
+    own = {"namespace": "restless", "roots": [str(restless)]}
+    store = make_store(server.url, restart_pause=0, **own)
 
     assert told(Restarting(store, server), restless) == expected
 

@@ -86,7 +86,7 @@ class Fleet:
         self.store.release_all(f"one:{name}", wait=False)
         return path
 
-    def until(self, fact: Callable[[], bool], limit_s: float = 20.0) -> float:
+    def until(self, fact: Callable[[], bool], limit_s: float = 60.0) -> float:
         """Wait for a fact; return the seconds it took. Fails with the processes' log."""
         began = time.monotonic()
         while not fact():
@@ -150,7 +150,7 @@ def fleet_of(settings, server_url, tmp_path):
     made: list[Fleet] = []
 
     def make(url: str = server_url, **chosen: Any) -> Fleet:
-        often = {"sweep_interval": 0.2, "drain_interval": 0.2, **chosen}
+        often = {"sweep_interval": 0.2, "drain_interval": 0.2, "restart_pause": 0, **chosen}
         home = tmp_path / "home"
         home.mkdir()
         made.append(Fleet(dataclasses.replace(settings, redis_url=url, **often), home))
