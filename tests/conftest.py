@@ -287,7 +287,7 @@ def keys_left(client: redis.Redis, namespace: str) -> set[str]:
     """Return the keys that a namespace without refs should not have."""
     always = {
         *("seq", "clock", "format", "roots", "lost", "stats", "seen", "graves", "policies"),
-        *("epochs", "noted", "server", "born", "spared", "breaker"),
+        *("epochs", "noted", "server", "born", "bound", "spared", "breaker"),
     }
     start = f"mediastore:{{{namespace}}}:"
     found = {
