@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import time
 from typing import TYPE_CHECKING, Final
 
@@ -27,11 +28,21 @@ def host_clocks() -> tuple[float, float]:
     return elapsed_s(), time.time()
 
 
+_JUMPED: Final = re.compile(r"[0-9]+ (-?[0-9]{1,15}) .*")
+
+
+def _ahead_in(jumped: str) -> float:
+    """Return by how many seconds the index says that the server's clock is ahead; 0 where it says nothing."""
+    said = _JUMPED.fullmatch(jumped)
+    return int(said[1]) / 1000 if said else 0.0
+
+
 class ClockWatch:
     """What one process knows of the server's clock.
 
-    The server's time is compared with what it was when it was last found sound and what has passed here since. Who
-    sweeps, and has just started, compares it with this host's wall clock once: nothing else tells a lie that began before.
+    The server's time is compared with what it was when it was last found sound and what has passed here since. A process
+    that has just started compares it with this host's wall clock: nothing else tells a lie that began before. Only who
+    sweeps says that it is sound again.
     """
 
     def __init__(
@@ -65,20 +76,20 @@ class ClockWatch:
             self._sound, self._said, self._checked = (server_s, passed_s), False, True
         self.ahead_s = self._ahead(server_s, passed_s, wall_s)
         if self.ahead_s:
-            tell = None if jumped else self.ahead_s
             self._said = True
-            return tell
+            # It may have jumped once more since somebody said so.
+            return self.ahead_s if abs(_ahead_in(jumped) - self.ahead_s) > self._jump_s else None
         self._sound, self._said = (server_s, passed_s), False
+        self._checked = True
         if not self.sweeps:
             return None
-        self._checked = True
         late = 0 < kept_ms < time_ms - _MOST_STEP_MS
         return 0.0 if jumped or late else None
 
     def _ahead(self, server_s: float, passed_s: float, wall_s: float) -> float:
         """Return by how much the server's clock is ahead of what is expected; 0 if that is no jump."""
         expected = [self._sound[0] + passed_s - self._sound[1]] if self._sound else []
-        if self.sweeps and not self._checked:
+        if not self._checked:
             expected.append(wall_s)
         worst = max((server_s - each for each in expected), key=abs, default=0.0)
         return worst if abs(worst) > self._jump_s > 0 else 0.0

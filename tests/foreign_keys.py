@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 _CONTENT = "blob:b45 clock closed deadlines lifetimes meta:told op:op ref:r46 scopes seq"
-_REVIVE = "quotas usage writing closed children:s clock deadlines dedup:told expiry lifetimes lost meta:told op:op path:told scope:s/x scopes seq stats"
+_REVIVE = "frozen bound quotas usage writing closed children:s clock deadlines dedup:told expiry lifetimes lost meta:told op:op path:told scope:s/x scopes seq stats"
 
 #: The keys that each step looks at. Those that are missing here and not in the index are planted.
 _ENTERED = "clock children:own scope:own/x expiry scopes seq lifetimes deadlines"
@@ -47,7 +47,7 @@ LOOKS_AT = {
     "refuse": "clock ref:new gone:new",
     "forget": "usage writing blob:b6 blob:b7 blob:b8 blob:b9 claim:t6 claim:t8 claim:t9 clock dedup:root left:cut lost meta:root older:root path:root"
     " roots stats stuck trash:root op:op blob:b13 blob:b14 holders:b13 lease:b13 left:kept/x frozen bound",
-    "adopt": "clock lost older:root roots seq op:op noted",
+    "adopt": "clock epochs lost older:root roots seq op:op noted",
     "rebind": "blob:b1 clock roots op:op",
     "roots": "clock lost roots stats trash:root trash:last trash:gone trash:own trash:told",
     "identity_of": "path:root blob:b1",
@@ -65,7 +65,7 @@ LOOKS_AT = {
     "blob_state": "blob:b1 trash:root",
     "due": "changing closed expiry meta:root trash:root deadlines frozen",
     "due and forgotten": "changing closed expiry lost meta:root roots stats trash:root deadlines frozen",
-    "roots_of": "blob:b1",
+    "roots_of": "blob:b1 bound",
     "place_of": "roots lost",
     "scope_names": "scopes",
     "children": "children:s",

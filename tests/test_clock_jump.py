@@ -129,3 +129,29 @@ def test_ten_minutes_are_no_jump_and_an_idle_hour_is_none(store, jump, clock, ma
 
     assert store.sweep().expired == 1
     assert store.stats().frozen == ()
+
+
+def test_a_second_jump_is_told_as_well(store, jump, make_file):
+    leased = make_file("leased.jpg")
+    held = store.take_lease(store.store(leased, scope="s", ttl=NEVER))
+    store.sweep()
+    jump(2 * HOUR_S)
+    store.sweep()
+    jump(70 * HOUR_S)
+
+    store.release_all("s")
+
+    assert round(store.epoch().frozen.ahead_s) == 72 * HOUR_S
+    jump(-72 * HOUR_S)
+    store.sweep()
+    assert leased.exists()
+    held.end()
+
+
+def test_a_process_that_starts_during_the_lie_deletes_nothing(store, host, clock, make_file):
+    """Whatever it is asked first: its own wall clock says otherwise."""
+    host.wall_behind_s = 2 * HOUR_S
+    clock.pass_by(2 * HOUR_S * 1000)
+
+    assert store.clean_expired() == 0
+    assert store.stats().frozen == ("clock",)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import shutil
 import threading
 from dataclasses import replace
 
@@ -225,17 +226,40 @@ def files_shown(store):
 
 
 def test_a_root_that_was_adopted_with_an_old_entry_is_taken(
-    store, clock, minutes, media, make_file
+    store, clock, minutes, media, make_file, tmp_path
 ):
-    kept = media / ".mediastore/epoch"
+    """It is a copy, and as old as that."""
     later(store, make_file, "old.jpg", ttl="30d")
     minutes(5)
-    old = kept.read_text()
+    shutil.copytree(media, tmp_path / "backup")
     minutes(70)
-    kept.write_text(old)
+    shutil.rmtree(media)
+    shutil.copytree(tmp_path / "backup", media)
     store.adopt_root(media)
 
     assert goes_on(store, clock, make_file)
+
+
+@pytest.mark.parametrize("copied", [False, True])
+def test_adopting_a_root_hides_nothing(
+    store, clock, minutes, snapshot, make_file, media, tmp_path, copied
+):
+    """The index first, the files later, as a backup is made: the copy is newer than the index."""
+    pinned = later(store, make_file, "pinned.jpg", ttl="1h")
+    minutes(3)
+    put_back = snapshot()
+    store.pin(pinned)
+    minutes(10)
+    put_back()
+    if copied:
+        shutil.copytree(media, tmp_path / "backup")
+        shutil.rmtree(media)
+        shutil.copytree(tmp_path / "backup", media)
+    store.adopt_root(media)
+    clock.pass_by(DAY_MS)
+
+    assert store.sweep().frozen == 1
+    assert store.resolve(pinned).exists()
 
 
 # --- what freezes

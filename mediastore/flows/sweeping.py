@@ -90,7 +90,11 @@ def sweep(
     this = _Sweep(ctx, roots, deadline, expiry=expiry)
     frozen = yield from this.heed("epochs", epochs.look(ctx, now=False))
     due = yield from this.work_off(forgotten=tidy)
-    sound = frozen == "" and not this.tally.frozen.keys() - this.tally.held_back
+    if due.sidecars:
+        # What they say may be newer than the index: it must be known to be the right one now.
+        frozen = yield from this.heed("epochs", epochs.look(ctx, now=True))
+    stopped = this.tally.frozen.keys() - this.tally.held_back
+    sound = frozen == "" and not ctx.frozen and not stopped
     for root in due.sidecars if sound else ():
         yield from sidecars.work_off(ctx, root, deadline)
     if tidy:

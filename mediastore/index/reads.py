@@ -299,15 +299,20 @@ def _hidden(roots: Sequence[str], counted: Sequence[str]) -> dict[str, Hidden]:
 
 
 def roots_of(blobs: Sequence[str]) -> Read[dict[str, str]]:
-    """Read the root of each of these blobs that is going now: not gone, not in grace or leased, no try has failed."""
+    """Read the root of each of these blobs that is going now: not gone, not in grace, leased or kept, no try has failed."""
 
     def build(p: str, _: Marks) -> list[tuple[str | int, ...]]:
-        return [("HMGET", f"{p}blob:{b}", "root", "errno", "state", "due") for b in blobs]
+        fields = ("root", "errno", "state", "due", "doomed")
+        return [("GET", f"{p}bound"), *(("HMGET", f"{p}blob:{b}", *fields) for b in blobs)]
 
     def parse(_: Marks, replies: list[Any], now_ms: int) -> dict[str, str]:
         going = {}
-        rows = zip(blobs, replies, strict=True)
-        for blob, (root, errno, state, due) in rows:
+        below = kept_below((), replies[0], now_ms)
+        rows = zip(blobs, replies[1:], strict=True)
+        for blob, (root, errno, state, due, doomed) in rows:
+            at = int(raw(doomed)) if doomed is not None and raw(doomed).isdecimal() else 0
+            if state is not None and raw(state) == "doomed" and at < below:
+                continue  # it was there before `epoch accept`
             if due is not None and not raw(due).isdecimal():
                 continue  # nobody will take it
             waits = state is not None and raw(state) == "doomed" and score_ms(due) > now_ms

@@ -125,7 +125,7 @@ _SHARED = {
     "remove_policy": ("_policy",),
     "move_policy": ("_facts", "_noted", "_policy", "_marks", "_live", "_batch"),
     "apply_policy": _ENTERS,
-    "revive": (*_MAKES_REFS, "_revival"),
+    "revive": (*_MAKES_REFS, "_reserved", "_told", "_revival"),
 }
 #: Scripts that free memory must run when there is none left; so must the greeting before them, and those that keep
 #: what is held: a fleet short of memory must not lose its leases for it.

@@ -40,19 +40,19 @@ local function many(command, name, ...)
   return 0
 end
 
--- About how many refs these scopes hold, and those below them. A few are looked at, and all the `others` are taken to be like them.
+-- About how many refs these scopes hold, and those below them. Of each some scopes below are looked at, and the others taken to be like them.
 local function held_by(scopes, others)
-  local taken, refs, at, rest = {}, 0, 0, others
+  local taken, total = {}, 0
   for _, scope in ipairs(scopes) do taken[scope] = true end
-  while scopes[at + 1] and at < MOST_SCOPES do
-    at = at + 1
-    local own, children = "scope:" .. scopes[at], "children:" .. scopes[at]
-    refs = refs + many("ZCARD", own) - (many("ZSCORE", own, "deadline") > 0 and 1 or 0)
-    rest = rest + many("ZCARD", children)
-    for _, child in ipairs(#scopes < MOST_SCOPES and record("ZRANGE", children, 0, MOST_SCOPES - #scopes - 1) or {}) do
-      if not taken[child] then scopes[#scopes + 1], taken[child] = child, true end
-      rest = rest - 1
+  local function tree(scope, most)
+    local own, below = "scope:" .. scope, "children:" .. scope
+    local refs, count, seen, sum = many("ZCARD", own) - (many("ZSCORE", own, "deadline") > 0 and 1 or 0), many("ZCARD", below), 0, 0
+    local found = most > 1 and record("ZRANGE", below, 0, most - 2) or {}
+    for _, child in ipairs(found) do
+      if not taken[child] then seen, sum = seen + 1, sum + tree(child, math.floor((most - 1) / #found)) end
     end
+    return refs + (seen > 0 and sum * (count - #found + seen) / seen or #found > 0 and 0 or count)
   end
-  return refs + (at > 0 and (rest + #scopes - at) * refs / at or 0)
+  for _, scope in ipairs(scopes) do total = total + tree(scope, 4) end
+  return #scopes > 0 and total * (#scopes + others) / #scopes or 0
 end

@@ -14,8 +14,10 @@ local function keeping()
 end
 
 -- What a blob says that has come to its end, or to its beginning, since the last accept: then it may go at once.
+-- `ended_at`: the seq of the release that ends it, where that came before.
+local ended_at
 local function stamp()
-  if keeping().below > 0 then return "doomed", str(last_seq()) end
+  if keeping().below > 0 then return "doomed", str(ended_at or last_seq()) end
 end
 
 local function overdue(due, seq)

@@ -1,24 +1,4 @@
--- _revival: put after _copy and _leases. What the index knows of refs that are to be made again; nothing is written
--- before all of it is read.
-
--- It lives by a policy again that was made again; its deadline stays what it was.
-local function lives_by(meta)
-  for i = 1, #meta, 2 do
-    if meta[i] == "policy" and is_named(meta[i + 1]) then
-      expect_policy(meta[i + 1])
-      return { policy = meta[i + 1], follows = redis.call("HGET", P .. "policies", meta[i + 1]) }
-    end
-  end
-  return {}
-end
-
-local function read_plan(text)
-  local id, blob, scope, path, size, sha, stored, expires, ttl, pinned, first, meta = unpack(cjson.decode(text))
-  return {
-    id = argument(is_id, id), blob = argument(is_id, blob), line = lineage_to_change(argument(is_scope, scope)), path = argument(is_path, path), size = int(size, 0, 9e15), sha = sha, stored = int(stored, 0, 9e15),
-    life = lives_by(meta), expires = expires ~= "" and int(expires, 0, 9e15), ttl = ttl ~= "" and int(ttl, 1, 9e15), pinned = pinned == 1, first = first == 1, meta = meta,
-  }
-end
+-- _revival: put after _copy, _leases, _reserved and _told. What the index knows of refs that are to be made again, before it writes.
 
 -- The blob that gets the ref, and what is known of it: its own, or the one that was registered at its path since then.
 local function find_home(root, r, found)
@@ -38,16 +18,27 @@ local function find_home(root, r, found)
   return r.blob, b
 end
 
+-- Of a blob whose last ref ended: whether this one was among those that ended with it.
+local function ended_with(b, id) return string.find(" " .. (b.ended or "") .. " ", " " .. id .. " ", 1, true) end
+
+-- Whether the index is known to have come back older, so that it may say of a blob what is not true any more.
+local function came_back() return keeping().all == "epoch" or keeping().below > 0 end
+
 local function judge(root, r, found, planned, token)
   if planned[r.id] or redis.call("HGET", P .. "ref:" .. r.id, "blob") then return "known" end
   if redis.call("GET", P .. "gone:" .. r.id) or redis.call("ZSCORE", P .. "meta:" .. root, r.id .. " " .. r.blob) then return "dead" end
   r.home, r.b = find_home(root, r, found)
-  if r.b.state == "corrupt" or r.b.state == "reserved" then return r.b.state == "corrupt" and "dead" or "known" end -- its writer is about to make the ref
+  if r.b.state == "corrupt" then return "dead" end
+  -- Its writer is about to make the ref, or it was made, and that was lost with an index.
+  local reserved = r.b.state == "reserved"
+  if reserved and not (came_back() and (num(redis.call("HGET", P .. "blob:" .. r.home, "leased")) or 0) <= now) then return "known" end
   local same = r.b.root == root and r.b.path == r.path and tonumber(r.b.size) == r.size
   lease_kinds(r.home)
-  -- The refs that came back before these have ended already; the caller's own lease has kept the file.
-  local kept = r.b.state == "doomed" and r.b.ever == "0" and token ~= "" and holds(r.home, token)
-  if not same or not (kept or r.b.state == "live") then return "dead" end
+  -- The refs that came back before these have ended already, and the caller's own lease has kept the file; or another ref has
+  -- ended with it, and this one was made since, by an index that was lost.
+  local own = token ~= "" and holds(r.home, token)
+  local kept = r.b.state == "doomed" and r.b.ever == "0" and (own or came_back() and not ended_with(r.b, r.id))
+  if not (same and (kept or reserved or r.b.state == "live")) then return "dead" end
   if r.b.cut then expect("set", "left:" .. r.b.cut) end
   planned[r.id] = true
   return "made"
@@ -56,6 +47,7 @@ end
 local function plan_revival(root, texts, token)
   enter_kinds()
   quota_kinds()
+  reserved_kinds()
   local kinds = { lost = "hash", ["path:" .. root] = "hash", ["dedup:" .. root] = "hash", ["meta:" .. root] = "zset" }
   for name, kind in pairs(kinds) do expect(kind, name) end
   local plans, found, planned = {}, {}, {}

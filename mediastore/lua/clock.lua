@@ -14,7 +14,8 @@ expect("string", "clock")
 if ahead == 0 then
   redis.call("HDEL", frozen, "clock")
   redis.call("SET", P .. "clock", str(now))
-elseif redis.call("HEXISTS", frozen, "clock") == 0 then
-  redis.call("HSET", frozen, "clock", table.concat({ str(now), (behind and "-" or "") .. str(ahead), ARGV[6] }, " "))
+else
+  local since = string.match(redis.call("HGET", frozen, "clock") or "", "^(%d+) ") or str(now)
+  redis.call("HSET", frozen, "clock", table.concat({ since, (behind and "-" or "") .. str(ahead), ARGV[6] }, " "))
 end
 return finish({})

@@ -47,6 +47,7 @@ local function visit(node)
   return true
 end
 
+ended_at = mark
 if not visit(scope) then tally.done = 0 end
 bury()
 count_ended(tally.expired)

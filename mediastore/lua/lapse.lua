@@ -26,6 +26,11 @@ for i, scope in ipairs(due) do
   found[i] = life_of(said)
   unreadable[scope] = said and not found[i] and is_scope(scope)
 end
+-- Whether it holds what was there before the last accept, though its deadline was set since.
+local function holds_older(scope)
+  local below = "(" .. str(keeping().below)
+  return keeping().below > 0 and redis.call("ZCOUNT", P .. "scope:" .. scope, "-inf", below) + redis.call("ZCOUNT", P .. "children:" .. scope, "-inf", below) > 0
+end
 local function lapse(scope, life)
   local ended = not life or first_cut(marks_above(scope, true), life.seq)
   forget_deadline(scope)
@@ -41,7 +46,7 @@ for i, scope in ipairs(due) do
   if unreadable[scope] then
     redis.call("ZADD", P .. "deadlines", str(now + LOOK_AGAIN_MS), scope)
     note_stuck("scope:" .. scope, nil, "lifetimes")
-  elseif found[i] and not overdue(now, found[i].seq) then
+  elseif found[i] and (not overdue(now, found[i].seq) or holds_older(scope)) then
     redis.call("ZADD", P .. "deadlines", str(keeping().till), scope)
   else
     lapse(scope, found[i])

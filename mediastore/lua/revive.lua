@@ -11,7 +11,7 @@
 --                       one call, or the longest-lived first
 --
 -- Returns {verdicts = {"made" | "known" | "dead" | "forgotten", ...}, blobs}: how many blobs had to be made for them.
--- "dead": it has a tombstone or an end that is not on the disk yet, or its blob is on its way out, or is another one.
+-- "dead": it has a tombstone or an end that is not on the disk yet, or its blob is on its way out with it, or is another one.
 -- A deadline that has passed is kept as it is: the next sweep ends the ref, as it would have.
 -- Twice: the second time they are known. Cost: O(refs * depth of their scopes).
 
@@ -29,6 +29,14 @@ for _, r in ipairs(plans) do
   if r.fresh then make_blob(root, r) end
   if r.verdict == "made" then
     local b, key = r.b, P .. "ref:" .. r.id
+    if b.state == "reserved" then
+      -- Its commit was lost with an index: the file and its sidecar are there, and nobody writes any more.
+      unreserve(r.home)
+      redis.call("HDEL", P .. "blob:" .. r.home, "draft")
+      redis.call("ZREM", P .. "trash:" .. root, r.home)
+      counted_again(b)
+      b.state = "live"
+    end
     if b.state == "doomed" then
       rescue(r.home, root, b)
       note_ended(root, r.home, b.ended)
@@ -42,6 +50,7 @@ for _, r in ipairs(plans) do
     if r.ttl then redis.call("HSET", key, "ttl", str(r.ttl)) end
     if r.pinned then redis.call("HSET", key, "pinned", 1) end
     if r.expires then
+      if keeping().below > 0 then r.expires = math.max(r.expires, keeping().till) end
       redis.call("HSET", key, "expires_at", str(r.expires))
       redis.call("ZADD", P .. "expiry", str(r.expires), r.id)
     end

@@ -25,6 +25,10 @@ local over = ref.scope ~= scope and over_quota(line, { refs = 1, bytes = size })
 if over then return finish({ verdict = over, scope = scope }) end
 
 local seq = next_seq()
+if num(ref.expires_at) and num(ref.expires_at) <= now and keeping().below > 0 then
+  redis.call("HSET", P .. "ref:" .. id, "expires_at", str(keeping().till))
+  redis.call("ZADD", P .. "expiry", str(keeping().till), id)
+end
 note_activity(lineage(ref.scope))
 redis.call("HSET", P .. "ref:" .. id, "scope", scope, "seq", str(seq))
 redis.call("HDEL", P .. "ref:" .. id, "idle")
