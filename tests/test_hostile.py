@@ -122,10 +122,10 @@ def full(make_server, make_store, make_file):
     store, client = make_store(server.url), redis.Redis.from_url(server.url)
     store.store(make_file("first.jpg"), scope="s/0")
     store.release_all("s")  # the server keeps every script that it has seen in memory
-    long = "x" * 1000  # what goes with them must be more than the buffers of any connection
-    meta = MediaMeta(source=long, conversation_id=long, session_id=long, run_id=long)
+    # What goes with them must be more than the buffers of any connection; a tombstone remembers no path.
+    long = "x" * 200
     for number in range(300):
-        store.store(make_file(f"{number}.jpg"), scope=f"s/{number % 3}", meta=meta)
+        store.store(make_file(f"{long}/{number}{long}.jpg"), scope=f"s/{number % 3}")
     # A connection of its own: its buffers, grown by what it wrote, are no part of what is full.
     with redis.Redis.from_url(server.url) as filler:
         for size in (100_000, 1_000, 10):
