@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 if TYPE_CHECKING:
     from datetime import datetime
+
+#: An entry of the chain: its number, when it was made, in milliseconds, and random letters.
+ENTRY: Final = re.compile(r"[0-9]{1,15}\.[0-9]{1,15}\.[A-Za-z0-9_-]{1,64}")
 
 
 @dataclass(frozen=True, slots=True)

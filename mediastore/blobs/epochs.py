@@ -1,4 +1,4 @@
-"""What a root shows of the index's chain of epochs: one entry, in `.mediastore/epoch`.
+"""A root shows one entry of the index's chain of epochs, in `.mediastore/epoch`.
 
 An index that came back older, or another one, does not know it, and then deletes nothing: see `lua/_frozen.lua`.
 
@@ -12,9 +12,10 @@ from __future__ import annotations
 import contextlib
 import errno
 import os
-import re
 import secrets
 from typing import TYPE_CHECKING, Final
+
+from mediastore.epochs import ENTRY
 
 from . import posix
 from .homes import give_rights
@@ -25,7 +26,6 @@ if TYPE_CHECKING:
 EPOCH: Final = "epoch"
 UNREADABLE: Final = "?"
 _MAX_BYTES: Final = 200
-_ENTRY: Final = re.compile(r"[0-9]{1,15}\.[0-9]{1,15}\.[A-Za-z0-9_-]{1,64}")
 _DRAFT: Final = f"{EPOCH}."
 #: Errors that say something of the file. Any other one, such as EMFILE or EIO, says nothing of it.
 _BARRED: Final = frozenset({errno.EACCES, errno.EPERM, errno.EISDIR})
@@ -46,7 +46,7 @@ def shown(there: Opened) -> str:
             return UNREADABLE
         raise
     entry = (text or b"").decode("ascii", "replace").removesuffix("\n")
-    return entry if _ENTRY.fullmatch(entry) else UNREADABLE
+    return entry if ENTRY.fullmatch(entry) else UNREADABLE
 
 
 def draft(there: Opened) -> str:

@@ -25,10 +25,7 @@ def epoch() -> Flow[Epoch]:
     chain = yield from epochs.chain(tuple(roots), (yield from presence.server_ms()))
     unknown = 0
     for path in roots.values():
-        held = yield from blobs.HeldBlobs(path, copied=False)
-        for start in range(0, len(held), BATCH):
-            batch = held[start : start + BATCH]
-            unknown += len(batch) - len((yield from reads.known_ids(batch)))
+        unknown += len((yield from _strangers(path)))
     return Epoch(
         chain.frozen,
         chain.kept_until,
@@ -48,17 +45,13 @@ def _each(chain: Chain, roots: dict[str, str], shown: dict[str, str]) -> Iterato
         yield RootEpoch(root, place, here, entry, state)
 
 
-def _let_go(path: str) -> Flow[tuple[int, int]]:
-    """Let second names go that belong to nobody; returns how many were removed, and how many parked."""
-    removed = parked = 0
+def _strangers(path: str) -> Flow[frozenset[str]]:
+    """Name the blobs with a second name in a root of which the index knows nothing; it never comes to know them."""
     held = yield from blobs.HeldBlobs(path, copied=False)
+    known: set[str] = set()
     for start in range(0, len(held), BATCH):
-        batch = frozenset(held[start : start + BATCH])
-        known = yield from reads.known_ids(tuple(batch))
-        gone = yield from blobs.Unhold(path, batch - known, copied=False)
-        removed += gone[0]
-        parked += gone[1]
-    return removed, parked
+        known |= yield from reads.known_ids(held[start : start + BATCH])
+    return frozenset(held) - known
 
 
 def accept(ctx: Context, *, let_go: bool) -> Flow[Accepted]:
@@ -68,7 +61,7 @@ def accept(ctx: Context, *, let_go: bool) -> Flow[Accepted]:
     ctx.looked.clear()
     removed = parked = 0
     for path in (yield from blobs.Roots()).values() if let_go else ():
-        gone = yield from _let_go(path)
+        gone = yield from blobs.Unhold(path, (yield from _strangers(path)), copied=False)
         removed += gone[0]
         parked += gone[1]
     return replace(accepted, removed=removed, parked=parked)

@@ -37,7 +37,10 @@ def look(ctx: Context, *, now: bool) -> Flow[str]:
     why = ""
     for root in (yield from blobs.Roots()):
         if now or started - ctx.looked.get(root, -LOOK_EVERY_S) >= LOOK_EVERY_S:
-            why = (yield from _look_at(ctx, root)) or why
+            found = yield from _look_at(ctx, root)
+            if found is None:
+                continue
+            why = found or why
             ctx.looked[root] = started
             _tell(ctx, root, why)
     return why
@@ -61,10 +64,11 @@ def heed(ctx: Context, why: str) -> Flow[None]:
         yield from look(ctx, now=True)
 
 
-def _look_at(ctx: Context, root: str) -> Flow[str]:
+def _look_at(ctx: Context, root: str) -> Flow[str | None]:
+    """Look at one root; None if it is away: then it tells nothing, and nothing is deleted there."""
     shown = (yield from blobs.Shown(root)).get(root)
     if shown is None:
-        return ""  # it is away, and nothing is deleted there
+        return None
     ticked = yield from _tick(ctx, root, shown)
     if ticked.why in _LOOK_AGAIN:
         # Nobody writes any more what was decided before.

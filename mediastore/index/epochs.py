@@ -6,7 +6,7 @@ import re
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Final
 
-from mediastore.epochs import Accepted, Frozen
+from mediastore.epochs import ENTRY, Accepted, Frozen
 from mediastore.model import from_ms
 from mediastore.plain import plain_id
 
@@ -19,11 +19,9 @@ if TYPE_CHECKING:
 
 #: For how long nothing ends by itself that was there before `epoch accept`.
 KEEP_MS: Final = 86_400_000
-#: An entry of the chain: its number, when it was made, in milliseconds, and random letters.
-ENTRY: Final = re.compile(r"[0-9]{1,15}\.[0-9]{1,15}\.[A-Za-z0-9_-]{1,64}")
-#: Why a script may have done nothing.
-#: Why a namespace is frozen, which is said first.
+#: Why a namespace is frozen, in the order in which it is told.
 _FREEZES: Final = ("epoch", "clock")
+#: Why a script may have done nothing.
 _WHYS: Final = frozenset({"epoch", "clock", "unknown", "server", "breaker", "settling"})
 
 
