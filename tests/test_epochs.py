@@ -333,20 +333,6 @@ def test_a_root_that_was_added_after_the_snapshot_speaks_as_well(
     assert store.resolve(pinned).exists()
 
 
-def test_a_root_that_goes_away_tells_nothing_and_nobody_says_that_work_goes_on(
-    store, went_back, media, caplog
-):
-    store.sweep()
-    away = media.rename(media.with_name("away"))
-
-    with caplog.at_level(logging.WARNING, "mediastore"):
-        store.sweep()
-    away.rename(media)
-
-    assert "not frozen any more" not in caplog.text
-    assert store.sweep().frozen == 3
-
-
 # --- at the same time
 
 

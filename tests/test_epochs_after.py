@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import logging
+
 import pytest
 
 from mediastore import NEVER, MediaContent, blobs
@@ -158,3 +160,18 @@ def test_while_it_is_frozen_no_sidecar_is_written_over(store, back, media, monke
 
     assert before
     assert [path.read_text() for path in sorted(media.rglob("*.meta"))] == before
+
+
+def test_a_root_that_goes_away_tells_nothing_and_nobody_says_that_work_goes_on(
+    store, back, make_file, media, caplog
+):
+    store.store(make_file("a.jpg"), scope="s", ttl="1h")
+    back(accept=False)
+    away = media.rename(media.with_name("away"))
+
+    with caplog.at_level(logging.WARNING, "mediastore"):
+        store.sweep()
+    away.rename(media)
+
+    assert "not frozen any more" not in caplog.text
+    assert store.sweep().frozen == 1

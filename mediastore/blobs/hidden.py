@@ -1,4 +1,4 @@
-"""What lives only under held links: somebody removed the file at its path, and its bytes stay until the last ref ends.
+"""Somebody removes a registered file by hand, and its bytes stay under the held link until the last ref ends: they are hidden.
 
 A held link is the only name of such bytes, so the number of names tells. A root may hold millions of files, so they are
 counted in parts: of each part, the names whose hash is in it are looked at.

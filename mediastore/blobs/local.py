@@ -62,7 +62,7 @@ def failure(error: OSError) -> MediaStoreError:
 
 
 class LocalBlobs(Reach):
-    """What steps do in the roots of this process."""
+    """Performs steps in the roots of this process."""
 
     def __init__(
         self, roots: tuple[str, ...], namespace: str, *, wall: Callable[[], float] = time.time

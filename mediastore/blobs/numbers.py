@@ -12,7 +12,7 @@ from . import posix
 if TYPE_CHECKING:
     from .homes import Opened
 
-#: What helps, for those who look after the host.
+#: Said wherever such a root is met.
 ADVICE: Final = "Mount it with lasting inode numbers (mergerfs: use_ino), or use a directory on one of its disks."
 
 
@@ -35,8 +35,8 @@ def fault(root: Opened) -> str:
     if not kind or _one_number(root):
         return ""
     return (
-        f"its file system ({kind}) gives the names of one file different inode numbers, so no file could be known again; "
-        "mount it with lasting ones (mergerfs: use_ino), or use a directory on one of its disks"
+        f"its file system ({kind}) gives the names of one file different inode numbers, so no file could be known again. "
+        f"{ADVICE}"
     )
 
 
